@@ -1,0 +1,41 @@
+# The only commands to remember: make run | test | check | bench. Each sets up what it needs first.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test check bench
+
+help:
+	@echo "make run    the roaming day, end to end, with the console on http://127.0.0.1:8080 (ARGS=--exit ends after the statement)"
+	@echo "make test   every test, on a real PostgreSQL"
+	@echo "make check  format, lint, types, import contracts"
+	@echo "make bench  side-by-side benchmarks, JSON in build/bench.json"
+
+# A stamp is newer than its lock file when the set-up is current; a second run costs nothing.
+.venv/run.stamp: requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gridroam needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+setup: .venv/run.stamp
+setup-dev: .venv/dev.stamp
+
+run: setup
+	$(BIN)/gridroam day $(ARGS)
+
+test: setup-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup-dev
+	$(BIN)/gridroam bench $(ARGS)

@@ -1,0 +1,34 @@
+"""What one wing tells the others: the names of the facts in the log."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    """Each name is a fact in the past tense, never a command."""
+
+    PARTNER_REGISTERED = "partner-registered"
+    CLIENT_REGISTERED = "client-registered"
+    CLIENT_REVOKED = "client-revoked"
+    TOKEN_REVOKED = "token-revoked"
+    SERVICE_REGISTERED = "service-registered"
+    SERVICE_STATUS_CHANGED = "service-status-changed"
+    OFFERING_PUBLISHED = "offering-published"
+    OFFERING_WITHDRAWN = "offering-withdrawn"
+    CONTRACT_AGREED = "contract-agreed"
+    CONTRACT_STATUS_CHANGED = "contract-status-changed"
+    CALL_REFUSED = "call-refused"
+    EVSE_CHANGED = "evse-changed"
+    EVSE_STATUS_CHANGED = "evse-status-changed"
+    CUSTOMER_CONTRACT_CHANGED = "customer-contract-changed"
+    AUTHORISATION_DECIDED = "authorisation-decided"
+    CDR_ACCEPTED = "cdr-accepted"
+    CDR_REJECTED = "cdr-rejected"
+    CDRS_DELIVERED = "cdrs-delivered"
+    CDR_DEAD_LETTERED = "cdr-dead-lettered"
+    CLEARING_RUN_RECORDED = "clearing-run-recorded"
+    STATION_ENROLLED = "station-enrolled"
+    OCPP_MESSAGE = "ocpp-message"
+    CHARGE_STARTED = "charge-started"
+    CHARGE_STOPPED = "charge-stopped"
