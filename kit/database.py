@@ -1,0 +1,165 @@
+"""PostgreSQL, spoken two ways: SQLAlchemy Core for most, asyncpg for the few hot queries.
+
+Both ways share one rule: leaving the block commits, an exception undoes everything in it. No
+network call is made inside such a block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import asyncpg
+import msgspec
+from sqlalchemy import Connection, MetaData, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.schema import CreateSchema
+
+# Named constraints, so that a migration can drop what another made.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Hot = asyncpg.Connection[asyncpg.Record]
+type_encoder = msgspec.json.Encoder(decimal_format="string")
+
+
+def attach_ddl(sql: str) -> None:
+    """Add what Core cannot say (functions, triggers): run once, after all tables are made."""
+
+    def run(_: MetaData, connection: Connection, **__: Any) -> None:
+        connection.exec_driver_sql(sql)
+
+    event.listen(metadata, "after_create", run)
+
+
+def create_schemas(connection: Connection) -> None:
+    """Make every schema that a table names; PostgreSQL wants them before the tables."""
+    for schema in sorted({table.schema for table in metadata.tables.values() if table.schema}):
+        connection.execute(CreateSchema(schema, if_not_exists=True))
+
+
+async def _prepare(connection: Any) -> None:
+    """Teach a raw connection that jsonb is Python objects."""
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, encoder=_to_json, decoder=json.loads, schema="pg_catalog"
+        )
+
+
+def _to_json(value: Any) -> str:
+    return type_encoder.encode(value).decode()
+
+
+class Listener:
+    """Payloads of one NOTIFY channel, in order; iterate it. An empty text stands for "look again".
+
+    After a lost connection it listens anew and yields an empty text, since something may have been
+    missed meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._payloads: asyncio.Queue[str] = asyncio.Queue()
+
+    def put(self, payload: str) -> None:
+        self._payloads.put_nowait(payload)
+
+    def __aiter__(self) -> Listener:
+        return self
+
+    async def __anext__(self) -> str:
+        return await self._payloads.get()
+
+
+class Database:
+    """One server, one database: an engine for SQLAlchemy Core and a pool for asyncpg."""
+
+    def __init__(self, url: str, engine: AsyncEngine, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self.url = url
+        self.engine = engine
+        self.pool = pool
+
+    @classmethod
+    async def open(cls, url: str, *, pool_size: int = 10) -> Database:
+        """Connect to `url` (`postgresql://user:password@host:port/name?host=/socket/folder`)."""
+        parsed = make_url(url).set(drivername="postgresql")
+        plain = parsed.render_as_string(hide_password=False)
+        pool = await asyncpg.create_pool(
+            plain, min_size=1, max_size=pool_size, init=_prepare, command_timeout=60
+        )
+        engine = create_async_engine(
+            parsed.set(drivername="postgresql+asyncpg"),
+            pool_size=pool_size,
+            max_overflow=0,
+            json_serializer=_to_json,
+        )
+        return cls(plain, engine, pool)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        async with self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def hot(self) -> AsyncIterator[Hot]:
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield cast(Hot, connection)
+
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncIterator[Listener]:
+        """Hear NOTIFY on `channel` over a connection of its own, made again when it is lost."""
+        listener = Listener()
+        ready = asyncio.Event()
+        task = asyncio.create_task(self._keep_listening(channel, listener, ready))
+        try:
+            await ready.wait()
+            yield listener
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep_listening(self, channel: str, listener: Listener, ready: asyncio.Event) -> None:
+        while True:
+            lost = asyncio.Event()
+            try:
+                connection = await asyncpg.connect(self.url)
+            except (OSError, asyncpg.PostgresError):
+                await asyncio.sleep(0.2)
+                continue
+            try:
+                connection.add_termination_listener(_set(lost))
+                await connection.add_listener(channel, _payload_to(listener))
+                listener.put("")
+                ready.set()
+                await lost.wait()
+            finally:
+                if not connection.is_closed():
+                    await connection.close(timeout=1)
+
+
+def _set(lost: asyncio.Event) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    async def on_termination(_: Any) -> None:
+        lost.set()
+
+    return on_termination
+
+
+def _payload_to(listener: Listener) -> Callable[[Any, int, str, object], Coroutine[Any, Any, None]]:
+    async def on_notify(_connection: Any, _pid: int, _channel: str, payload: object) -> None:
+        listener.put(str(payload))
+
+    return on_notify

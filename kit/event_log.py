@@ -1,0 +1,360 @@
+"""The log: one append-only table, written in the same transaction as the state that it tells of.
+
+Law: a reader never skips an event. Positions are given out when an event is written, but
+transactions commit in another order, so "everything after the last position I saw" loses the events
+of slow writers. A reader here goes by (transaction, position) and stops at the oldest transaction
+that still runs: whatever is older has finished, whatever comes later sorts behind.
+
+Each stream is a hash chain: an event carries the SHA-256 of its predecessor's hash and its own
+content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import UserDefinedType
+
+from kit.database import Database, Hot, attach_ddl, metadata, type_encoder
+
+CHANNEL = "events"
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction id: never wraps, always grows."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+streams = Table(
+    "stream",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("head_hash", LargeBinary, nullable=False),
+    schema="kit",
+)
+events = Table(
+    "event",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("stream", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("party", Text, nullable=False),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "recorded_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=text("clock_timestamp()"),
+    ),
+    Column("correlation_id", Text),
+    Column("causation_id", Text),
+    Column("body", JSONB, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    UniqueConstraint("stream", "version"),
+    schema="kit",
+)
+Index("ix_event_xid_position", events.c.xid, events.c.position)
+cursors = Table(
+    "cursor",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("xid", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    schema="kit",
+)
+
+attach_ddl(
+    """
+CREATE FUNCTION kit.event_hash(previous bytea, stream text, version bigint, type text, party text,
+    occurred_at timestamptz, body jsonb) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+  SELECT sha256(previous || convert_to(concat_ws(E'\\n', stream, version, type, party,
+    extract(epoch FROM occurred_at), body::text), 'UTF8'))
+$$
+"""
+)
+attach_ddl(
+    """
+CREATE FUNCTION kit.append_events(streams text[], types text[], parties text[],
+    occurred timestamptz[], correlations text[], causations text[], bodies text[])
+RETURNS TABLE (xid xid8, "position" bigint) LANGUAGE plpgsql AS $$
+DECLARE
+  current_stream text;
+  indexes int[];
+  i int;
+  head_version bigint;
+  head bytea;
+  positions bigint[] := array_fill(0::bigint, ARRAY[cardinality(streams)]);
+  wrote bigint;
+BEGIN
+  -- Streams in one order for all writers: two appends never wait for each other in a circle.
+  FOR current_stream, indexes IN
+    SELECT s, array_agg(n ORDER BY n) FROM unnest(streams) WITH ORDINALITY AS u(s, n)
+      GROUP BY s ORDER BY s
+  LOOP
+    INSERT INTO kit.stream AS t VALUES (current_stream, 0, '\\x')
+      ON CONFLICT (stream) DO UPDATE SET version = t.version
+      RETURNING t.version, t.head_hash INTO head_version, head;
+    FOREACH i IN ARRAY indexes LOOP
+      head_version := head_version + 1;
+      head := kit.event_hash(head, current_stream, head_version, types[i], parties[i], occurred[i],
+        bodies[i]::jsonb);
+      INSERT INTO kit.event AS e (stream, version, type, party, occurred_at, correlation_id,
+          causation_id, body, hash)
+        VALUES (current_stream, head_version, types[i], parties[i], occurred[i], correlations[i],
+          causations[i], bodies[i]::jsonb, head)
+        RETURNING e.position INTO wrote;
+      positions[i] := wrote;
+    END LOOP;
+    UPDATE kit.stream AS t SET version = head_version, head_hash = head
+      WHERE t.stream = current_stream;
+  END LOOP;
+  PERFORM pg_notify('events', '');
+  RETURN QUERY SELECT pg_current_xact_id(), p
+    FROM unnest(positions) WITH ORDINALITY AS u(p, n) ORDER BY n;
+END
+$$
+"""
+)
+attach_ddl(
+    """
+CREATE FUNCTION kit.forbid_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '%.% is append-only', TG_TABLE_SCHEMA, TG_TABLE_NAME;
+END
+$$
+"""
+)
+attach_ddl(
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON kit.event
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+"""
+)
+
+
+class Cursor(NamedTuple):
+    """How far a reader has come: everything up to here has been read."""
+
+    xid: int
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.xid}-{self.position}"
+
+    @classmethod
+    def parse(cls, shown: str) -> Cursor:
+        """The inverse of `str`; ValueError for anything else."""
+        xid, _, position = shown.partition("-")
+        return cls(int(xid), int(position))
+
+
+START = Cursor(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A fact to be told. `occurred_at` is the fact's time; the time of record is the log's own."""
+
+    stream: str
+    type: str
+    party: str
+    body: Mapping[str, Any]
+    occurred_at: datetime
+    correlation_id: str | None = None
+    causation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact as recorded."""
+
+    cursor: Cursor
+    stream: str
+    version: int
+    type: str
+    party: str
+    occurred_at: datetime
+    recorded_at: datetime
+    correlation_id: str | None
+    causation_id: str | None
+    body: Mapping[str, Any]
+
+
+_COLUMNS = (
+    "xid::text::bigint AS xid, position, stream, version, type, party, occurred_at, recorded_at, "
+    "correlation_id, causation_id, body"
+)
+_APPEND = (
+    "SELECT xid::text::bigint, position FROM kit.append_events"
+    "($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])"
+)
+
+
+async def append(connection: AsyncConnection | Hot, new_events: Sequence[NewEvent]) -> list[Cursor]:
+    """Write events in the caller's transaction; they become visible with its commit."""
+    if not new_events:
+        return []
+    arguments: list[list[Any]] = [
+        [event.stream for event in new_events],
+        [str(event.type) for event in new_events],
+        [event.party for event in new_events],
+        [event.occurred_at for event in new_events],
+        [event.correlation_id for event in new_events],
+        [event.causation_id for event in new_events],
+        [type_encoder.encode(event.body).decode() for event in new_events],
+    ]
+    raw = await _raw(connection)
+    rows = await raw.fetch(_APPEND, *arguments)
+    return [Cursor(row[0], row[1]) for row in rows]
+
+
+async def _raw(connection: AsyncConnection | Hot) -> Hot:
+    """The asyncpg connection under either kind, inside the transaction that is open on it."""
+    if not isinstance(connection, AsyncConnection):
+        return connection
+    # SQLAlchemy opens its transaction at the first statement; this makes sure that there is one.
+    await connection.execute(text("SELECT 1"))
+    raw: Hot | None = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    return raw
+
+
+async def read(
+    connection: AsyncConnection | Hot,
+    after: Cursor,
+    *,
+    limit: int = 1000,
+    types: Collection[str] | None = None,
+    party: str | None = None,
+    stream: str | None = None,
+) -> list[Event]:
+    """The next events after a cursor, oldest transaction first; none skipped, none unfinished."""
+    raw = await _raw(connection)
+    rows = await raw.fetch(
+        f"SELECT {_COLUMNS} FROM kit.event"
+        " WHERE (xid, position) > ($1::bigint::text::xid8, $2)"
+        " AND xid < pg_snapshot_xmin(pg_current_snapshot())"
+        " AND ($3::text[] IS NULL OR type = ANY($3)) AND ($4::text IS NULL OR party = $4)"
+        " AND ($5::text IS NULL OR stream = $5)"
+        " ORDER BY xid, position LIMIT $6",
+        after.xid,
+        after.position,
+        None if types is None else [str(one) for one in types],
+        party,
+        stream,
+        limit,
+    )
+    return [_to_event(row) for row in rows]
+
+
+def _to_event(row: Any) -> Event:
+    body = row["body"]
+    return Event(
+        cursor=Cursor(row["xid"], row["position"]),
+        stream=row["stream"],
+        version=row["version"],
+        type=row["type"],
+        party=row["party"],
+        occurred_at=row["occurred_at"],
+        recorded_at=row["recorded_at"],
+        correlation_id=row["correlation_id"],
+        causation_id=row["causation_id"],
+        body=msgspec.json.decode(body) if isinstance(body, str) else body,
+    )
+
+
+async def follow(
+    database: Database,
+    after: Cursor,
+    *,
+    types: Collection[str] | None = None,
+    party: str | None = None,
+    limit: int = 1000,
+    look_again_s: float = 1.0,
+) -> AsyncIterator[list[Event]]:
+    """Events as they come, in batches, for ever. A commit wakes it; it also looks by itself.
+
+    The second look is needed: a notice may come while an older transaction still runs, and the end
+    of that one is not announced here when it wrote no event.
+    """
+    async with database.listen(CHANNEL) as wakes:
+        while True:
+            async with database.hot() as connection:
+                batch = await read(connection, after, limit=limit, types=types, party=party)
+            if batch:
+                after = batch[-1].cursor
+                yield batch
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(anext(wakes), look_again_s)
+
+
+async def newest(connection: AsyncConnection | Hot) -> Cursor:
+    """A cursor behind everything that a reader could read now."""
+    raw = await _raw(connection)
+    row = await raw.fetchrow(
+        "SELECT xid::text::bigint, position FROM kit.event"
+        " WHERE xid < pg_snapshot_xmin(pg_current_snapshot())"
+        " ORDER BY xid DESC, position DESC LIMIT 1"
+    )
+    return START if row is None else Cursor(row[0], row[1])
+
+
+async def load_cursor(connection: AsyncConnection | Hot, name: str) -> Cursor:
+    """How far reader `name` had come when it last saved; START for a new one."""
+    raw = await _raw(connection)
+    row = await raw.fetchrow("SELECT xid, position FROM kit.cursor WHERE name = $1", name)
+    return START if row is None else Cursor(row[0], row[1])
+
+
+async def save_cursor(connection: AsyncConnection | Hot, name: str, cursor: Cursor) -> None:
+    """Remember in the caller's transaction, with whatever was done about the events read."""
+    raw = await _raw(connection)
+    await raw.execute(
+        "INSERT INTO kit.cursor VALUES ($1, $2, $3)"
+        " ON CONFLICT (name) DO UPDATE SET xid = excluded.xid, position = excluded.position",
+        name,
+        cursor.xid,
+        cursor.position,
+    )
+
+
+async def broken_links(connection: AsyncConnection | Hot, stream: str) -> list[int]:
+    """Versions in `stream` whose hash does not follow from their content and predecessor."""
+    raw = await _raw(connection)
+    rows = await raw.fetch(
+        "SELECT version FROM (SELECT *, row_number() OVER (ORDER BY version) AS expected,"
+        " lag(hash, 1, ''::bytea) OVER (ORDER BY version) AS previous"
+        " FROM kit.event WHERE stream = $1) AS chain"
+        " WHERE version <> expected OR hash IS DISTINCT FROM"
+        " kit.event_hash(previous, stream, version, type, party, occurred_at, body)",
+        stream,
+    )
+    return [row[0] for row in rows]
