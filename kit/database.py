@@ -10,14 +10,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
-import msgspec
 from sqlalchemy import Connection, MetaData, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateSchema
+
+from kit.encoding import encode_json
 
 # Named constraints, so that a migration can drop what another made.
 metadata = MetaData(
@@ -30,8 +31,10 @@ metadata = MetaData(
     }
 )
 
-Hot = asyncpg.Connection[asyncpg.Record]
-type_encoder = msgspec.json.Encoder(decimal_format="string")
+if TYPE_CHECKING:
+    Hot = asyncpg.Connection[asyncpg.Record]
+else:
+    Hot = asyncpg.Connection  # generic in its stubs only
 
 
 def attach_ddl(sql: str) -> None:
@@ -58,7 +61,7 @@ async def _prepare(connection: Any) -> None:
 
 
 def _to_json(value: Any) -> str:
-    return type_encoder.encode(value).decode()
+    return encode_json(value).decode()
 
 
 class Listener:

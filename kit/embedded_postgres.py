@@ -14,6 +14,7 @@ import importlib.util
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -51,7 +52,6 @@ class EmbeddedPostgres:
         self._folder = self._runner.folder_for(home)
         self._data = self._folder / "data"
         self._settings = settings or Settings()
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def password(self) -> str:
@@ -80,8 +80,6 @@ class EmbeddedPostgres:
             os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + 30
         while self._postmaster() is not None and time.monotonic() < deadline:
-            if self._process is not None:
-                self._process.poll()
             time.sleep(0.02)
 
     async def create_database(self, name: str, *, template: str | None = None) -> None:
@@ -136,19 +134,24 @@ class EmbeddedPostgres:
         if not self._settings.durable:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         flags = [flag for name, value in options.items() for flag in ("-c", f"{name}={value}")]
-        log = (self._folder / "log").open("ab")
-        # Its own session: Ctrl-C in the terminal stops the hub, which then stops the server.
+        # pg_ctl gives the server a session of its own: Ctrl-C in the terminal reaches the hub
+        # alone, which finishes its calls and then stops the server. The server's end is nobody's child.
         self._runner.own(socket_folder)
-        server = [_program("postgres"), "-D", str(self._data), *flags, *self._settings.extra]
-        self._process = subprocess.Popen(
-            [*self._runner.prefix, *server],
+        launched = subprocess.run(
+            [
+                *self._runner.prefix,
+                *(_program("pg_ctl"), "start", "--no-wait", "--silent"),
+                *("--pgdata", str(self._data), "--log", str(self._folder / "log")),
+                *("--options", shlex.join([*flags, *self._settings.extra])),
+            ],
             user=self._runner.uid,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        log.close()
+        if launched.returncode != 0:
+            raise PostgresFailed(f"pg_ctl failed: {launched.stderr.strip()[-2000:]}")
 
     async def _answering(self) -> None:
         deadline = time.monotonic() + 60

@@ -12,7 +12,7 @@ content.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,7 +35,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import UserDefinedType
 
-from kit.database import Database, Hot, attach_ddl, metadata, type_encoder
+from kit.database import Database, Hot, attach_ddl, metadata
+from kit.encoding import encode_json
 
 CHANNEL = "events"
 
@@ -228,7 +229,7 @@ async def append(connection: AsyncConnection | Hot, new_events: Sequence[NewEven
         [event.occurred_at for event in new_events],
         [event.correlation_id for event in new_events],
         [event.causation_id for event in new_events],
-        [type_encoder.encode(event.body).decode() for event in new_events],
+        [encode_json(event.body).decode() for event in new_events],
     ]
     raw = await _raw(connection)
     rows = await raw.fetch(_APPEND, *arguments)
@@ -298,7 +299,7 @@ async def follow(
     party: str | None = None,
     limit: int = 1000,
     look_again_s: float = 1.0,
-) -> AsyncIterator[list[Event]]:
+) -> AsyncGenerator[list[Event], None]:
     """Events as they come, in batches, for ever. A commit wakes it; it also looks by itself.
 
     The second look is needed: a notice may come while an older transaction still runs, and the end

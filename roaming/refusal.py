@@ -42,7 +42,11 @@ class Clash(Refusal):
 
 
 class TooMuch(Refusal):
-    """More than was agreed: a rate, a quota, a size."""
+    """More than was agreed: a rate, a quota."""
+
+
+class TooLarge(TooMuch):
+    """A body over its limit."""
 
 
 class Unauthenticated(Refusal):

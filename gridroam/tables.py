@@ -1,0 +1,16 @@
+"""Every table of every wing, registered by importing the stores that own them."""
+
+from __future__ import annotations
+
+import importlib
+
+STORES = [
+    "kit.event_log",
+    "kit.idempotency",
+]
+
+
+def register() -> None:
+    """Import all stores, so that `kit.database.metadata` knows every table."""
+    for store in STORES:
+        importlib.import_module(store)

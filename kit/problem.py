@@ -1,0 +1,158 @@
+"""Every "no" over HTTP as RFC 9457 problem details: what was wrong, where, what would be right.
+
+A refusal names its kind and no status; the one table from kind to status is here. A bug tells the
+caller nothing but a reference number, and the log everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kit.encoding import encode_json
+from roaming.refusal import (
+    Clash,
+    Malformed,
+    NotYours,
+    Refusal,
+    TooLarge,
+    TooMuch,
+    Unauthenticated,
+    Unavailable,
+    Unknown,
+)
+
+log = structlog.get_logger(__name__)
+
+TYPE_ROOT = "https://gridroam.org/problems/"
+MEDIA_TYPE = "application/problem+json"
+
+_STATUS: Mapping[type[Refusal], int] = {
+    Malformed: 422,
+    Unknown: 404,
+    NotYours: 403,
+    Clash: 409,
+    TooLarge: 413,
+    TooMuch: 429,
+    Unauthenticated: 401,
+    Unavailable: 503,
+    Refusal: 409,
+}
+
+
+def status_of(refusal: Refusal) -> int:
+    """The HTTP status of a refusal's nearest kind."""
+    return next(_STATUS[kind] for kind in type(refusal).__mro__ if kind in _STATUS)
+
+
+def type_of(name: str) -> str:
+    """`NoRoamingAgreement` becomes the stable URI `…/no-roaming-agreement`."""
+    return TYPE_ROOT + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+
+
+def body_of(
+    status: int, name: str, detail: str, *, request_id: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """The problem document; members that say nothing are left out."""
+    members = {
+        "type": type_of(name),
+        "title": re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).capitalize(),
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+        **more,
+    }
+    return {key: value for key, value in members.items() if value is not None}
+
+
+def problem_response(
+    status: int,
+    name: str,
+    detail: str,
+    *,
+    request_id: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """A response that says no; `name` is the class-like name of the problem's type."""
+    body = body_of(status, name, detail, request_id=request_id, **more)
+    return Response(
+        encode_json(body), status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {})
+    )
+
+
+def refusal_response(refusal: Refusal, request_id: str | None = None) -> Response:
+    """A refusal in HTTP's words."""
+    status = status_of(refusal)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return problem_response(
+        status,
+        type(refusal).__name__,
+        refusal.detail,
+        request_id=request_id,
+        headers=headers,
+        field=refusal.field,
+        value=None if refusal.value is None else str(refusal.value)[:200],
+        rule=refusal.rule,
+    )
+
+
+def request_id_of(request: Request) -> str | None:
+    """The id that the outermost layer gave this request, if it did."""
+    found = request.scope.get("gridroam.request_id")
+    return str(found) if found else None
+
+
+def install(app: Starlette) -> None:
+    """Teach an application (Starlette or FastAPI) to say no in problem details."""
+
+    async def on_refusal(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refusal)
+        return refusal_response(error, request_id_of(request))
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        name = {404: "NoSuchPath", 405: "MethodNotAllowed"}.get(error.status_code, "HttpError")
+        return problem_response(
+            error.status_code,
+            name,
+            f"{request.method} {request.url.path}: {error.detail}",
+            request_id=request_id_of(request),
+            headers=error.headers,
+        )
+
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        return problem_response(
+            422,
+            "Malformed",
+            f"{first['msg']} ({len(error.errors())} in all)",
+            request_id=request_id_of(request),
+            field=".".join(str(part) for part in first["loc"]),
+            value=str(first.get("input"))[:200],
+            rule=first["type"],
+        )
+
+    async def on_bug(request: Request, error: Exception) -> Response:
+        request_id = request_id_of(request)
+        log.error("unexpected", request_id=request_id, path=request.url.path, exc_info=error)
+        return problem_response(
+            500,
+            "InternalError",
+            "Something went wrong on our side. Tell us the request_id.",
+            request_id=request_id,
+        )
+
+    app.add_exception_handler(Refusal, on_refusal)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(Exception, on_bug)

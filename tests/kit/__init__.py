@@ -1,0 +1,1 @@
+"""The plumbing, each file with its tests."""

@@ -1,0 +1,46 @@
+"""The hub's own PostgreSQL: started once, found again, stopped without losing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from kit.embedded_postgres import EmbeddedPostgres, PostgresFailed, Settings
+
+
+async def test_a_server_is_found_again_by_another_and_keeps_what_was_committed(
+    tmp_path: Path,
+) -> None:
+    # A folder whose path is too long for a Unix socket, closed to everybody else.
+    home = tmp_path / ("long" * 25)
+    home.mkdir(mode=0o700)
+    first = EmbeddedPostgres(home, Settings(durable=False))
+    await first.start()
+    await first.create_database("gridroam")
+    second = EmbeddedPostgres(home, Settings(durable=False))
+    await second.start()
+    assert second.url() == first.url()
+    connection = await asyncpg.connect(second.url())
+    await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    await connection.close()
+    second.stop()
+    with pytest.raises(PostgresFailed, match="no PostgreSQL runs"):
+        first.url()
+    await first.start()
+    connection = await asyncpg.connect(first.url())
+    assert await connection.fetchval("SELECT answer FROM kept") == 42
+    await connection.close()
+    first.stop()
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_stranger_without_the_password_is_refused(tmp_path: Path) -> None:
+    postgres = EmbeddedPostgres(tmp_path, Settings(durable=False))
+    await postgres.start()
+    try:
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(postgres.url("postgres").replace(postgres.password, "guess"))
+    finally:
+        postgres.stop()

@@ -1,0 +1,53 @@
+"""A worker goes on while there is work, waits when there is none, and outlives its failures."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kit.worker import Worker
+
+
+async def test_a_worker_goes_on_while_there_is_more() -> None:
+    steps: list[int] = []
+    done = asyncio.Event()
+
+    async def step() -> bool:
+        steps.append(len(steps))
+        if len(steps) == 5:
+            done.set()
+        return len(steps) < 5
+
+    worker = Worker("counting", step, idle_s=60)
+    worker.start()
+    await asyncio.wait_for(done.wait(), 10)
+    await worker.close()
+    assert steps == [0, 1, 2, 3, 4]
+
+
+async def test_waking_ends_the_wait() -> None:
+    steps = asyncio.Queue[int]()
+
+    async def step() -> bool:
+        steps.put_nowait(1)
+        return False
+
+    worker = Worker("sleeping", step, idle_s=3600)
+    worker.start()
+    await asyncio.wait_for(steps.get(), 10)
+    worker.wake()
+    await asyncio.wait_for(steps.get(), 10)
+    await worker.close()
+
+
+async def test_a_failed_step_is_tried_again() -> None:
+    tries = asyncio.Queue[int]()
+
+    async def step() -> bool:
+        tries.put_nowait(1)
+        raise ConnectionError("the database is away")
+
+    worker = Worker("failing", step)
+    worker.start()
+    for _ in range(2):
+        await asyncio.wait_for(tries.get(), 10)
+    await worker.close()
