@@ -19,13 +19,13 @@ def wh_from_kwh(kwh: Decimal | str | int) -> int:
 
     A float is a TypeError: read it as text, so that 0.1 is 0.1.
     """
-    if isinstance(kwh, float):
-        raise TypeError("energy is never a float: read kWh as Decimal or text")
+    if isinstance(kwh, float | bool):
+        raise TypeError(f"energy is no {type(kwh).__name__}: read kWh as Decimal or text")
     try:
         exact = Decimal(kwh)
     except (InvalidOperation, ValueError):
         raise _bad(kwh) from None
-    if not exact.is_finite() or abs(exact) > _MOST_KWH:
+    if not exact.is_finite() or not -_MOST_KWH <= exact <= _MOST_KWH:
         raise _bad(kwh)
     sign, digits, exponent = exact.as_tuple()
     assert isinstance(exponent, int)

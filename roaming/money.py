@@ -58,8 +58,8 @@ class Money:
         """An exact amount in the currency's own unit, rounded once: half up, away from zero."""
         if isinstance(amount, float):
             raise TypeError("money is never a float")
-        if isinstance(amount, Decimal) and not amount.is_finite():
-            raise _bad("amount", str(amount), "a finite number")
+        if isinstance(amount, Decimal) and not _is_sane(amount):
+            raise _bad("amount", str(amount)[:60], "below 10^18, with at most 60 places")
         return cls(half_up(Fraction(amount) * 10 ** places_of(currency)), currency)
 
     @classmethod
@@ -111,6 +111,12 @@ class Money:
         if self.currency != other.currency:
             raise ValueError(f"{self.currency} and {other.currency} do not add up")
         return other.minor
+
+
+def _is_sane(amount: Decimal) -> bool:
+    """Whether writing `amount` out takes little room; 1e999999999 would take all there is."""
+    exponent = amount.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -60 and -(10**18) < amount < 10**18
 
 
 def places_of(currency: str) -> int:

@@ -1,0 +1,1 @@
+"""The words: examples from the standards, and laws."""
