@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class ChargingPeriod:
-    """From `start` until the next period's start, or the charge's end for the last one."""
+    """From `start` until the next period's start, or the charge's end for the last one.
+
+    `current_a` is the sum over all phases, where it is known; only a tariff that asks for it needs
+    it.
+    """
 
     start: datetime
     energy_wh: int
     parking: bool = False
+    current_a: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
