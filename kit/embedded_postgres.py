@@ -135,7 +135,7 @@ class EmbeddedPostgres:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         flags = [flag for name, value in options.items() for flag in ("-c", f"{name}={value}")]
         # pg_ctl gives the server a session of its own: Ctrl-C in the terminal reaches the hub
-        # alone, which finishes its calls and then stops the server. The server's end is nobody's child.
+        # alone, which finishes its calls and then stops the server.
         self._runner.own(socket_folder)
         launched = subprocess.run(
             [

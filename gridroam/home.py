@@ -1,0 +1,130 @@
+"""The hub's home folder: its secret, its locks, and its own PostgreSQL unless another is named.
+
+Commands work beside a running hub: whoever uses the home's PostgreSQL holds a shared lock on it,
+and the last one to leave stops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import asyncpg
+from sqlalchemy.engine import make_url
+
+from gridroam import migrating
+from kit.database import Database
+from kit.embedded_postgres import EmbeddedPostgres
+from roaming.refusal import Clash, Malformed
+
+DATABASE = "gridroam"
+
+
+class HomeTaken(Clash):
+    """Another hub runs on this home."""
+
+
+class Home:
+    """A folder that one hub owns, and that commands may use beside it."""
+
+    def __init__(self, folder: Path, database_url: str | None = None) -> None:
+        self.folder = folder.expanduser().resolve()
+        self._database_url = database_url
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def secret(self) -> bytes:
+        """32 random bytes that seal what must be read again (signing keys); made at first need."""
+        path = self.folder / "secret"
+        with suppress(FileExistsError):
+            # Written whole under another name first: two processes agree on one secret.
+            fresh = self.folder / f"secret.{os.getpid()}"
+            fresh.touch(mode=0o600)
+            fresh.write_bytes(secrets.token_bytes(32))
+            try:
+                os.link(fresh, path)
+            finally:
+                fresh.unlink()
+        return path.read_bytes()
+
+    @contextmanager
+    def taken_by_this_hub(self) -> Iterator[None]:
+        """Hold the home for one hub; HomeTaken names the process that has it."""
+        with (self.folder / "hub.lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.seek(0)
+                raise HomeTaken(
+                    f"a hub already runs on {self.folder} (process {lock.read().strip()})",
+                    rule="stop it, or name another --home",
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    @asynccontextmanager
+    async def database_url(self) -> AsyncIterator[str]:
+        """A URL that answers, with all tables up to date, for as long as the block lasts."""
+        if self._database_url is not None:
+            await _reachable(self._database_url)
+            await migrating.upgrade(self._database_url)
+            yield self._database_url
+            return
+        postgres = EmbeddedPostgres(self.folder)
+        with (self.folder / "postgres.lock").open("w") as lock:
+            # Starting and stopping exclude each other; using does not exclude anybody.
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            await postgres.start()
+            await postgres.create_database(DATABASE)
+            await migrating.upgrade(postgres.url(DATABASE))
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            try:
+                yield postgres.url(DATABASE)
+            finally:
+                if _alone(lock):
+                    await asyncio.to_thread(postgres.stop)
+
+    @asynccontextmanager
+    async def database(self, *, pool_size: int = 4) -> AsyncIterator[Database]:
+        async with self.database_url() as url:
+            database = await Database.open(url, pool_size=pool_size)
+            try:
+                yield database
+            finally:
+                await database.close()
+
+
+def _alone(lock: IO[str]) -> bool:
+    """Whether nobody else holds the shared lock; if so, it is now held exclusively."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+async def _reachable(url: str) -> None:
+    """Malformed names the URL (without its password) that no server answers at."""
+    try:
+        plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = await asyncpg.connect(plain, timeout=10)
+    except (OSError, asyncpg.PostgresError, ValueError, TimeoutError) as error:
+        try:
+            shown = make_url(url).render_as_string(hide_password=True)
+        except ValueError:
+            shown = "(not a URL)"
+        raise Malformed(
+            f"no PostgreSQL answers at {shown}: {error}",
+            field="--database-url",
+            value=shown,
+            rule="postgresql://user:password@host:port/name",
+        ) from None
+    await connection.close()

@@ -1,0 +1,35 @@
+"""What the hub's operator decides; read once, passed down as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roaming.party import PartyId
+
+PARTS = ("gateway", "marketplace", "clearinghouse", "search-evse", "central-system", "console")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One hub process. `only` names the parts it runs; empty means all."""
+
+    home: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    database_url: str | None = None
+    only: frozenset[str] = frozenset(PARTS)
+    hub_party: PartyId = field(default_factory=lambda: PartyId("EU*GRD"))
+    public_url: str | None = None
+    # The hub calls its partners' endpoints. On a developer's machine those are on loopback; a hub
+    # on the internet must not be sent to its own back doors.
+    allow_loopback_endpoints: bool = True
+    # In a rehearsal the clock of the day that is played is the station's: see docs/replay.md.
+    trust_station_time: bool = False
+    # Timed and queued work (forwarding, outboxes) runs in one process of several.
+    runs_tasks: bool = True
+    log_format: str = "text"
+
+    @property
+    def on_loopback(self) -> bool:
+        return self.host in {"127.0.0.1", "localhost", "::1"}
