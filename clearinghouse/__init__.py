@@ -1,0 +1,1 @@
+"""From a card held to a reader, to money: contractual and financial clearing."""

@@ -1,0 +1,299 @@
+"""HTTP for customer contracts: one by its id, many by NDJSON. Only for EVSPs, only their own."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from collections.abc import AsyncIterable, AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response, status
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from clearinghouse.customers import flows, model
+from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Line, Status
+from clearinghouse.customers.ports import Customers
+from kit.clock import Clock
+from kit.http import NOT_JSON, Caller, caller_of, decode, page_link
+from roaming.contract_id import ContractId
+from roaming.refusal import Malformed, Refusal
+
+LINE_LONGEST_BYTES = 64 * 1024
+# Lines are parsed in one go without giving way; after so many, other callers get their turn.
+_LINES_AT_ONCE = 200
+
+
+class CustomerContractAsked(BaseModel):
+    """Members that are left out take their default: open validity, active, charging, by list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    contract_id: str | None = None
+    token_uids: list[str] = []
+    valid_from: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
+    status: Status = Status.ACTIVE
+    services: list[str] = ["charging"]
+    authorisation: AuthorisationMode = AuthorisationMode.LIST
+    display_name: str | None = None
+
+    def to_contract(self, contract_id: ContractId) -> CustomerContract:
+        if self.contract_id is not None and ContractId(self.contract_id) != contract_id:
+            raise model.BadCustomerContract(
+                "the body names another contract than the path",
+                field="contract_id",
+                value=self.contract_id,
+                rule=f"{contract_id}, or left out",
+            )
+        return model.draw_up(
+            contract_id,
+            token_uids=self.token_uids,
+            valid_from=self.valid_from,
+            valid_until=self.valid_until,
+            status=self.status,
+            services=self.services,
+            authorisation=self.authorisation,
+            display_name=self.display_name,
+        )
+
+
+class CustomerContractShown(BaseModel):
+    contract_id: str
+    evsp: str
+    token_uids: list[str]
+    valid_from: datetime | None
+    valid_until: datetime | None
+    status: Status
+    services: list[str]
+    authorisation: AuthorisationMode
+    display_name: str | None
+
+    @classmethod
+    def of(cls, contract: CustomerContract) -> CustomerContractShown:
+        return cls(
+            contract_id=str(contract.contract_id),
+            evsp=str(contract.evsp),
+            token_uids=[str(uid) for uid in contract.token_uids],
+            valid_from=contract.valid_from,
+            valid_until=contract.valid_until,
+            status=contract.status,
+            services=list(contract.services),
+            authorisation=contract.authorisation,
+            display_name=contract.display_name,
+        )
+
+
+class RejectionShown(BaseModel):
+    line: int
+    contract_id: str | None
+    field: str | None
+    value: str | None
+    rule: str
+
+
+class BulkShown(BaseModel):
+    """`read` = `created` + `changed` + `unchanged` + `rejected`; the first rejections are told."""
+
+    read: int
+    created: int
+    changed: int
+    unchanged: int
+    rejected: int
+    rejections: list[RejectionShown]
+
+    @classmethod
+    def of(cls, report: model.BulkReport) -> BulkShown:
+        return cls(
+            read=report.read,
+            created=report.kept.created,
+            changed=report.kept.changed,
+            unchanged=report.unchanged,
+            rejected=report.rejected,
+            rejections=[
+                RejectionShown(
+                    line=one.line,
+                    contract_id=one.contract_id,
+                    field=one.field,
+                    value=one.value,
+                    rule=one.rule,
+                )
+                for one in report.rejections
+            ],
+        )
+
+
+class LineAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """One line of a bulk: the body of a single contract, and its id."""
+
+    contract_id: str
+    token_uids: list[str] = []
+    valid_from: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    valid_until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    status: Status = Status.ACTIVE
+    services: list[str] = ["charging"]
+    authorisation: AuthorisationMode = AuthorisationMode.LIST
+    display_name: str | None = None
+
+
+_decoder = msgspec.json.Decoder(LineAsked)
+
+
+def _evsp(request: Request) -> Caller:
+    caller = caller_of(request)
+    caller.must_be("evsp")
+    return caller
+
+
+Evsp = Annotated[Caller, Depends(_evsp)]
+_BULK_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "One JSON object a line: the body of a single contract, and contract_id.",
+        "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+    }
+}
+
+
+def router(customers: Customers, clock: Clock) -> APIRouter:
+    """Routes under `/customer-contracts`."""
+    routes = APIRouter(prefix="/customer-contracts", tags=["clearing house: customers"])
+
+    @routes.post("/bulk", openapi_extra=_BULK_BODY)
+    async def keep_customer_contracts(
+        request: Request,
+        caller: Evsp,
+        rejections: Annotated[int, Query(ge=0, le=1000)] = model.REJECTIONS_SHOWN,
+    ) -> BulkShown:
+        """Keep many contracts: one JSON object a line, of any number. A bad line stops no other."""
+        report = await flows.keep_many(
+            _parsed(_split(request.stream())),
+            caller=caller.party,
+            customers=customers,
+            clock=clock,
+            shown=rejections,
+        )
+        return BulkShown.of(report)
+
+    @routes.put(
+        "/{contract_id}", responses={201: {"model": CustomerContractShown, "description": "New"}}
+    )
+    async def keep_customer_contract(
+        contract_id: str, asked: CustomerContractAsked, caller: Evsp, response: Response
+    ) -> CustomerContractShown:
+        """Keep a contract: 201 when it is new, 200 when it was known. In effect at once."""
+        contract = asked.to_contract(model.owned(ContractId(contract_id), caller.party))
+        kept = await flows.keep(contract, caller=caller.party, customers=customers, clock=clock)
+        if kept.created:
+            response.status_code = status.HTTP_201_CREATED
+        return CustomerContractShown.of(contract)
+
+    @routes.get("/{contract_id}")
+    async def show_customer_contract(contract_id: str, caller: Evsp) -> CustomerContractShown:
+        """One of the caller's contracts."""
+        return CustomerContractShown.of(
+            await flows.show(ContractId(contract_id), caller=caller.party, customers=customers)
+        )
+
+    @routes.delete("/{contract_id}")
+    async def block_customer_contract(contract_id: str, caller: Evsp) -> CustomerContractShown:
+        """Block a contract at once. It stays known, so that its past charges stay explained."""
+        return CustomerContractShown.of(
+            await flows.block(
+                ContractId(contract_id), caller=caller.party, customers=customers, clock=clock
+            )
+        )
+
+    @routes.get("")
+    async def list_customer_contracts(
+        request: Request,
+        response: Response,
+        caller: Evsp,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        cursor: str | None = None,
+    ) -> list[CustomerContractShown]:
+        """The caller's contracts in order of their id; `Link` names the next page."""
+        after = None if cursor is None else ContractId(cursor)
+        found = await customers.page(caller.party, after=after, limit=limit + 1)
+        shown = found[:limit]
+        if len(found) > limit:
+            response.headers.update(page_link(request, shown[-1].contract_id))
+        return [CustomerContractShown.of(one) for one in shown]
+
+    return routes
+
+
+async def _split(parts: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Lines out of a stream of parts. A line over its longest is cut there, and so is refused."""
+    kept = b""
+    async for part in parts:
+        *lines, rest = part.split(b"\n")
+        if lines:
+            yield kept + lines[0]
+            for line in lines[1:]:
+                yield line
+            kept = b""
+        # What lies beyond the limit is not remembered: an endless line takes no memory.
+        kept = (kept + rest)[: LINE_LONGEST_BYTES + 1]
+    if kept:
+        yield kept
+
+
+async def _parsed(raw_lines: AsyncIterable[bytes]) -> AsyncIterator[Line]:
+    number = 0
+    async for raw in raw_lines:
+        number += 1
+        if number == 1:
+            raw = raw.removeprefix(codecs.BOM_UTF8)
+        if number % _LINES_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        if raw and not raw.isspace():
+            yield _line(number, raw)
+
+
+def _line(number: int, raw: bytes) -> Line:
+    if len(raw) > LINE_LONGEST_BYTES:
+        rule = f"at most {LINE_LONGEST_BYTES} bytes a line"
+        return Line(number, Malformed("the line is too long", field="line", rule=rule))
+    try:
+        asked = _decoder.decode(raw)
+    except NOT_JSON:
+        return _undecoded(number, raw)
+    try:
+        contract = model.draw_up(
+            asked.contract_id,
+            token_uids=asked.token_uids,
+            valid_from=asked.valid_from,
+            valid_until=asked.valid_until,
+            status=asked.status,
+            services=asked.services,
+            authorisation=asked.authorisation,
+            display_name=asked.display_name,
+        )
+    except Refusal as refusal:
+        return Line(number, refusal, asked.contract_id[:60])
+    return Line(number, contract, contract.contract_id)
+
+
+def _undecoded(number: int, raw: bytes) -> Line:
+    """The line that could not be read, with as much of its content as can be told."""
+    try:
+        decode(raw, LineAsked)
+    except Malformed as malformed:
+        refusal = malformed
+    try:
+        content = msgspec.json.decode(raw)
+    except NOT_JSON:
+        return Line(number, refusal)
+    if not isinstance(content, dict):
+        return Line(number, refusal)
+    member = (refusal.field or "").partition("[")[0]
+    contract_id = content.get("contract_id")
+    return Line(
+        number,
+        Malformed(
+            refusal.detail, field=refusal.field, value=content.get(member), rule=refusal.rule
+        ),
+        contract_id[:60] if isinstance(contract_id, str) else None,
+    )
