@@ -19,6 +19,8 @@ from roaming.refusal import Malformed, NotYours, TooLarge, Unauthenticated
 Shape = TypeVar("Shape")
 
 CALLER = "gridroam.caller"
+# msgspec lets bad UTF-8 and too deep a nesting through as Python's own errors.
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class RoleMissing(NotYours):
@@ -76,7 +78,7 @@ def decode(body: bytes, shape: type[Shape]) -> Shape:
         raise Malformed(
             str(error), field=place.rstrip("`").removeprefix("$.") or None, rule=rule
         ) from None
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise Malformed(f"the body is not JSON: {error}", field="body", rule="RFC 8259") from None
 
 
