@@ -7,6 +7,7 @@ import importlib
 STORES = [
     "kit.event_log",
     "kit.idempotency",
+    "kit.personal_data",
 ]
 
 

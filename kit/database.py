@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
-from sqlalchemy import Connection, MetaData, event
+from sqlalchemy import Connection, MetaData, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateSchema
@@ -62,6 +62,17 @@ async def _prepare(connection: Any) -> None:
 
 def _to_json(value: Any) -> str:
     return encode_json(value).decode()
+
+
+async def raw_connection(connection: AsyncConnection | Hot) -> Hot:
+    """The asyncpg connection under either kind, inside the transaction that is open on it."""
+    if not isinstance(connection, AsyncConnection):
+        return connection
+    # SQLAlchemy opens its transaction at the first statement; this makes sure that there is one.
+    await connection.execute(text("SELECT 1"))
+    raw: Hot | None = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    return raw
 
 
 class Listener:

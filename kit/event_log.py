@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import UserDefinedType
 
-from kit.database import Database, Hot, attach_ddl, metadata
+from kit.database import Database, Hot, attach_ddl, metadata, raw_connection
 from kit.encoding import encode_json
 
 CHANNEL = "events"
@@ -231,20 +231,9 @@ async def append(connection: AsyncConnection | Hot, new_events: Sequence[NewEven
         [event.causation_id for event in new_events],
         [encode_json(event.body).decode() for event in new_events],
     ]
-    raw = await _raw(connection)
+    raw = await raw_connection(connection)
     rows = await raw.fetch(_APPEND, *arguments)
     return [Cursor(row[0], row[1]) for row in rows]
-
-
-async def _raw(connection: AsyncConnection | Hot) -> Hot:
-    """The asyncpg connection under either kind, inside the transaction that is open on it."""
-    if not isinstance(connection, AsyncConnection):
-        return connection
-    # SQLAlchemy opens its transaction at the first statement; this makes sure that there is one.
-    await connection.execute(text("SELECT 1"))
-    raw: Hot | None = (await connection.get_raw_connection()).driver_connection
-    assert raw is not None
-    return raw
 
 
 async def read(
@@ -257,7 +246,7 @@ async def read(
     stream: str | None = None,
 ) -> list[Event]:
     """The next events after a cursor, oldest transaction first; none skipped, none unfinished."""
-    raw = await _raw(connection)
+    raw = await raw_connection(connection)
     rows = await raw.fetch(
         f"SELECT {_COLUMNS} FROM kit.event"
         " WHERE (xid, position) > ($1::bigint::text::xid8, $2)"
@@ -319,7 +308,7 @@ async def follow(
 
 async def newest(connection: AsyncConnection | Hot) -> Cursor:
     """A cursor behind everything that a reader could read now."""
-    raw = await _raw(connection)
+    raw = await raw_connection(connection)
     row = await raw.fetchrow(
         "SELECT xid::text::bigint, position FROM kit.event"
         " WHERE xid < pg_snapshot_xmin(pg_current_snapshot())"
@@ -330,14 +319,14 @@ async def newest(connection: AsyncConnection | Hot) -> Cursor:
 
 async def load_cursor(connection: AsyncConnection | Hot, name: str) -> Cursor:
     """How far reader `name` had come when it last saved; START for a new one."""
-    raw = await _raw(connection)
+    raw = await raw_connection(connection)
     row = await raw.fetchrow("SELECT xid, position FROM kit.cursor WHERE name = $1", name)
     return START if row is None else Cursor(row[0], row[1])
 
 
 async def save_cursor(connection: AsyncConnection | Hot, name: str, cursor: Cursor) -> None:
     """Remember in the caller's transaction, with whatever was done about the events read."""
-    raw = await _raw(connection)
+    raw = await raw_connection(connection)
     await raw.execute(
         "INSERT INTO kit.cursor VALUES ($1, $2, $3)"
         " ON CONFLICT (name) DO UPDATE SET xid = excluded.xid, position = excluded.position",
@@ -349,7 +338,7 @@ async def save_cursor(connection: AsyncConnection | Hot, name: str, cursor: Curs
 
 async def broken_links(connection: AsyncConnection | Hot, stream: str) -> list[int]:
     """Versions in `stream` whose hash does not follow from their content and predecessor."""
-    raw = await _raw(connection)
+    raw = await raw_connection(connection)
     rows = await raw.fetch(
         "SELECT version FROM (SELECT *, row_number() OVER (ORDER BY version) AS expected,"
         " lag(hash, 1, ''::bytea) OVER (ORDER BY version) AS previous"
