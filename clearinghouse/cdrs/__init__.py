@@ -1,0 +1,1 @@
+"""Intake of charge detail records: validate, deduplicate, price, post, all in one commit."""

@@ -1,0 +1,196 @@
+"""How records are taken in: a whole batch in one commit, and nobody is answered before it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from clearinghouse.cdrs import model
+from clearinghouse.cdrs.model import Cdr, Customer, Facts, Outcome, Reason, State, Submission
+from clearinghouse.cdrs.ports import Agreements, Authorisations, Books, Customers, Evses, Key
+from clearinghouse.rating.model import Rated, Rater, UnreadableTerms
+from kit.clock import Clock
+from kit.event_log import NewEvent
+from roaming.contract_id import ContractId
+from roaming.events import EventType
+from roaming.evse_id import EvseId
+from roaming.party import PartyId
+from roaming.token import TokenUid
+
+# Pricing is pure reckoning: between slices the other callers of this process get their turn.
+_SLICE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Everything that taking in records needs, put together once."""
+
+    books: Books
+    evses: Evses
+    agreements: Agreements
+    customers: Customers
+    authorisations: Authorisations
+    rater: Rater
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was looked up for a batch."""
+
+    evses: Mapping[EvseId, model.Evse]
+    authorisations: Mapping[str, model.Authorisation]
+    contracts: Mapping[ContractId, Customer]
+    tokens: Mapping[TokenUid, Customer]
+
+
+async def receive(submissions: Sequence[Submission], *, intake: Intake) -> list[Outcome]:
+    """Validate, price and book a batch of records; the outcome of each, in order.
+
+    A record that is known already costs a look; the rest share one transaction, which holds the
+    records, their ledger entries and their events.
+    """
+    async with intake.books.read() as book:
+        booked = await book.booked({_key(one) for one in submissions})
+    fresh = [one for one in submissions if _key(one) not in booked]
+    outcomes = iter(await _book(fresh, intake) if fresh else ())
+    return [
+        model.outcome_of_known(booked[_key(one)], one) if _key(one) in booked else next(outcomes)
+        for one in submissions
+    ]
+
+
+async def _book(submissions: Sequence[Submission], intake: Intake) -> list[Outcome]:
+    known = await _look_up(submissions, intake)
+    candidates: list[Cdr] = []
+    now = intake.clock()
+    for index, submission in enumerate(submissions):
+        candidates.append(_examine(submission, known, intake, now))
+        if index % _SLICE == _SLICE - 1:
+            await asyncio.sleep(0)
+    async with intake.books.write({one.operator for one in submissions}) as book:
+        # Looked at again, now that no other writer of these operators is under way.
+        booked = await book.booked({cdr.key for cdr in candidates})
+        rejected = await book.rejected({cdr.key for cdr in candidates})
+        fingerprints = await book.fingerprints(
+            {cdr.fingerprint for cdr in candidates if cdr.fingerprint is not None}
+        )
+        outcomes, to_write = model.settle_batch(candidates, booked, rejected, fingerprints)
+        if to_write:
+            await book.record(to_write, [_event(cdr) for cdr in to_write])
+    return outcomes
+
+
+async def _look_up(submissions: Sequence[Submission], intake: Intake) -> _Known:
+    found = await intake.evses.find_many({one.evse_id for one in submissions})
+    return _Known(
+        evses={
+            evse_id: model.Evse(operator, time_zone)
+            for evse_id, (operator, time_zone) in found.items()
+        },
+        authorisations=await intake.authorisations.find(
+            {one.authorisation_id for one in submissions if one.authorisation_id is not None}
+        ),
+        contracts=await intake.customers.by_contract(
+            {one.contract_id for one in submissions if one.contract_id is not None}
+        ),
+        tokens=await intake.customers.by_token(
+            {
+                one.token_uid
+                for one in submissions
+                if one.contract_id is None and one.token_uid is not None
+            }
+        ),
+    )
+
+
+def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> Cdr:
+    facts = Facts(
+        now=now,
+        evse=known.evses.get(cdr.evse_id),
+        authorisation=known.authorisations.get(cdr.authorisation_id or ""),
+        customer=_customer(cdr, known),
+        agreed=False,
+    )
+    home = model.home(cdr, facts)
+    agreement = None
+    if home is not None:
+        agreement = intake.agreements.between(cdr.operator, home[0], cdr.start)
+        agreed = agreement is not None and agreement.covers(cdr.evse_id)
+        facts = replace(facts, agreed=agreed)
+    state, reasons = model.examine(cdr, facts)
+    rated: Rated | None = None
+    if state is not State.REJECTED:
+        assert agreement is not None
+        assert facts.evse is not None
+        try:
+            rated = intake.rater.rate(
+                agreement,
+                cdr.charge,
+                cdr_zone=cdr.time_zone,
+                evse_zone=facts.evse.time_zone,
+            )
+        except UnreadableTerms as unreadable:
+            state, reasons = model.examine(cdr, replace(facts, rateable=False))
+            reasons = tuple(
+                Reason(one.name, unreadable.detail) if one.name == "tariff-unreadable" else one
+                for one in reasons
+            )
+    evsp, contract_id = home or (None, None)
+    # Where an EVSP said yes without naming a contract, the card is what tells its charges apart.
+    owed_by = contract_id or cdr.token_uid or cdr.authorisation_id or ""
+    return Cdr(
+        submission=cdr,
+        state=state,
+        reasons=reasons,
+        evsp=evsp,
+        contract_id=contract_id,
+        rated=rated,
+        fingerprint=None if rated is None else model.fingerprint(cdr, owed_by),
+        recorded_at=now,
+    )
+
+
+def _customer(cdr: Submission, known: _Known) -> Customer | None:
+    """By the contract id where there is one, else by the token, else by the authorisation."""
+    if cdr.contract_id is not None:
+        return known.contracts.get(cdr.contract_id)
+    if cdr.token_uid is not None:
+        return known.tokens.get(cdr.token_uid)
+    return None
+
+
+def _key(submission: Submission) -> Key:
+    return submission.operator, submission.cdr_id
+
+
+def _event(cdr: Cdr) -> NewEvent:
+    """The token uid is personal data and stays out of the log; so does the contract id."""
+    told = cdr.submission
+    body: dict[str, object] = {
+        "cdr_id": told.cdr_id,
+        "evse_id": told.evse_id,
+        "state": cdr.state.value,
+        "reasons": [reason.name for reason in cdr.reasons],
+        "energy_wh": told.energy_wh,
+        "start": told.start,
+        "end": told.end,
+        "debtor": cdr.evsp,
+        "creditor": told.operator,
+    }
+    if cdr.rated is not None:
+        body["price"] = cdr.rated.amounts()
+    return NewEvent(
+        stream=stream_of(told.operator),
+        type=EventType.CDR_ACCEPTED if cdr.booked else EventType.CDR_REJECTED,
+        party=told.operator,
+        body=body,
+        occurred_at=told.end,
+        correlation_id=told.authorisation_id,
+    )
+
+
+def stream_of(operator: PartyId) -> str:
+    return f"cdrs:{operator}"

@@ -1,0 +1,80 @@
+"""What the intake of records asks of the outside world."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, State
+from clearinghouse.rating.model import Agreement
+from kit.event_log import Cursor, NewEvent
+from roaming.contract_id import ContractId
+from roaming.evse_id import EvseId
+from roaming.party import PartyId
+from roaming.token import TokenUid
+
+Key = tuple[PartyId, str]
+
+
+class Evses(Protocol):
+    async def find_many(
+        self, evse_ids: Collection[EvseId]
+    ) -> Mapping[EvseId, tuple[PartyId, str | None]]:
+        """Operator and time zone of those of `evse_ids` that the house knows."""
+
+
+class Agreements(Protocol):
+    def between(self, operator: PartyId, evsp: PartyId, at: datetime) -> Agreement | None:
+        """The roaming agreement in force at `at`, out of memory."""
+
+
+class Customers(Protocol):
+    async def by_contract(
+        self, contract_ids: Collection[ContractId]
+    ) -> Mapping[ContractId, Customer]: ...
+
+    async def by_token(self, token_uids: Collection[TokenUid]) -> Mapping[TokenUid, Customer]: ...
+
+
+class Authorisations(Protocol):
+    async def find(self, authorisation_ids: Collection[str]) -> Mapping[str, Authorisation]: ...
+
+
+class Book(Protocol):
+    """Records in one open transaction. Leaving it commits, an exception undoes it."""
+
+    async def booked(self, keys: Collection[Key]) -> Mapping[Key, Cdr]:
+        """The accepted and flagged records under these keys."""
+
+    async def rejected(self, keys: Collection[Key]) -> Mapping[Key, Cdr]:
+        """The latest rejected record under each of these keys."""
+
+    async def fingerprints(self, fingerprints: Collection[bytes]) -> Mapping[bytes, str]:
+        """The cdr_id of each booked record that has one of these fingerprints."""
+
+    async def record(self, cdrs: Sequence[Cdr], events: Sequence[NewEvent]) -> None:
+        """Write records, what they mean in money, and their events, one for each, in order."""
+
+
+class Books(Protocol):
+    def read(self) -> AbstractAsyncContextManager[Book]:
+        """For looking only; others may write at the same time."""
+
+    def write(self, operators: Collection[PartyId]) -> AbstractAsyncContextManager[Book]:
+        """Writers of one operator's records wait for one another, whatever process they are in."""
+
+    async def page(
+        self,
+        party: PartyId,
+        *,
+        after: Cursor,
+        since: datetime | None,
+        state: State | None,
+        limit: int,
+    ) -> Sequence[tuple[Cursor, Cdr]]:
+        """The party's records behind a cursor: as operator all of its own, as EVSP the booked."""
+
+    async def find(self, party: PartyId, operator: PartyId, cdr_id: str) -> Cdr | None:
+        """One record that `party` may see: the booked one, else its operator's latest rejected."""

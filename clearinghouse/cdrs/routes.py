@@ -1,0 +1,202 @@
+"""HTTP for records: operators hand them in, both sides read what is theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from clearinghouse.cdrs import flows, wire
+from clearinghouse.cdrs.flows import Intake
+from clearinghouse.cdrs.model import (
+    BadCdr,
+    CdrIdReused,
+    Outcome,
+    State,
+    Submission,
+    UnknownCdr,
+)
+from kit.batching import Batcher
+from kit.database import Database
+from kit.event_log import START, Cursor
+from kit.http import HotRoute, caller_of, json_response, page_link, read_body
+from kit.idempotency import once
+from roaming.party import PartyId
+from roaming.refusal import Malformed
+
+MOST_BYTES = 16 * 1024 * 1024
+DEFAULT_PAGE, LARGEST_PAGE = 100, 1_000
+_BATCH = 500
+
+
+class CdrPage(msgspec.Struct, frozen=True):
+    """Records in the order of the log. `next_cursor` goes on from here, also tomorrow."""
+
+    cdrs: list[wire.CdrShown]
+    next_cursor: str
+
+
+class Routes:
+    """The routes of one process; `close` waits for what it has taken in."""
+
+    def __init__(self, intake: Intake, database: Database) -> None:
+        self._intake = intake
+        self._database = database
+        self._batcher: Batcher[Submission, Outcome] = Batcher(self._write, most=_BATCH)
+
+    async def _write(self, submissions: Sequence[Submission]) -> Sequence[Outcome]:
+        return await flows.receive(submissions, intake=self._intake)
+
+    async def close(self) -> None:
+        await self._batcher.close()
+
+    def hot_routes(self) -> list[HotRoute]:
+        return [
+            HotRoute(
+                "POST",
+                "/cdrs",
+                self.receive,
+                operation="receive-cdrs",
+                summary=(
+                    "Hand in one CDR, or a list of up to 1,000. One: 201, or 200 when it was known;"
+                    " 409 when its cdr_id was booked with other content. A list: 200 and the same"
+                    " answers in the same order, each with its state."
+                ),
+                request_type=wire.CdrTold | list[wire.CdrTold],
+                response_type=wire.CdrAnswer | list[wire.CdrAnswer],
+            ),
+            HotRoute(
+                "GET",
+                "/cdrs",
+                self.list,
+                operation="list-cdrs",
+                summary=(
+                    "The caller's own CDRs, as operator or as EVSP, in the order of the log."
+                    " since: a cursor of an earlier page, or RFC 3339 time of record; state; limit."
+                ),
+                response_type=CdrPage,
+            ),
+            HotRoute(
+                "GET",
+                "/cdrs/{operator}/{cdr_id:path}",
+                self.show,
+                operation="show-cdr",
+                summary="One of the caller's own CDRs, with the lines of its price.",
+                response_type=wire.CdrShown,
+            ),
+        ]
+
+    async def receive(self, request: Request) -> Response:
+        caller = caller_of(request)
+        caller.must_be("evse-operator")
+        if "idempotency-key" not in request.headers:
+            return await self._receive(request, caller.party)
+        return await once(
+            request,
+            lambda: self._receive(request, caller.party),
+            database=self._database,
+            party=caller.party,
+            clock=self._intake.clock,
+        )
+
+    async def _receive(self, request: Request, operator: PartyId) -> Response:
+        told = wire.read_one(await read_body(request, MOST_BYTES))
+        if isinstance(told, wire.CdrTold):
+            outcome = await self._batcher.put(wire.submission_of(operator, told))
+            if outcome.reused:
+                raise CdrIdReused(
+                    wire.reused_says(outcome.cdr),
+                    field="cdr_id",
+                    value=told.cdr_id,
+                    rule="one record under one cdr_id; a correction has an id of its own",
+                )
+            return json_response(wire.answer_of(outcome), 200 if outcome.known else 201)
+        return json_response(await self._receive_many(operator, told))
+
+    async def _receive_many(
+        self, operator: PartyId, raws: Sequence[msgspec.Raw]
+    ) -> list[wire.CdrAnswer]:
+        answers: list[wire.CdrAnswer | None] = []
+        submissions: list[Submission] = []
+        for raw in raws:
+            try:
+                submissions.append(wire.submission_of(operator, wire.decode_cdr(raw)))
+                answers.append(None)
+            except Malformed as refusal:
+                answers.append(wire.malformed_answer(wire.cdr_id_of(raw), refusal))
+        outcomes = await asyncio.gather(*map(self._batcher.put, submissions))
+        booked = iter(outcomes)
+        return [wire.answer_of(next(booked)) if one is None else one for one in answers]
+
+    async def list(self, request: Request) -> Response:
+        caller = caller_of(request)
+        caller.must_be("evse-operator", "evsp")
+        query = request.query_params
+        after, since = _since(query.get("cursor") or query.get("since"))
+        limit = _limit(query.get("limit"))
+        page = await self._intake.books.page(
+            caller.party, after=after, since=since, state=_state(query.get("state")), limit=limit
+        )
+        cursor = page[-1][0] if page else after
+        return json_response(
+            CdrPage([wire.shown(cdr) for _, cdr in page], str(cursor)),
+            headers=page_link(request, str(cursor) if len(page) == limit else None),
+        )
+
+    async def show(self, request: Request) -> Response:
+        caller = caller_of(request)
+        operator = PartyId(request.path_params["operator"])
+        cdr_id = request.path_params["cdr_id"]
+        # PostgreSQL has no NUL in texts, and so no record of such a name.
+        found = (
+            None
+            if "\0" in cdr_id
+            else await self._intake.books.find(caller.party, operator, cdr_id)
+        )
+        if found is None:
+            raise UnknownCdr(f"no cdr {cdr_id} of {operator}", field="cdr_id", value=cdr_id)
+        return json_response(wire.shown(found))
+
+
+def _since(said: str | None) -> tuple[Cursor, datetime | None]:
+    if said is None:
+        return START, None
+    try:
+        if "T" not in said:
+            cursor = Cursor.parse(said)
+            if not (0 <= cursor.xid < 2**63 and 0 <= cursor.position < 2**63):
+                raise ValueError("no such cursor")
+            return cursor, None
+        # A plus sign that nobody escaped arrives as a blank.
+        since = datetime.fromisoformat(said.replace(" ", "+"))
+        if since.tzinfo is None or not 1900 < since.year < 3000:
+            raise ValueError("no offset, or no time of this business")
+        return START, since
+    except ValueError as error:
+        raise BadCdr(
+            "neither a cursor nor a time",
+            field="since",
+            value=said,
+            rule="a cursor of an earlier page, or RFC 3339 with offset",
+        ) from error
+
+
+def _limit(said: str | None) -> int:
+    if said is None:
+        return DEFAULT_PAGE
+    if not said.isascii() or not said.isdigit() or not 1 <= int(said[:9]) <= LARGEST_PAGE:
+        raise BadCdr("not a page size", field="limit", value=said, rule=f"1 to {LARGEST_PAGE}")
+    return int(said[:9])
+
+
+def _state(said: str | None) -> State | None:
+    if said is None:
+        return None
+    try:
+        return State(said)
+    except ValueError as error:
+        raise BadCdr("no such state", field="state", value=said, rule=", ".join(State)) from error

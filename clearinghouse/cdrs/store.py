@@ -1,0 +1,458 @@
+"""Records on PostgreSQL. What may be booked once is unique there, not only here.
+
+A record's `log_position` is that of the event that told of it: its number in this table, and the
+id of its posting in the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import BigInteger, Column, DateTime, Index, LargeBinary, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Reason, State, Submission
+from clearinghouse.cdrs.ports import Key
+from clearinghouse.ledger import store as ledger
+from clearinghouse.ledger.model import Posting, charge_entries
+from clearinghouse.rating.model import Rated
+from kit import event_log
+from kit.database import Database, Hot, metadata
+from kit.encoding import encode_json
+from kit.event_log import Cursor, NewEvent, Xid8
+from roaming.charge import ChargingPeriod
+from roaming.contract_id import ContractId
+from roaming.evse_id import EvseId
+from roaming.money import Money
+from roaming.party import PartyId
+from roaming.token import TokenUid
+
+CHANNEL = "cdrs"
+"""NOTIFY when records are booked: a JSON list of the EVSPs they are for, or an empty text."""
+
+# Identifiers compare byte by byte: an index on them is smaller work than one of a language.
+_Identifier = Text(collation="C")
+
+cdrs = Table(
+    "cdr",
+    metadata,
+    Column("log_position", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_xid", Xid8, nullable=False),
+    Column("operator", _Identifier, nullable=False),
+    Column("cdr_id", _Identifier, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reasons", JSONB, nullable=False),
+    Column("evse_id", _Identifier, nullable=False),
+    Column("authorisation_id", Text),
+    Column("told_contract_id", Text),
+    Column("token_uid", Text),
+    Column("evsp", _Identifier),
+    Column("contract_id", Text),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True), nullable=False),
+    Column("told_time_zone", Text),
+    Column("energy_wh", BigInteger, nullable=False),
+    Column("periods", JSONB, nullable=False),
+    Column("signed_meter_values", JSONB, nullable=False),
+    Column("agreement_id", Text),
+    Column("time_zone", Text),
+    Column("currency", Text),
+    Column("excl_vat_minor", BigInteger),
+    Column("vat_minor", BigInteger),
+    Column("price_lines", JSONB, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("fingerprint", LargeBinary),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    schema="clearinghouse",
+)
+_BOOKED = "state <> 'rejected'"
+Index(
+    "uq_cdr_booked_once",
+    cdrs.c.operator,
+    cdrs.c.cdr_id,
+    unique=True,
+    postgresql_where=text(_BOOKED),
+)
+Index(
+    "uq_cdr_content_once",
+    cdrs.c.fingerprint,
+    unique=True,
+    postgresql_where=text(_BOOKED),
+)
+Index(
+    "ix_cdr_rejected",
+    cdrs.c.operator,
+    cdrs.c.cdr_id,
+    cdrs.c.log_position,
+    postgresql_where=text("state = 'rejected'"),
+)
+Index(
+    "ix_cdr_of_evsp",
+    cdrs.c.evsp,
+    cdrs.c.log_xid,
+    cdrs.c.log_position,
+    postgresql_where=text(_BOOKED),
+)
+Index("ix_cdr_of_operator", cdrs.c.operator, cdrs.c.log_xid, cdrs.c.log_position)
+
+COLUMNS = (
+    "c.log_position, c.log_xid::text::bigint AS log_xid, c.operator, c.cdr_id, c.state, c.reasons,"
+    " c.evse_id, c.authorisation_id, c.told_contract_id, c.token_uid, c.evsp, c.contract_id,"
+    " c.started_at, c.ended_at, c.told_time_zone, c.energy_wh, c.periods, c.signed_meter_values,"
+    " c.agreement_id, c.time_zone, c.currency, c.excl_vat_minor, c.vat_minor, c.price_lines,"
+    " c.content, c.fingerprint, c.recorded_at"
+)
+_KEYS = "unnest($1::text[], $2::text[]) AS k (operator, cdr_id)"
+_FIND_BOOKED = (
+    f"SELECT {COLUMNS} FROM {_KEYS} JOIN clearinghouse.cdr AS c"
+    f" ON c.operator = k.operator AND c.cdr_id = k.cdr_id AND c.{_BOOKED}"
+)
+_FIND_REJECTED = (
+    f"SELECT {COLUMNS} FROM {_KEYS} CROSS JOIN LATERAL (SELECT * FROM clearinghouse.cdr AS r"
+    " WHERE r.operator = k.operator AND r.cdr_id = k.cdr_id AND r.state = 'rejected'"
+    " ORDER BY r.log_position DESC LIMIT 1) AS c"
+)
+_FIND_FINGERPRINTS = (
+    "SELECT fingerprint, cdr_id FROM clearinghouse.cdr"
+    f" WHERE fingerprint = ANY($1::bytea[]) AND {_BOOKED}"
+)
+# Sorted, so that two writers never wait for each other in a circle.
+_LOCK = (
+    "SELECT pg_advisory_xact_lock(hash) FROM (SELECT DISTINCT hashtextextended('cdrs:' || o, 0)"
+    " AS hash FROM unnest($1::text[]) AS o ORDER BY hash) AS sorted"
+)
+_INSERT = """
+INSERT INTO clearinghouse.cdr (log_position, log_xid, operator, cdr_id, state, reasons, evse_id,
+  authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
+  told_time_zone, energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency,
+  excl_vat_minor, vat_minor, price_lines, content, fingerprint, recorded_at)
+SELECT log_position, pg_current_xact_id(), operator, cdr_id, state, reasons::jsonb, evse_id,
+  authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
+  told_time_zone, energy_wh, periods::jsonb, signed_meter_values::jsonb, agreement_id, time_zone,
+  currency, excl_vat_minor, vat_minor, price_lines::jsonb, content, fingerprint, recorded_at
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+  $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[],
+  $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
+  $21::bigint[], $22::bigint[], $23::text[], $24::bytea[], $25::bytea[], $26::timestamptz[])
+  AS u (log_position, operator, cdr_id, state, reasons, evse_id, authorisation_id,
+    told_contract_id, token_uid, evsp, contract_id, started_at, ended_at, told_time_zone,
+    energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency, excl_vat_minor,
+    vat_minor, price_lines, content, fingerprint, recorded_at)
+"""
+# A reader that stops at the oldest running transaction never skips the record of a slow writer.
+_FENCE = "c.log_xid < pg_snapshot_xmin(pg_current_snapshot())"
+_BEHIND = "(c.log_xid, c.log_position) > ($2::bigint::text::xid8, $3::bigint)"
+_WANTED = (
+    "($4::timestamptz IS NULL OR c.recorded_at >= $4) AND ($5::text IS NULL OR c.state = $5)"
+    " ORDER BY c.log_xid, c.log_position LIMIT $6"
+)
+# Two walks along two indexes, each with the limit: cheaper than one "or" over all.
+_PAGE = f"""
+SELECT * FROM (
+  (SELECT {COLUMNS} FROM clearinghouse.cdr AS c
+    WHERE c.operator = $1 AND {_BEHIND} AND {_FENCE} AND {_WANTED})
+  UNION ALL
+  (SELECT {COLUMNS} FROM clearinghouse.cdr AS c
+    WHERE c.evsp = $1 AND c.operator <> $1 AND c.{_BOOKED} AND {_BEHIND} AND {_FENCE} AND {_WANTED})
+) AS both_roles ORDER BY log_xid, log_position LIMIT $6
+"""
+_NEXT_FOR_EVSP = (
+    f"SELECT {COLUMNS} FROM clearinghouse.cdr AS c"
+    f" WHERE c.evsp = $1 AND c.{_BOOKED} AND {_BEHIND} AND {_FENCE}"
+    " ORDER BY c.log_xid, c.log_position LIMIT $4"
+)
+_UP_TO = (
+    f"SELECT {COLUMNS} FROM clearinghouse.cdr AS c WHERE c.evsp = $1 AND c.{_BOOKED} AND {_BEHIND}"
+    " AND (c.log_xid, c.log_position) <= ($4::bigint::text::xid8, $5::bigint)"
+    " ORDER BY c.log_xid, c.log_position"
+)
+
+
+class SqlBook:
+    """Records in one open transaction."""
+
+    def __init__(self, connection: Hot) -> None:
+        self._connection = connection
+
+    async def booked(self, keys: Collection[Key]) -> Mapping[Key, Cdr]:
+        return await self._by_key(_FIND_BOOKED, keys)
+
+    async def rejected(self, keys: Collection[Key]) -> Mapping[Key, Cdr]:
+        return await self._by_key(_FIND_REJECTED, keys)
+
+    async def _by_key(self, query: str, keys: Collection[Key]) -> Mapping[Key, Cdr]:
+        if not keys:
+            return {}
+        rows = await self._connection.fetch(
+            query, [one for one, _ in keys], [one for _, one in keys]
+        )
+        return {cdr.key: cdr for cdr in map(to_cdr, rows)}
+
+    async def fingerprints(self, fingerprints: Collection[bytes]) -> Mapping[bytes, str]:
+        if not fingerprints:
+            return {}
+        rows = await self._connection.fetch(_FIND_FINGERPRINTS, list(fingerprints))
+        return {bytes(row["fingerprint"]): row["cdr_id"] for row in rows}
+
+    async def record(self, cdrs: Sequence[Cdr], events: Sequence[NewEvent]) -> None:
+        told = await event_log.append(self._connection, events)
+        positions = [cursor.position for cursor in told]
+        await self._connection.execute(_INSERT, *_columns_of(cdrs, positions))
+        await ledger.post(
+            self._connection,
+            [
+                _posting(cdr, position)
+                for cdr, position in zip(cdrs, positions, strict=True)
+                if cdr.booked
+            ],
+            cdrs[0].recorded_at,
+        )
+        evsps = sorted({cdr.evsp for cdr in cdrs if cdr.booked and cdr.evsp is not None})
+        if evsps:
+            await self._connection.execute("SELECT pg_notify($1, $2)", CHANNEL, notice_of(evsps))
+
+
+# PostgreSQL refuses payloads of 8,000 bytes and more.
+_MOST_NAMED = 500
+
+
+def notice_of(evsps: Sequence[PartyId]) -> str:
+    """The payload of a notice on CHANNEL: whom it concerns, or nothing for "look at all"."""
+    return json.dumps(evsps) if len(evsps) <= _MOST_NAMED else ""
+
+
+class SqlBooks:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[SqlBook]:
+        async with self._database.pool.acquire() as connection:
+            yield SqlBook(cast(Hot, connection))
+
+    @asynccontextmanager
+    async def write(self, operators: Collection[PartyId]) -> AsyncIterator[SqlBook]:
+        async with self._database.hot() as connection:
+            await connection.execute(_LOCK, list(operators))
+            yield SqlBook(connection)
+
+    async def page(
+        self,
+        party: PartyId,
+        *,
+        after: Cursor,
+        since: datetime | None,
+        state: State | None,
+        limit: int,
+    ) -> Sequence[tuple[Cursor, Cdr]]:
+        async with self._database.hot() as connection:
+            rows = await connection.fetch(
+                _PAGE, party, *after, since, None if state is None else state.value, limit
+            )
+        return [(cursor_of(row), to_cdr(row)) for row in rows]
+
+    async def find(self, party: PartyId, operator: PartyId, cdr_id: str) -> Cdr | None:
+        async with self._database.hot() as connection:
+            book = SqlBook(connection)
+            key = (operator, cdr_id)
+            found = (await book.booked([key])).get(key) or (await book.rejected([key])).get(key)
+        if found is None or (party != operator and not (found.booked and found.evsp == party)):
+            return None
+        return found
+
+
+class SqlCustomers:
+    """The customer contracts that EVSPs keep here, as the intake needs them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def by_contract(
+        self, contract_ids: Collection[ContractId]
+    ) -> Mapping[ContractId, Customer]:
+        if not contract_ids:
+            return {}
+        async with self._database.pool.acquire() as connection:
+            rows = await connection.fetch(
+                "SELECT c.contract_id, c.evsp, c.status, c.valid_from, c.valid_until"
+                " FROM clearinghouse.customer_contract AS c WHERE c.contract_id = ANY($1::text[])",
+                list(contract_ids),
+            )
+        return {ContractId(row["contract_id"]): _to_customer(row) for row in rows}
+
+    async def by_token(self, token_uids: Collection[TokenUid]) -> Mapping[TokenUid, Customer]:
+        if not token_uids:
+            return {}
+        async with self._database.pool.acquire() as connection:
+            rows = await connection.fetch(
+                "SELECT t.uid, c.contract_id, c.evsp, c.status, c.valid_from, c.valid_until"
+                " FROM clearinghouse.customer_token AS t"
+                " JOIN clearinghouse.customer_contract AS c USING (contract_id)"
+                " WHERE t.uid = ANY($1::text[])",
+                list(token_uids),
+            )
+        return {TokenUid(row["uid"]): _to_customer(row) for row in rows}
+
+
+class SqlAuthorisations:
+    """What the house decided earlier, as the intake needs it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, authorisation_ids: Collection[str]) -> Mapping[str, Authorisation]:
+        if not authorisation_ids:
+            return {}
+        async with self._database.pool.acquire() as connection:
+            rows = await connection.fetch(
+                "SELECT authorisation_id::text, operator, evse_id, evsp, contract_id, decision"
+                " FROM clearinghouse.authorisation WHERE authorisation_id = ANY($1::text[])",
+                list(authorisation_ids),
+            )
+        return {row["authorisation_id"]: _to_authorisation(row) for row in rows}
+
+
+async def next_for_evsp(
+    connection: Hot, evsp: PartyId, after: Cursor, limit: int
+) -> list[tuple[Cursor, Cdr]]:
+    """The next booked records of an EVSP behind a cursor; none skipped, none unfinished."""
+    rows = await connection.fetch(_NEXT_FOR_EVSP, evsp, *after, limit)
+    return [(cursor_of(row), to_cdr(row)) for row in rows]
+
+
+async def between(
+    connection: Hot, evsp: PartyId, after: Cursor, up_to: Cursor
+) -> list[tuple[Cursor, Cdr]]:
+    """The booked records of an EVSP behind one cursor, up to another."""
+    rows = await connection.fetch(_UP_TO, evsp, *after, *up_to)
+    return [(cursor_of(row), to_cdr(row)) for row in rows]
+
+
+def cursor_of(row: Any) -> Cursor:
+    return Cursor(row["log_xid"], row["log_position"])
+
+
+def to_cdr(row: Any) -> Cdr:
+    submission = Submission(
+        operator=PartyId(row["operator"]),
+        cdr_id=row["cdr_id"],
+        evse_id=EvseId(row["evse_id"]),
+        authorisation_id=row["authorisation_id"],
+        contract_id=_contract(row["told_contract_id"]),
+        token_uid=None if row["token_uid"] is None else TokenUid(row["token_uid"]),
+        start=row["started_at"],
+        end=row["ended_at"],
+        time_zone=row["told_time_zone"],
+        energy_wh=row["energy_wh"],
+        periods=tuple(
+            ChargingPeriod(datetime.fromisoformat(start), energy_wh, parking)
+            for start, energy_wh, parking in row["periods"]
+        ),
+        signed_meter_values=row["signed_meter_values"],
+        content=bytes(row["content"]),
+    )
+    return Cdr(
+        submission=submission,
+        state=State(row["state"]),
+        reasons=tuple(Reason(name, says) for name, says in row["reasons"]),
+        evsp=None if row["evsp"] is None else PartyId(row["evsp"]),
+        contract_id=_contract(row["contract_id"]),
+        rated=_to_rated(row),
+        fingerprint=None if row["fingerprint"] is None else bytes(row["fingerprint"]),
+        recorded_at=row["recorded_at"],
+    )
+
+
+def _to_rated(row: Any) -> Rated | None:
+    if row["currency"] is None:
+        return None
+    excl_vat = Money(row["excl_vat_minor"], row["currency"])
+    vat = Money(row["vat_minor"], row["currency"])
+    return Rated(
+        agreement_id=row["agreement_id"],
+        time_zone=row["time_zone"],
+        excl_vat=excl_vat,
+        vat=vat,
+        incl_vat=excl_vat + vat,
+        lines=row["price_lines"],
+    )
+
+
+def _to_customer(row: Any) -> Customer:
+    return Customer(
+        contract_id=ContractId(row["contract_id"]),
+        evsp=PartyId(row["evsp"]),
+        blocked=row["status"] != "active",
+        valid_from=row["valid_from"],
+        valid_until=row["valid_until"],
+    )
+
+
+def _to_authorisation(row: Any) -> Authorisation:
+    return Authorisation(
+        authorisation_id=row["authorisation_id"],
+        operator=PartyId(row["operator"]),
+        evse_id=EvseId(row["evse_id"]),
+        evsp=None if row["evsp"] is None else PartyId(row["evsp"]),
+        contract_id=_contract(row["contract_id"]),
+        accepted=row["decision"] == "accepted",
+    )
+
+
+def _contract(contract_id: str | None) -> ContractId | None:
+    return None if contract_id is None else ContractId(contract_id)
+
+
+def _posting(cdr: Cdr, position: int) -> Posting:
+    assert cdr.evsp is not None
+    assert cdr.rated is not None
+    told = cdr.submission
+    return Posting(
+        posting_id=position,
+        operator=told.operator,
+        cdr_id=told.cdr_id,
+        occurred_at=told.end,
+        entries=charge_entries(cdr.evsp, told.operator, cdr.rated.excl_vat, cdr.rated.vat),
+    )
+
+
+def _columns_of(cdrs: Sequence[Cdr], positions: Sequence[int]) -> list[Sequence[Any]]:
+    """The rows of _INSERT, turned into its columns."""
+    told = [cdr.submission for cdr in cdrs]
+    rated = [cdr.rated for cdr in cdrs]
+    return [
+        positions,
+        [one.operator for one in told],
+        [one.cdr_id for one in told],
+        [cdr.state.value for cdr in cdrs],
+        [_json([(one.name, one.says) for one in cdr.reasons]) for cdr in cdrs],
+        [one.evse_id for one in told],
+        [one.authorisation_id for one in told],
+        [one.contract_id for one in told],
+        [one.token_uid for one in told],
+        [cdr.evsp for cdr in cdrs],
+        [cdr.contract_id for cdr in cdrs],
+        [one.start for one in told],
+        [one.end for one in told],
+        [one.time_zone for one in told],
+        [one.energy_wh for one in told],
+        [_json([(p.start, p.energy_wh, p.parking) for p in one.periods]) for one in told],
+        [_json(one.signed_meter_values) for one in told],
+        [None if one is None else one.agreement_id for one in rated],
+        [None if one is None else one.time_zone for one in rated],
+        [None if one is None else one.currency for one in rated],
+        [None if one is None else one.excl_vat.minor for one in rated],
+        [None if one is None else one.vat.minor for one in rated],
+        [_json([] if one is None else one.lines) for one in rated],
+        [one.content for one in told],
+        [cdr.fingerprint for cdr in cdrs],
+        [cdr.recorded_at for cdr in cdrs],
+    ]
+
+
+def _json(value: Any) -> str:
+    return encode_json(value).decode()

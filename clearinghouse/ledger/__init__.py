@@ -1,0 +1,1 @@
+"""Double entry, append only: what every priced charge means in money."""

@@ -1,0 +1,1 @@
+"""Many debts become few payments."""

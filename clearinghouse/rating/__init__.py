@@ -1,0 +1,1 @@
+"""Price a charge under its roaming agreement."""

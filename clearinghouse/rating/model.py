@@ -1,0 +1,197 @@
+"""Rating: what a charge costs under the roaming agreement that covers it.
+
+The rules of the tariff itself are `roaming.pricing`'s. Here stands which terms apply: the
+agreement's tariff, currency and VAT, and the clock by which "after 18:00" is read.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from roaming.charge import Charge
+from roaming.evse_id import EvseId
+from roaming.money import BadMoney, Money
+from roaming.pricing import Compiled, PriceLine, price_charge
+from roaming.refusal import Malformed
+from roaming.tariff import BadTariff, Dimension, Tariff
+
+UTC_NAME = "UTC"
+
+
+class UnreadableTerms(Malformed):
+    """The terms of an agreement do not say what a charge costs."""
+
+
+class Agreement(Protocol):
+    """A roaming agreement in force. `tariff` as agreed: OCPI 2.2.1 {"elements": [...]}.
+
+    The terms of one contract id never change: other terms are another contract.
+    """
+
+    @property
+    def contract_id(self) -> str: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def tariff(self) -> Mapping[str, Any]: ...
+    @property
+    def vat_percent(self) -> Decimal | None: ...
+    @property
+    def time_zone(self) -> str | None: ...
+    def covers(self, evse_id: EvseId) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """An agreement's terms, read: a tariff made ready to reckon with."""
+
+    tariff: Compiled
+    vat_percent: Decimal | None
+    time_zone: str | None
+
+    @classmethod
+    def read(cls, agreement: Agreement) -> Terms:
+        """Raises UnreadableTerms, which says where."""
+        try:
+            tariff = Tariff.parse(agreement.tariff, currency=agreement.currency)
+        except (BadTariff, BadMoney) as error:
+            raise UnreadableTerms(
+                f"agreement {agreement.contract_id}: {error.detail}",
+                field=error.field,
+                value=error.value,
+                rule=error.rule,
+            ) from error
+        zone = agreement.time_zone
+        if zone is not None and not is_zone(zone):
+            raise UnreadableTerms(
+                f"agreement {agreement.contract_id}: no time zone {zone!r}",
+                field="time_zone",
+                value=zone,
+                rule="a name of the IANA time zone database",
+            )
+        return cls(Compiled(tariff), agreement.vat_percent, zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """What a charge costs, and how that came about: `lines` as JSON, for a person to follow."""
+
+    agreement_id: str
+    time_zone: str
+    excl_vat: Money
+    vat: Money
+    incl_vat: Money
+    lines: Sequence[Mapping[str, Any]]
+
+    @property
+    def currency(self) -> str:
+        return self.excl_vat.currency
+
+    def amounts(self) -> dict[str, str]:
+        """{"currency", "excl_vat", "vat", "incl_vat"}, amounts as decimal texts."""
+        return {
+            "currency": self.currency,
+            "excl_vat": f"{self.excl_vat.decimal:f}",
+            "vat": f"{self.vat.decimal:f}",
+            "incl_vat": f"{self.incl_vat.decimal:f}",
+        }
+
+
+def line_shown(line: PriceLine) -> dict[str, Any]:
+    """A price line as JSON: {"dimension", "quantity", "unit", "price_per_unit", "amount", …}."""
+    shown: dict[str, Any] = {
+        "dimension": line.dimension.value,
+        "quantity": _exact(line.quantity),
+        "unit": _UNITS[line.dimension],
+        "price_per_unit": f"{line.price_per_unit:f}",
+        "amount": _exact(line.amount),
+    }
+    if line.vat_percent is not None:
+        shown["vat_percent"] = f"{line.vat_percent:f}"
+    return shown
+
+
+_UNITS = {
+    Dimension.ENERGY: "Wh",
+    Dimension.TIME: "s",
+    Dimension.PARKING_TIME: "s",
+    Dimension.FLAT: "charge",
+}
+
+
+def _exact(number: Fraction) -> str:
+    """A decimal where there is an exact one ("0.125"), else the fraction itself ("1/3")."""
+    if number.denominator == 1:
+        return str(number.numerator)
+    decimal = Decimal(number.numerator) / Decimal(number.denominator)
+    return f"{decimal:f}" if Fraction(decimal) == number else str(number)
+
+
+class Rater:
+    """Prices charges; keeps the terms of up to `most` agreements read, since reading costs most."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._terms: OrderedDict[str, Terms | UnreadableTerms] = OrderedDict()
+
+    def rate(
+        self,
+        agreement: Agreement,
+        charge: Charge,
+        *,
+        cdr_zone: str | None,
+        evse_zone: str | None,
+    ) -> Rated:
+        """The price of a charge. Its clock: the record's own zone, the agreement's, the EVSE's.
+
+        Raises UnreadableTerms.
+        """
+        terms = self._terms_of(agreement)
+        zone = cdr_zone or terms.time_zone or evse_zone or UTC_NAME
+        price = price_charge(
+            terms.tariff, charge, time_zone=zone_of(zone), vat_percent=terms.vat_percent
+        )
+        return Rated(
+            agreement_id=agreement.contract_id,
+            time_zone=zone,
+            excl_vat=price.excl_vat,
+            vat=price.vat,
+            incl_vat=price.incl_vat,
+            lines=[line_shown(line) for line in price.lines],
+        )
+
+    def _terms_of(self, agreement: Agreement) -> Terms:
+        terms = self._terms.get(agreement.contract_id)
+        if terms is None:
+            try:
+                terms = Terms.read(agreement)
+            except UnreadableTerms as unreadable:
+                terms = unreadable
+            self._terms[agreement.contract_id] = terms
+            if len(self._terms) > self._most:
+                self._terms.popitem(last=False)
+        if isinstance(terms, UnreadableTerms):
+            raise terms
+        return terms
+
+
+@lru_cache(maxsize=1024)
+def is_zone(name: str) -> bool:
+    """Whether `name` is in the IANA time zone database."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def zone_of(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
