@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib
 
 STORES = [
+    "gateway.calls.store",
+    "gateway.usage.store",
     "kit.event_log",
     "kit.idempotency",
     "kit.personal_data",
+    "clearinghouse.ledger.store",
+    "clearinghouse.cdrs.store",
 ]
 
 

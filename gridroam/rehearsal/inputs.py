@@ -42,7 +42,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class PlayedCharge:
-    """One line of `--charges`. `evse_id` is kept as written: it may be malformed, and be refused."""
+    """One line of `--charges`; `evse_id` as written: a malformed one is played, and refused."""
 
     line: int
     evse_id: str
