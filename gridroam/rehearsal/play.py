@@ -13,6 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from gridroam.rehearsal.charge_point import VirtualChargePoint
 from gridroam.rehearsal.client import Partner
@@ -69,12 +70,19 @@ class Lanes:
         if self._failure is not None:
             raise self._failure
         before = self._last.get(key)
-        self._last[key] = asyncio.create_task(self._run(before, step))
+        task = asyncio.create_task(self._run(before, step))
+        self._last[key] = task
+        task.add_done_callback(lambda ended: self._forget(key, ended))
 
     async def drain(self) -> None:
-        await asyncio.gather(*self._last.values())
+        while self._last:
+            await asyncio.wait(list(self._last.values()))
         if self._failure is not None:
             raise self._failure
+
+    def _forget(self, key: str, ended: asyncio.Task[None]) -> None:
+        if self._last.get(key) is ended:
+            del self._last[key]
 
     async def _run(
         self, before: asyncio.Task[None] | None, step: Callable[[], Awaitable[None]]
@@ -176,7 +184,7 @@ async def through_charge_points(
             if starts:
                 await pace.next()
             step = begin if starts else end
-            await lanes.put(evse, lambda step=step, charge=charge, evse=evse: step(charge, evse))
+            await lanes.put(evse, partial(step, charge, evse))
         await lanes.drain()
     finally:
         await asyncio.gather(*(point.close() for point in points.values()))
@@ -243,10 +251,7 @@ async def through_api(
         if starts:
             await pace.next()
         step = ask if starts else finish
-        await lanes.put(
-            str(charge.line),
-            lambda step=step, charge=charge, operator=operator: step(charge, operator),
-        )
+        await lanes.put(str(charge.line), partial(step, charge, operator))
     await lanes.drain()
     for operator, cdrs in ready.items():
         await forward(operator, cdrs)

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from gridroam.rehearsal.inputs import BadLine
 
+CDR_STATES = ("accepted", "flagged", "rejected", "delivered")
+
 
 @dataclass(slots=True)
 class Report:
@@ -41,10 +43,7 @@ class Report:
             "accepted": self.accepted,
             "refused": dict(sorted(self.refused.items())),
             "duplicates": self.duplicates,
-            "cdrs": {
-                state: self.cdrs[state]
-                for state in ("accepted", "flagged", "rejected", "delivered")
-            },
+            "cdrs": {state: self.cdrs[state] for state in CDR_STATES},
             "energy_wh": self.energy_wh,
             "gross": self.gross,
             "bilateral": self.bilateral,
