@@ -1,0 +1,1 @@
+"""Against what others say: vectors and schemas from outside."""
