@@ -1,0 +1,1 @@
+"""The dynamic service gateway: who, which service, which contract, quota, forward, meter."""

@@ -1,0 +1,307 @@
+"""How a service call goes through the one door: seven steps, in the order of `pass_through`.
+
+Every service is reached this way, the hub's own like a partner's. Nothing is let through that no
+step has allowed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.calls.model import (
+    Call,
+    CallerGone,
+    CallerTooBusy,
+    CallerUnknown,
+    CallRefused,
+    ContractsTooOld,
+    Denial,
+    Lane,
+    Limits,
+    MeterBehind,
+    Mode,
+    NotCovered,
+    NotServedHere,
+    Operations,
+    OperationUnknown,
+    QuotaExceeded,
+    Reason,
+    RefusedCall,
+    Service,
+    ServiceSuspended,
+    ServiceUnknown,
+)
+from gateway.calls.ports import (
+    Answer,
+    Body,
+    Carry,
+    Catalogue,
+    Contracts,
+    Meter,
+    Quotas,
+    Refusals,
+    Verifier,
+)
+from gateway.usage.model import UsageRecord
+from roaming.refusal import Refusal, Unauthenticated
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the steps work with. `local`: services of this process, by name and major version."""
+
+    verifier: Verifier
+    catalogue: Catalogue
+    contracts: Contracts
+    quotas: Quotas
+    meter: Meter
+    refusals: Refusals
+    local: Mapping[tuple[str, int], Carry]
+    operations: Mapping[tuple[str, int], Operations]
+    remote: Carry
+    limits: Limits
+    lanes: dict[str, Lane]
+
+
+async def pass_through(call: Call, body: Body, answer: Answer, door: Door) -> None:
+    """Carry one call from the caller to the service and the answer back; or say why not."""
+    try:
+        try:
+            identify(call, door)
+            admit(call, door)
+            locate(call, door)
+            permit(call, door)
+            await reserve(call, door)
+        except Refusal as refusal:
+            tell(call, refusal, door)
+            await answer.refuse(refusal)
+            return
+        try:
+            await forward(call, body, answer, door)
+        finally:
+            meter(call, door)
+    finally:
+        leave(call)
+
+
+def identify(call: Call, door: Door) -> None:
+    """1 Who is calling: the access token (RFC 6750, section 2.1: in the header and nowhere else).
+
+    Raises CallerUnknown.
+    """
+    credentials = call.headers.get(b"authorization", b"")
+    if credentials[:7].lower() != b"bearer ":
+        raise CallerUnknown(
+            "the call carries no access token",
+            field="Authorization",
+            rule="Authorization: Bearer <token>, with a token from /oauth/token",
+        )
+    try:
+        identity = door.verifier.verify(credentials[7:].decode("latin-1"))
+    except Unauthenticated as refusal:
+        raise CallerUnknown(
+            refusal.detail,
+            field="Authorization",
+            rule=refusal.rule or "ask /oauth/token for a new access token",
+        ) from None
+    call.party = identity.party
+    call.roles = identity.roles
+    call.client_id = identity.client_id
+
+
+def admit(call: Call, door: Door) -> None:
+    """No client may take so much of this process that others starve. Raises CallerTooBusy."""
+    assert call.client_id is not None
+    now_s = call.started_ns / 1e9
+    lane = door.lanes.get(call.client_id)
+    if lane is None:
+        lane = door.lanes[call.client_id] = Lane(door.limits.calls_per_second, now_s)
+    reason = lane.take(now_s, door.limits)
+    if reason is not None:
+        if reason is Reason.RATE_EXCEEDED:
+            rule = f"at most {door.limits.calls_per_second:g} calls a second"
+        else:
+            rule = f"at most {door.limits.calls_at_once} calls at once"
+        raise CallerTooBusy(
+            f"client {call.client_id} calls too much", reason, rule=f"{rule}; then try again"
+        )
+    call.lane = lane
+
+
+def leave(call: Call) -> None:
+    """The call no longer counts among its client's calls at once."""
+    if call.lane is not None:
+        call.lane.leave()
+        call.lane = None
+
+
+def locate(call: Call, door: Door) -> None:
+    """2 Which service, version and operation. Refuses to go by a table that may be out of date.
+
+    Raises ContractsTooOld, ServiceUnknown, ServiceSuspended, NotServedHere, OperationUnknown.
+    """
+    age_s = door.contracts.age_s(call.at)
+    if age_s > door.limits.oldest_contracts_s:
+        raise ContractsTooOld(
+            f"the contract table was last current {age_s:.0f} seconds ago",
+            rule=f"at most {door.limits.oldest_contracts_s:g} seconds; try again shortly",
+        )
+    service = door.catalogue.find_service(call.service_name, call.major)
+    if service is None:
+        raise ServiceUnknown(
+            f"there is no service {call.service_name} version {call.major}",
+            field="service",
+            value=call.service_name,
+            rule="a published service of the catalogue: GET /marketplace/services",
+        )
+    call.service = service
+    if service.suspended:
+        raise ServiceSuspended(
+            f"{service.name} is suspended by its provider or the hub",
+            field="service",
+            value=service.name,
+            rule=f"ask {service.provider}, its provider",
+        )
+    if service.endpoint is not None:
+        call.operation = f"{call.method} {call.rest}"
+        return
+    key = (service.name, service.major)
+    operations = door.operations.get(key)
+    if operations is None or key not in door.local:
+        raise NotServedHere(
+            f"{service.name} is not part of this process", rule="call another process of the hub"
+        )
+    call.operation = operations.name(call.method, call.rest)
+    if call.operation is None:
+        raise OperationUnknown(
+            f"{service.name} has no {call.method} {call.rest[:200]}",
+            field="path",
+            value=call.rest[:200],
+            rule="an operation of the service: see /openapi.json",
+        )
+
+
+def permit(call: Call, door: Door) -> None:
+    """3 Which contract: deny by default. Raises NotCovered with its reason."""
+    service, party, operation = call.service, call.party, call.operation
+    assert service is not None
+    assert party is not None
+    assert operation is not None
+    if service.mode is Mode.OFF:
+        return
+    found = door.contracts.find(party, service.name, service.major, operation, call.at)
+    if not isinstance(found, Denial):
+        call.grant = found
+    elif service.mode is Mode.SHADOW:
+        _note(call, found.reason, found.contract_id, door, shadow=True)
+    else:
+        raise _not_covered(call, service, found)
+
+
+def _not_covered(call: Call, service: Service, denial: Denial) -> NotCovered:
+    what = f"{call.party} may not call {service.name} ({call.operation})"
+    next_step = {
+        Reason.NO_CONTRACT: f"agree a contract with {service.provider}: GET /marketplace/offerings",
+        Reason.CONTRACT_SUSPENDED: f"ask {service.provider} to resume the contract",
+        Reason.CONTRACT_EXPIRED: "agree a new contract: GET /marketplace/offerings",
+        Reason.NOT_YET_VALID: "wait until the contract begins",
+        Reason.OPERATION_NOT_COVERED: "agree a contract whose operations include this one",
+    }.get(denial.reason, f"ask {service.provider}")
+    return NotCovered(f"{what}: {denial.reason}", denial, rule=next_step)
+
+
+async def reserve(call: Call, door: Door) -> None:
+    """4 The contract's quota: one call is taken before it is made. Raises QuotaExceeded.
+
+    Most contracts have none, and pay nothing for it.
+    """
+    grant = call.grant
+    if door.meter.full:
+        raise MeterBehind("usage cannot be recorded now", rule="try again shortly")
+    if grant is None or not grant.quota:
+        return
+    try:
+        call.allowance = await door.quotas.reserve(grant.contract_id, grant.quota, call.at)
+    except QuotaExceeded as refusal:
+        if call.service is None or call.service.mode is not Mode.SHADOW:
+            raise
+        _note(call, refusal.reason, grant.contract_id, door, shadow=True)
+
+
+async def forward(call: Call, body: Body, answer: Answer, door: Door) -> None:
+    """5 To the service and back. A call that failed on the way gives its quota back.
+
+    Not so a call whose caller went away: the service may have done the work.
+    """
+    service = call.service
+    assert service is not None
+    here = service.endpoint is None
+    carry = door.local[service.name, service.major] if here else door.remote
+    try:
+        await carry(call, body, answer)
+    except Refusal as refusal:
+        if call.allowance is not None and not isinstance(refusal, CallerGone):
+            door.quotas.release(call.allowance.leases)
+        await answer.refuse(refusal)
+
+
+def meter(call: Call, door: Door) -> None:
+    """6 One usage record for each call that was forwarded. A billable one is written already."""
+    if not call.metered:
+        call.metered = True
+        door.meter.note(usage_of(call, billable=False))
+
+
+async def meter_billable(call: Call, door: Door) -> None:
+    """6 A call that costs money is recorded, durably, before its 2xx is given away."""
+    assert not call.metered, "a call is recorded once"
+    await door.meter.commit(usage_of(call, billable=True))
+    call.metered = True
+
+
+def usage_of(call: Call, *, billable: bool) -> UsageRecord:
+    assert call.service is not None
+    assert call.party is not None
+    assert call.operation is not None
+    return UsageRecord(
+        call.request_id,
+        call.at,
+        call.contract_id,
+        call.party,
+        call.service.provider,
+        call.service.name,
+        call.service.major,
+        call.operation,
+        call.method,
+        call.status,
+        (time.perf_counter_ns() - call.started_ns) // 1000,
+        call.bytes_in,
+        call.bytes_out,
+        billable,
+    )
+
+
+def tell(call: Call, refusal: Refusal, door: Door) -> None:
+    """A call refused for what its caller did or did not agree is an event in the log."""
+    if isinstance(refusal, CallRefused):
+        _note(call, refusal.reason, refusal.contract_id, door)
+
+
+def _note(
+    call: Call, reason: Reason, contract_id: str | None, door: Door, *, shadow: bool = False
+) -> None:
+    door.refusals.note(
+        RefusedCall(
+            at=call.at,
+            caller=call.party,
+            client_id=call.client_id,
+            service=None if call.service is None else call.service.name,
+            operation=call.operation,
+            reason=reason,
+            contract_id=contract_id or call.contract_id,
+            request_id=call.request_id,
+            shadow=shadow,
+        )
+    )

@@ -1,0 +1,67 @@
+"""Who is calling the hub's other roots (`/marketplace`, `/events`, …): a token, or no entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.calls.ports import Verifier
+from kit.http import CALLER, Caller
+from kit.problem import refusal_response
+from roaming.refusal import Unauthenticated
+
+
+def authenticate(
+    app: ASGIApp,
+    verifier: Verifier,
+    public_paths: Collection[str],
+    *,
+    new_request_id: Callable[[], str],
+) -> ASGIApp:
+    """Let requests with a good token in, with `Caller` in their scope; `contract_id` is None.
+
+    A public path is let in without one; one that ends in `/` stands for all below it. The scope's
+    `gridroam.request_id` is kept where an outer layer has given one.
+    """
+    exact = frozenset(path for path in public_paths if not path.endswith("/"))
+    below = tuple(path for path in public_paths if path.endswith("/"))
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        request_id = scope.setdefault("gridroam.request_id", new_request_id())
+        # Nobody but this layer says who is calling.
+        scope.pop(CALLER, None)
+        try:
+            scope[CALLER] = _caller(scope, verifier, request_id)
+        except Unauthenticated as refusal:
+            path = scope["path"]
+            if path not in exact and not path.startswith(below):
+                await _refuse(refusal, request_id, scope, receive, send)
+                return
+        await app(scope, receive, send)
+
+    return guarded
+
+
+def _caller(scope: Scope, verifier: Verifier, request_id: str) -> Caller:
+    credentials = b"".join(value for name, value in scope["headers"] if name == b"authorization")
+    if credentials[:7].lower() != b"bearer ":
+        raise Unauthenticated(
+            "the request carries no access token",
+            field="Authorization",
+            rule="Authorization: Bearer <token>, with a token from /oauth/token",
+        )
+    identity = verifier.verify(credentials[7:].decode("latin-1"))
+    return Caller(identity.party, identity.roles, identity.client_id, None, request_id)
+
+
+async def _refuse(
+    refusal: Unauthenticated, request_id: str, scope: Scope, receive: Receive, send: Send
+) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await refusal_response(refusal, request_id)(scope, receive, send)

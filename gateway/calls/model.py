@@ -1,0 +1,397 @@
+"""A service call on its way through the door: nouns, limits and every way to say no. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from fnmatch import translate
+from typing import Any
+
+from roaming.party import PartyId
+from roaming.refusal import (
+    Malformed,
+    NotYours,
+    Refusal,
+    TooLarge,
+    TooMuch,
+    Unauthenticated,
+    Unavailable,
+    Unknown,
+)
+
+
+class Mode(StrEnum):
+    """How a service minds its contracts."""
+
+    OFF = "off"
+    SHADOW = "shadow"
+    ENFORCE = "enforce"
+
+
+class Reason(StrEnum):
+    """Why a call was refused. The names are told to callers and kept in the log."""
+
+    NO_CONTRACT = "no-contract"
+    CONTRACT_SUSPENDED = "contract-suspended"
+    CONTRACT_EXPIRED = "contract-expired"
+    NOT_YET_VALID = "not-yet-valid"
+    OPERATION_NOT_COVERED = "operation-not-covered"
+    SERVICE_UNKNOWN = "service-unknown"
+    SERVICE_SUSPENDED = "service-suspended"
+    UNAUTHENTICATED = "unauthenticated"
+    QUOTA_EXCEEDED = "quota-exceeded"
+    RATE_EXCEEDED = "rate-exceeded"
+    TOO_MANY_AT_ONCE = "too-many-at-once"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A catalogue entry. `endpoint` None: it is answered by an application of the hub itself."""
+
+    name: str
+    major: int
+    provider: PartyId
+    endpoint: str | None = None
+    mode: Mode = Mode.ENFORCE
+    suspended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Calls that a contract allows; None is unlimited. Days are UTC, seconds are calendar ones."""
+
+    per_day: int | None = None
+    per_second: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.per_day is not None or self.per_second is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The contract that allows a call."""
+
+    contract_id: str
+    quota: Quota | None = None
+    priced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """No contract allows the call. `contract_id` is the one that came closest, where there is."""
+
+    reason: Reason
+    contract_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One call taken from a quota: `window` is the day or second (epoch) that it counts in."""
+
+    contract_id: str
+    period: Period
+    window: int
+
+
+class Period(StrEnum):
+    DAY = "day"
+    SECOND = "second"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a quota after this call, for the RateLimit headers."""
+
+    leases: tuple[Lease, ...]
+    limit: int
+    remaining: int
+    reset_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """One refused call. `shadow`: it was let through, and would be refused under enforcement."""
+
+    at: datetime
+    caller: PartyId | None
+    client_id: str | None
+    service: str | None
+    operation: str | None
+    reason: Reason
+    contract_id: str | None
+    request_id: str
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one call, and of one caller. Sizes in bytes."""
+
+    path_bytes: int = 8 * 1024
+    header_bytes: int = 32 * 1024
+    body_bytes: int = 10 * 1024 * 1024
+    calls_per_second: float = 2_000.0
+    calls_at_once: int = 256
+    oldest_contracts_s: float = 30.0
+
+
+@dataclass(slots=True)
+class Lane:
+    """What one client may still do in this process: a token bucket, and calls under way."""
+
+    tokens: float
+    refilled_s: float
+    under_way: int = 0
+
+    def take(self, now_s: float, limits: Limits) -> Reason | None:
+        """Let one call in, or say why not. Each call let in must `leave`."""
+        rate = limits.calls_per_second
+        tokens = min(rate, self.tokens + (now_s - self.refilled_s) * rate)
+        self.refilled_s = now_s
+        self.tokens = tokens
+        if tokens < 1.0:
+            return Reason.RATE_EXCEEDED
+        if self.under_way >= limits.calls_at_once:
+            return Reason.TOO_MANY_AT_ONCE
+        self.tokens = tokens - 1.0
+        self.under_way += 1
+        return None
+
+    def leave(self) -> None:
+        self.under_way -= 1
+
+
+@dataclass(slots=True)
+class Call:
+    """One call, filled in step by step on its way through the pipeline.
+
+    `scope` is the ASGI scope that it came with; only a service of this process ever sees it.
+    """
+
+    scope: Mapping[str, Any]
+    request_id: str
+    at: datetime
+    started_ns: int
+    method: str
+    headers: Mapping[bytes, bytes]
+    traceparent: str
+    service_name: str = ""
+    major: int = 1
+    rest: str = "/"
+    query: str = ""
+    party: PartyId | None = None
+    client_id: str | None = None
+    roles: frozenset[str] = frozenset()
+    lane: Lane | None = None
+    service: Service | None = None
+    operation: str | None = None
+    grant: Grant | None = None
+    allowance: Allowance | None = None
+    status: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    metered: bool = False
+
+    @property
+    def contract_id(self) -> str | None:
+        return self.grant.contract_id if self.grant is not None else None
+
+    @property
+    def root(self) -> str:
+        """The path up to where the service's own paths begin."""
+        version = "" if self.major == 1 else f"/v{self.major}"
+        return f"/services/{self.service_name}{version}"
+
+
+class CallRefused(Refusal):
+    """The base of all refusals below that are kept in the log; `reason` is the name told there."""
+
+    reason: Reason
+    contract_id: str | None = None
+
+
+class CallerUnknown(CallRefused, Unauthenticated):
+    """No access token came with the call, or none that counts."""
+
+    reason = Reason.UNAUTHENTICATED
+
+
+class ServiceUnknown(CallRefused, Unknown):
+    """The catalogue has no such service, or not in this version."""
+
+    reason = Reason.SERVICE_UNKNOWN
+
+
+class ServiceSuspended(CallRefused, Unavailable):
+    """The service is in the catalogue and may not be called now."""
+
+    reason = Reason.SERVICE_SUSPENDED
+
+
+class NotCovered(CallRefused, NotYours):
+    """No contract in force covers the call."""
+
+    def __init__(self, detail: str, denial: Denial, *, rule: str) -> None:
+        super().__init__(detail, field="contract", value=denial.reason.value, rule=rule)
+        self.reason = denial.reason
+        self.contract_id = denial.contract_id
+
+
+class QuotaExceeded(CallRefused, TooMuch):
+    """The contract's calls of this day or second are used up. `retry_after_s` until the next."""
+
+    reason = Reason.QUOTA_EXCEEDED
+
+    def __init__(self, detail: str, *, contract_id: str, limit: int, retry_after_s: int) -> None:
+        super().__init__(
+            detail, field="quota", value=limit, rule=f"try again in {retry_after_s} seconds"
+        )
+        self.contract_id = contract_id
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+
+class CallerTooBusy(CallRefused, TooMuch):
+    """The client calls faster, or more at once, than any client may."""
+
+    retry_after_s = 1
+
+    def __init__(self, detail: str, reason: Reason, *, rule: str) -> None:
+        super().__init__(detail, rule=rule)
+        self.reason = reason
+
+
+class ContractsTooOld(Unavailable):
+    """The contract table could not be refreshed for too long to be trusted."""
+
+
+class OperationUnknown(Unknown):
+    """The service has no such operation."""
+
+
+class BadPath(Malformed):
+    """The path is not one that every server reads the same way."""
+
+
+class HeadersTooLarge(TooMuch):
+    """The headers or the path are larger than any call needs."""
+
+
+class BodyTooLarge(TooLarge):
+    """The body is larger than a call may carry."""
+
+
+class NotServedHere(Unavailable):
+    """The service belongs to the hub and is not part of this process."""
+
+
+class MeterBehind(Unavailable):
+    """Usage cannot be recorded now, and what cannot be metered is not let through."""
+
+
+class ForwardFailed(Refusal):
+    """The provider gave no answer that can be passed on: the base of the three ways it can fail."""
+
+
+class ProviderUnreachable(ForwardFailed):
+    """No connection to the provider's endpoint could be made."""
+
+
+class ProviderBroken(ForwardFailed):
+    """The provider's answer ended early, or was no HTTP."""
+
+
+class ProviderSilent(ForwardFailed):
+    """The provider did not answer in time."""
+
+
+class CallerGone(ForwardFailed):
+    """The caller closed the connection before it was answered."""
+
+
+_CALL_PATH = re.compile(
+    rb"/services/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)"
+    rb"(?:/v([2-9]|[1-9][0-9]{1,3}))?"
+    rb"(/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*)?"
+)
+# Encoded separators, dots, control characters and broken escapes are read differently by different
+# servers: what one counts as a name, the next takes for a way up.
+_UNSAFE = re.compile(
+    rb"%(?:2[efEF]|5[cC]|25|[01]|7[fF]|[^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?\Z)|/\.\.?(?:/|\Z)|//"
+)
+
+
+def split_path(raw_path: bytes) -> tuple[str, int, str]:
+    """`/services/{service}/v2/rest` -> (service, 2, "/rest"). The rest stays percent-encoded.
+
+    Raises BadPath for anything that two servers could read in two ways (RFC 3986, section 7.3).
+    """
+    match = _CALL_PATH.fullmatch(raw_path)
+    if match is None:
+        raise BadPath(
+            "this is not the path of a service call",
+            field="path",
+            value=raw_path[:200].decode("latin-1"),
+            rule="/services/{service}/{path}, or /services/{service}/v2/{path}",
+        )
+    service, major, rest = match.groups()
+    rest = rest or b"/"
+    if (b"%" in rest or b"/." in rest or b"//" in rest) and _UNSAFE.search(rest):
+        raise BadPath(
+            "the path can be read in more than one way",
+            field="path",
+            value=raw_path[:200].decode("latin-1"),
+            rule="no dot segments, empty segments, encoded slashes, dots, percents or controls",
+        )
+    return service.decode(), int(major) if major else 1, rest.decode("ascii")
+
+
+_TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
+
+def continue_trace(incoming: bytes | None, request_id: str, span_id: str) -> str:
+    """The caller's trace with a span of our own, or a new one (W3C Trace Context, section 3.2).
+
+    `request_id` has 32 hexadecimal digits and becomes the trace id of a new trace.
+    """
+    if incoming is not None:
+        match = _TRACEPARENT.fullmatch(incoming)
+        if match is not None and match[1].strip(b"0") and match[2].strip(b"0"):
+            return f"00-{match[1].decode()}-{span_id}-{match[3].decode()}"
+    return f"00-{request_id}-{span_id}-01"
+
+
+class Operations:
+    """Which operation of a local service a call is: (method, path template) -> name."""
+
+    def __init__(self, table: Iterable[tuple[str, str, str]]) -> None:
+        self._exact: dict[tuple[str, str], str] = {}
+        self._templates: dict[str, list[tuple[re.Pattern[str], str]]] = {}
+        for method, template, name in table:
+            if "{" in template:
+                pattern = re.sub(r"\\\{[^/]*?\\\}", "[^/]+", re.escape(template))
+                self._templates.setdefault(method, []).append((re.compile(pattern), name))
+            else:
+                self._exact[method, template] = name
+
+    def name(self, method: str, path: str) -> str | None:
+        """None: the service has no such operation. HEAD is asked as GET."""
+        if method == "HEAD":
+            method = "GET"
+        exact = self._exact.get((method, path))
+        if exact is not None:
+            return exact
+        for pattern, name in self._templates.get(method, ()):
+            if pattern.fullmatch(path):
+                return name
+        return None
+
+
+def covers(patterns: Sequence[str], operation: str) -> bool:
+    """Whether a contract's operations, names or `METHOD path` patterns (fnmatch), allow one."""
+    return "*" in patterns or any(
+        pattern == operation or re.match(translate(pattern), operation) for pattern in patterns
+    )

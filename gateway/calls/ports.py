@@ -1,0 +1,134 @@
+"""What the door needs from elsewhere: who is calling, the catalogue, the contracts, the books."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from starlette.types import Message, Receive
+
+from gateway.calls.model import (
+    Allowance,
+    Call,
+    Denial,
+    Grant,
+    Lease,
+    Quota,
+    RefusedCall,
+    Service,
+)
+from gateway.usage.model import UsageRecord
+from roaming.party import PartyId
+from roaming.refusal import Refusal
+
+
+class Identity(Protocol):
+    """Whom an access token stands for."""
+
+    @property
+    def party(self) -> PartyId: ...
+    @property
+    def roles(self) -> frozenset[str]: ...
+    @property
+    def client_id(self) -> str: ...
+
+
+class Verifier(Protocol):
+    def verify(self, token: str) -> Identity:
+        """Raises Unauthenticated for a token that is forged, expired or revoked."""
+        ...
+
+
+class Catalogue(Protocol):
+    def find_service(self, name: str, major: int) -> Service | None: ...
+
+
+class Contracts(Protocol):
+    """All contracts in force, in memory. Neither method may wait."""
+
+    def find(
+        self, requester: PartyId, service: str, major: int, operation: str, at: datetime
+    ) -> Grant | Denial: ...
+
+    def age_s(self, now: datetime) -> float:
+        """Seconds since the contracts (and the catalogue) were last known to be current."""
+        ...
+
+
+class Quotas(Protocol):
+    """Exact counts of calls, shared by all processes."""
+
+    async def reserve(self, contract_id: str, quota: Quota, at: datetime) -> Allowance:
+        """Take one call. Raises QuotaExceeded; then nothing is taken."""
+        ...
+
+    def release(self, leases: Sequence[Lease]) -> None:
+        """Give a call back that came to nothing."""
+        ...
+
+
+class Meter(Protocol):
+    """Where usage is written, once for each call."""
+
+    @property
+    def full(self) -> bool:
+        """More is waiting to be written than may be lost; let nothing more through."""
+        ...
+
+    def note(self, record: UsageRecord) -> None:
+        """Write it soon."""
+        ...
+
+    async def commit(self, record: UsageRecord) -> None:
+        """Write it, and return when it is durable."""
+        ...
+
+
+class Refusals(Protocol):
+    def note(self, refused: RefusedCall) -> None:
+        """Keep it in the log. Must never wait, and never grow with the number of refusals."""
+        ...
+
+
+class Body(Protocol):
+    """What the caller sends along. Reading raises BodyTooLarge or CallerGone."""
+
+    @property
+    def empty(self) -> bool: ...
+
+    @property
+    def receive(self) -> Receive:
+        """The same, as ASGI messages."""
+        ...
+
+    async def small(self, most_bytes: int) -> bytes | None:
+        """All of it where it is announced to be that small; else None, and nothing is read."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next piece; empty at the end."""
+        ...
+
+    async def gone(self) -> None:
+        """Return when the caller has gone away. Only once all of the body has been read."""
+        ...
+
+
+class Answer(Protocol):
+    """What the caller is told, in order: `start`, then `write` until `more` is False."""
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None: ...
+    async def write(self, chunk: bytes, *, more: bool) -> None: ...
+
+    async def send(self, message: Message) -> None:
+        """The same, as ASGI messages."""
+        ...
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Say no; an answer that has begun is cut off instead, so that nobody takes it as whole."""
+        ...
+
+
+Carry = Callable[[Call, Body, Answer], Awaitable[None]]
+"""Bring a permitted call to its service, and the answer back. Raises ForwardFailed."""

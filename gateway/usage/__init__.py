@@ -1,0 +1,1 @@
+"""What was called, by whom, under which contract: one record a call."""
