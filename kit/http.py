@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -168,10 +169,13 @@ async def call_asgi(
     answer = Answer(status=500)
     parts: list[bytes] = []
     asked = False
+    answered = asyncio.Event()
 
     async def receive() -> Message:
         nonlocal asked
         if asked:
+            # A caller in this process stays until it is answered.
+            await answered.wait()
             return {"type": "http.disconnect"}
         asked = True
         return {"type": "http.request", "body": body, "more_body": False}
@@ -187,5 +191,6 @@ async def call_asgi(
             parts.append(message.get("body", b""))
 
     await app(scope, receive, send)
+    answered.set()
     answer.body = b"".join(parts)
     return answer
