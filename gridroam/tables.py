@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 
 STORES = [
+    "clearinghouse.authorisation.store",
+    "clearinghouse.cdrs.store",
+    "clearinghouse.customers.store",
+    "clearinghouse.ledger.store",
     "gateway.calls.store",
     "gateway.usage.store",
     "kit.event_log",
     "kit.idempotency",
     "kit.personal_data",
-    "clearinghouse.ledger.store",
-    "clearinghouse.cdrs.store",
+    "search_evse.sites.store",
 ]
 
 
