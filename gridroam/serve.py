@@ -103,7 +103,7 @@ async def _supervise(
     """Start `workers` processes on one socket; when one dies, end them all and say so."""
     url = _shown(settings.host, listening)
     async with home.database_url() as database_url:
-        async with _worker_processes(settings, database_url, listening, workers) as processes:
+        async with _worker_processes(settings, url, database_url, listening, workers) as processes:
             stop = asyncio.Event()
             with _told_to_stop(stop.set):
                 for process in processes:
@@ -120,7 +120,7 @@ async def _supervise(
 
 @asynccontextmanager
 async def _worker_processes(
-    settings: Settings, database_url: str, listening: socket.socket, workers: int
+    settings: Settings, url: str, database_url: str, listening: socket.socket, workers: int
 ) -> AsyncIterator[list[asyncio.subprocess.Process]]:
     processes = []
     # The URL holds a password: it goes by the environment, which other users cannot read.
@@ -130,6 +130,8 @@ async def _worker_processes(
             *(sys.executable, "-m", "gridroam.cli", "serve-worker", str(listening.fileno())),
             *("--home", str(settings.home), "--host", settings.host),
             *("--only", ",".join(sorted(settings.only)), "--log-format", settings.log_format),
+            *("--public-url", settings.public_url or url),
+            *(["--refuse-loopback-endpoints"] * (not settings.allow_loopback_endpoints)),
             *([] if number == 0 else ["--no-tasks"]),
             *(["--trust-station-time"] if settings.trust_station_time else []),
         ]

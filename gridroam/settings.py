@@ -6,8 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roaming.party import PartyId
+from roaming.refusal import Malformed
 
 PARTS = ("gateway", "marketplace", "clearinghouse", "search-evse", "central-system", "console")
+
+
+def parts_of(names: str | None) -> frozenset[str]:
+    """The parts named in `--only`, by commas; Malformed names one that does not exist."""
+    if names is None:
+        return frozenset(PARTS)
+    asked = {name.strip() for name in names.split(",") if name.strip()}
+    for name in sorted(asked - set(PARTS)):
+        raise Malformed(
+            f"there is no part {name!r}", field="--only", value=name, rule=", ".join(PARTS)
+        )
+    return frozenset(asked)
 
 
 @dataclass(frozen=True, slots=True)
