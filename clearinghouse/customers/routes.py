@@ -9,14 +9,16 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from clearinghouse.customers import flows, model
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Line, Status
 from clearinghouse.customers.ports import Customers
 from kit.clock import Clock
-from kit.http import NOT_JSON, Caller, caller_of, decode, page_link
+from kit.database import Database
+from kit.http import NOT_JSON, Caller, caller_of, decode, json_response, page_link
+from kit.idempotency import once
 from roaming.contract_id import ContractId
 from roaming.refusal import Malformed, Refusal
 
@@ -128,11 +130,11 @@ class LineAsked(msgspec.Struct, forbid_unknown_fields=True):
     """One line of a bulk: the body of a single contract, and its id."""
 
     contract_id: str
-    token_uids: list[str] = []
+    token_uids: tuple[str, ...] = ()
     valid_from: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     valid_until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     status: Status = Status.ACTIVE
-    services: list[str] = ["charging"]
+    services: tuple[str, ...] = ("charging",)
     authorisation: AuthorisationMode = AuthorisationMode.LIST
     display_name: str | None = None
 
@@ -156,7 +158,7 @@ _BULK_BODY: dict[str, Any] = {
 }
 
 
-def router(customers: Customers, clock: Clock) -> APIRouter:
+def router(customers: Customers, database: Database, clock: Clock) -> APIRouter:
     """Routes under `/customer-contracts`."""
     routes = APIRouter(prefix="/customer-contracts", tags=["clearing house: customers"])
 
@@ -166,7 +168,10 @@ def router(customers: Customers, clock: Clock) -> APIRouter:
         caller: Evsp,
         rejections: Annotated[int, Query(ge=0, le=1000)] = model.REJECTIONS_SHOWN,
     ) -> BulkShown:
-        """Keep many contracts: one JSON object a line, of any number. A bad line stops no other."""
+        """Keep many contracts: one JSON object a line, of any number. A bad line stops no other.
+
+        Sending the same lines again changes nothing; an Idempotency-Key has no effect here.
+        """
         report = await flows.keep_many(
             _parsed(_split(request.stream())),
             caller=caller.party,
@@ -177,17 +182,21 @@ def router(customers: Customers, clock: Clock) -> APIRouter:
         return BulkShown.of(report)
 
     @routes.put(
-        "/{contract_id}", responses={201: {"model": CustomerContractShown, "description": "New"}}
+        "/{contract_id}",
+        response_model=CustomerContractShown,
+        responses={201: {"model": CustomerContractShown, "description": "New"}},
     )
     async def keep_customer_contract(
-        contract_id: str, asked: CustomerContractAsked, caller: Evsp, response: Response
-    ) -> CustomerContractShown:
+        request: Request, contract_id: str, asked: CustomerContractAsked, caller: Evsp
+    ) -> Response:
         """Keep a contract: 201 when it is new, 200 when it was known. In effect at once."""
-        contract = asked.to_contract(model.owned(ContractId(contract_id), caller.party))
-        kept = await flows.keep(contract, caller=caller.party, customers=customers, clock=clock)
-        if kept.created:
-            response.status_code = status.HTTP_201_CREATED
-        return CustomerContractShown.of(contract)
+
+        async def keep() -> Response:
+            contract = asked.to_contract(model.owned(ContractId(contract_id), caller.party))
+            kept = await flows.keep(contract, caller=caller.party, customers=customers, clock=clock)
+            return _shown(contract, 201 if kept.created else 200)
+
+        return await once(request, keep, database=database, party=caller.party, clock=clock)
 
     @routes.get("/{contract_id}")
     async def show_customer_contract(contract_id: str, caller: Evsp) -> CustomerContractShown:
@@ -196,14 +205,19 @@ def router(customers: Customers, clock: Clock) -> APIRouter:
             await flows.show(ContractId(contract_id), caller=caller.party, customers=customers)
         )
 
-    @routes.delete("/{contract_id}")
-    async def block_customer_contract(contract_id: str, caller: Evsp) -> CustomerContractShown:
+    @routes.delete("/{contract_id}", response_model=CustomerContractShown)
+    async def block_customer_contract(request: Request, contract_id: str, caller: Evsp) -> Response:
         """Block a contract at once. It stays known, so that its past charges stay explained."""
-        return CustomerContractShown.of(
-            await flows.block(
-                ContractId(contract_id), caller=caller.party, customers=customers, clock=clock
+
+        async def block() -> Response:
+            contract_to_block = ContractId(contract_id)
+            return _shown(
+                await flows.block(
+                    contract_to_block, caller=caller.party, customers=customers, clock=clock
+                )
             )
-        )
+
+        return await once(request, block, database=database, party=caller.party, clock=clock)
 
     @routes.get("")
     async def list_customer_contracts(
@@ -222,6 +236,10 @@ def router(customers: Customers, clock: Clock) -> APIRouter:
         return [CustomerContractShown.of(one) for one in shown]
 
     return routes
+
+
+def _shown(contract: CustomerContract, status: int = 200) -> Response:
+    return json_response(CustomerContractShown.of(contract).model_dump(mode="json"), status)
 
 
 async def _split(parts: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -285,15 +303,18 @@ def _undecoded(number: int, raw: bytes) -> Line:
     try:
         content = msgspec.json.decode(raw)
     except NOT_JSON:
-        return Line(number, refusal)
+        content = None
     if not isinstance(content, dict):
-        return Line(number, refusal)
-    member = (refusal.field or "").partition("[")[0]
+        return Line(number, Malformed(refusal.detail, field="line", rule=refusal.rule))
+    field = refusal.field or "line"
     contract_id = content.get("contract_id")
     return Line(
         number,
         Malformed(
-            refusal.detail, field=refusal.field, value=content.get(member), rule=refusal.rule
+            refusal.detail,
+            field=field,
+            value=content.get(field.partition("[")[0]),
+            rule=refusal.rule,
         ),
         contract_id[:60] if isinstance(contract_id, str) else None,
     )

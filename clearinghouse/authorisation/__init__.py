@@ -1,0 +1,1 @@
+"""Contractual clearing: may this customer charge here, and on whose account?"""

@@ -1,0 +1,98 @@
+"""What deciding about a charge asks of the outside world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from clearinghouse.authorisation.model import (
+    Answer,
+    Authorisation,
+    Identification,
+    NoAnswer,
+    Silence,
+)
+from clearinghouse.customers.model import CustomerContract
+from kit.event_log import NewEvent
+from roaming.evse_id import EvseId
+from roaming.party import PartyId
+
+
+class Evses(Protocol):
+    async def find(self, evse_id: EvseId) -> tuple[PartyId, str | None] | None:
+        """Who operates the EVSE, and its time zone; None where it is not known here."""
+
+
+class Agreement(Protocol):
+    """A roaming agreement in force. `tariff` as agreed: OCPI 2.2.1 `{"elements": […]}`."""
+
+    @property
+    def contract_id(self) -> str: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def tariff(self) -> Mapping[str, Any]: ...
+    @property
+    def vat_percent(self) -> Decimal | None: ...
+    def covers(self, evse_id: EvseId) -> bool: ...
+
+
+class Agreements(Protocol):
+    def between(self, operator: PartyId, evsp: PartyId, at: datetime) -> Agreement | None:
+        """The agreement in force at `at`, out of memory."""
+
+
+class Customers(Protocol):
+    async def find(self, identification: Identification) -> tuple[CustomerContract, Silence] | None:
+        """Whose identification it is, and what its EVSP wants when it stays silent.
+
+        The contract comes without its token uids, which nobody needs here.
+        """
+
+
+class Evsps(Protocol):
+    async def ask(
+        self, evsp: PartyId, question: Mapping[str, Any], deadline: float
+    ) -> Answer | NoAnswer:
+        """What the EVSP says. Never later than `deadline` (clock of the event loop), never raises.
+
+        `question`: `evse_id`, `contract_id`, `identification` {`type`, `value`}, `services`,
+        `operator`, `at`.
+        """
+
+
+class Endpoint(Protocol):
+    """Where a partner is called; `headers` go along and may hold secrets."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+class Endpoints(Protocol):
+    async def of(self, party: PartyId, purpose: str) -> Endpoint | None:
+        """The endpoint that a partner has given for `purpose` ("authorisation"), if it has."""
+
+
+class Decisions(Protocol):
+    async def record(self, decided: Authorisation, event: NewEvent) -> Authorisation:
+        """Keep a decision and tell it, durably, before it returns.
+
+        Where the operator's charge_id has a decision already, that one is returned and nothing is
+        kept or told.
+        """
+
+    async def of_charge(self, operator: PartyId, charge_id: str) -> Authorisation | None: ...
+
+    async def find(self, authorisation_id: str, party: PartyId) -> Authorisation | None:
+        """A decision that `party` asked for or whose customer it was about."""
+
+
+class Policies(Protocol):
+    async def on_silence(self, evsp: PartyId) -> Silence: ...
+
+    async def keep(self, evsp: PartyId, silence: Silence, event: NewEvent) -> None:
+        """Keep what an EVSP wants when it stays silent, and tell `event` if that is a change."""

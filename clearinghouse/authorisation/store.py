@@ -1,0 +1,295 @@
+"""Authorisations on PostgreSQL. Callers at the same moment share one look-up and one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Table,
+    Text,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+
+from clearinghouse.authorisation.model import (
+    Authorisation,
+    Identification,
+    IdentificationType,
+    Question,
+    Reason,
+    Silence,
+    identify,
+)
+from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Status
+from clearinghouse.customers.store import customer_contract, customer_token
+from kit import event_log
+from kit.batching import Batcher
+from kit.database import Database, Hot, metadata
+from kit.encoding import encode_json
+from kit.event_log import NewEvent
+from roaming.contract_id import ContractId
+from roaming.evse_id import EvseId
+from roaming.party import PartyId
+
+_Identifier = Text(collation="C")
+
+authorisation = Table(
+    "authorisation",
+    metadata,
+    Column("authorisation_id", _Identifier, primary_key=True),
+    Column("operator", _Identifier, nullable=False),
+    Column("evse_id", _Identifier, nullable=False),
+    Column("identification_type", Text, nullable=False),
+    Column("identification_value", Text, nullable=False),
+    Column("services", ARRAY(Text), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at_given", Boolean, nullable=False),
+    Column("charge_id", _Identifier),
+    Column("decided_at", DateTime(timezone=True), nullable=False),
+    Column("reason", Text),
+    Column("contract_id", _Identifier),
+    Column("evsp", _Identifier),
+    Column("valid_until", DateTime(timezone=True)),
+    Column("agreement_id", Text),
+    Column("price", JSONB),
+    Column("details", JSONB, nullable=False),
+    schema="clearinghouse",
+)
+# One decision for one charge, whatever comes twice and in whatever process.
+Index(
+    "uq_authorisation_operator_charge_id",
+    authorisation.c.operator,
+    authorisation.c.charge_id,
+    unique=True,
+    postgresql_where=text("charge_id IS NOT NULL"),
+)
+evsp_policy = Table(
+    "evsp_policy",
+    metadata,
+    Column("evsp", _Identifier, primary_key=True),
+    Column("on_silence", Text, nullable=False),
+    CheckConstraint("on_silence IN ('refuse', 'accept')", name="on_silence"),
+    schema="clearinghouse",
+)
+
+_CUSTOMER = (
+    "c.contract_id, c.valid_from, c.valid_until, c.status, c.services, c.authorisation,"
+    f" p.on_silence FROM {customer_contract.fullname} AS c"
+    f" LEFT JOIN {evsp_policy.fullname} AS p ON p.evsp = c.evsp"
+)
+_CUSTOMERS = (
+    f"SELECT t.uid, {_CUSTOMER}"
+    f" JOIN {customer_token.fullname} AS t ON t.contract_id = c.contract_id"
+    " WHERE t.uid = ANY($1::text[])"
+    f" UNION ALL SELECT NULL, {_CUSTOMER} WHERE c.contract_id = ANY($2::text[])"
+)
+_COLUMNS = tuple(column.name for column in authorisation.columns)
+# In order of the charge id, so that two processes do not wait for each other in a circle.
+_RECORD = f"""
+INSERT INTO clearinghouse.authorisation ({", ".join(_COLUMNS)})
+  SELECT n.authorisation_id, n.operator, n.evse_id, n.identification_type, n.identification_value,
+    string_to_array(n.services, E'\\t'), n.at, n.at_given, n.charge_id, n.decided_at, n.reason,
+    n.contract_id, n.evsp, n.valid_until, n.agreement_id, n.price::jsonb, n.details::jsonb
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+    $7::timestamptz[], $8::boolean[], $9::text[], $10::timestamptz[], $11::text[], $12::text[],
+    $13::text[], $14::timestamptz[], $15::text[], $16::text[], $17::text[]) AS n
+    ({", ".join(_COLUMNS)})
+  ORDER BY n.operator, n.charge_id
+ON CONFLICT (operator, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
+RETURNING authorisation_id
+"""
+_OF_CHARGES = (
+    "SELECT a.* FROM clearinghouse.authorisation AS a"
+    " JOIN unnest($1::text[], $2::text[]) AS n (operator, charge_id)"
+    " ON a.operator = n.operator AND a.charge_id = n.charge_id"
+)
+
+_Found = tuple[CustomerContract, Silence]
+
+
+class SqlCustomers:
+    """Whose identification it is: one query for all who ask while the last one runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batches: Batcher[Identification, _Found | None] = Batcher(self._find_all)
+
+    async def close(self) -> None:
+        await self._batches.close()
+
+    async def find(self, identification: Identification) -> _Found | None:
+        return await self._batches.put(identification)
+
+    async def _find_all(self, asked: Sequence[Identification]) -> Sequence[_Found | None]:
+        rows = await self._database.pool.fetch(
+            _CUSTOMERS,
+            [one.token_uid for one in asked if one.token_uid is not None],
+            [one.contract_id for one in asked if one.contract_id is not None],
+        )
+        by_token: dict[str | None, _Found] = {}
+        by_contract: dict[str | None, _Found] = {}
+        for row in rows:
+            found = _to_customer(row)
+            if row["uid"] is None:
+                by_contract[found[0].contract_id] = found
+            else:
+                by_token[row["uid"]] = found
+        return [by_contract.get(one.contract_id) or by_token.get(one.token_uid) for one in asked]
+
+
+class SqlDecisions:
+    """Decisions, many to a commit; each with its event in the same transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batches: Batcher[tuple[Authorisation, NewEvent], Authorisation] = Batcher(self._write)
+
+    async def close(self) -> None:
+        await self._batches.close()
+
+    async def record(self, decided: Authorisation, event: NewEvent) -> Authorisation:
+        return await self._batches.put((decided, event))
+
+    async def of_charge(self, operator: PartyId, charge_id: str) -> Authorisation | None:
+        row = await self._database.pool.fetchrow(_OF_CHARGES, [operator], [charge_id])
+        return None if row is None else _to_authorisation(row)
+
+    async def find(self, authorisation_id: str, party: PartyId) -> Authorisation | None:
+        row = await self._database.pool.fetchrow(
+            "SELECT * FROM clearinghouse.authorisation"
+            " WHERE authorisation_id = $1 AND (operator = $2 OR evsp = $2)",
+            authorisation_id,
+            party,
+        )
+        return None if row is None else _to_authorisation(row)
+
+    async def _write(
+        self, batch: Sequence[tuple[Authorisation, NewEvent]]
+    ) -> Sequence[Authorisation]:
+        async with self._database.hot() as connection:
+            columns = zip(*(_row(decided) for decided, _ in batch), strict=True)
+            rows = await connection.fetch(_RECORD, *columns)
+            recorded = {row["authorisation_id"] for row in rows}
+            await event_log.append(
+                connection,
+                [event for one, event in batch if one.authorisation_id in recorded],
+            )
+            if len(recorded) == len(batch):
+                return [decided for decided, _ in batch]
+            earlier = await self._earlier(
+                connection, [one for one, _ in batch if one.authorisation_id not in recorded]
+            )
+        return [
+            one
+            if one.authorisation_id in recorded
+            else earlier[one.question.operator, one.question.charge_id]
+            for one, _ in batch
+        ]
+
+    async def _earlier(
+        self, connection: Hot, repeated: Sequence[Authorisation]
+    ) -> dict[tuple[PartyId, str | None], Authorisation]:
+        rows = await connection.fetch(
+            _OF_CHARGES,
+            [one.question.operator for one in repeated],
+            [one.question.charge_id for one in repeated],
+        )
+        found = [_to_authorisation(row) for row in rows]
+        return {(one.question.operator, one.question.charge_id): one for one in found}
+
+
+class SqlPolicies:
+    """What EVSPs want to hold when they stay silent."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def on_silence(self, evsp: PartyId) -> Silence:
+        async with self._database.begin() as connection:
+            found = await connection.scalar(
+                select(evsp_policy.c.on_silence).where(evsp_policy.c.evsp == evsp)
+            )
+        return Silence.REFUSE if found is None else Silence(found)
+
+    async def keep(self, evsp: PartyId, silence: Silence, event: NewEvent) -> None:
+        new = insert(evsp_policy).values(evsp=evsp, on_silence=silence.value)
+        async with self._database.begin() as connection:
+            changed = await connection.execute(
+                new.on_conflict_do_update(
+                    index_elements=[evsp_policy.c.evsp],
+                    set_={"on_silence": new.excluded.on_silence},
+                    where=evsp_policy.c.on_silence != new.excluded.on_silence,
+                ).returning(evsp_policy.c.evsp)
+            )
+            if changed.first() is not None:
+                await event_log.append(connection, [event])
+
+
+def _to_customer(row: Any) -> _Found:
+    contract = CustomerContract(
+        contract_id=ContractId(row["contract_id"]),
+        token_uids=(),
+        valid_from=row["valid_from"],
+        valid_until=row["valid_until"],
+        status=Status(row["status"]),
+        services=tuple(row["services"]),
+        authorisation=AuthorisationMode(row["authorisation"]),
+        display_name=None,
+    )
+    silence = row["on_silence"]
+    return contract, Silence.REFUSE if silence is None else Silence(silence)
+
+
+def _row(decided: Authorisation) -> tuple[Any, ...]:
+    """In the order of the table's columns."""
+    question = decided.question
+    return (
+        decided.authorisation_id,
+        question.operator,
+        question.evse_id,
+        question.identification.type,
+        question.identification.value,
+        "\t".join(question.services),
+        question.at,
+        question.at_given,
+        question.charge_id,
+        decided.decided_at,
+        decided.reason,
+        decided.contract_id,
+        decided.evsp,
+        decided.valid_until,
+        decided.agreement_id,
+        None if decided.price is None else encode_json(decided.price).decode(),
+        encode_json(decided.details).decode(),
+    )
+
+
+def _to_authorisation(row: Any) -> Authorisation:
+    kind = IdentificationType(row["identification_type"])
+    return Authorisation(
+        authorisation_id=row["authorisation_id"],
+        question=Question(
+            operator=PartyId(row["operator"]),
+            evse_id=EvseId(row["evse_id"]),
+            identification=identify(kind, row["identification_value"]),
+            services=tuple(row["services"]),
+            at=row["at"],
+            at_given=row["at_given"],
+            charge_id=row["charge_id"],
+        ),
+        decided_at=row["decided_at"],
+        reason=None if row["reason"] is None else Reason(row["reason"]),
+        contract_id=None if row["contract_id"] is None else ContractId(row["contract_id"]),
+        evsp=None if row["evsp"] is None else PartyId(row["evsp"]),
+        valid_until=row["valid_until"],
+        agreement_id=row["agreement_id"],
+        price=row["price"],
+        details=row["details"],
+    )
