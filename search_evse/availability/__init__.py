@@ -1,0 +1,1 @@
+"""What is free now: the status of each EVSE, as its operator reports it."""

@@ -1,0 +1,1 @@
+"""Finding EVSEs by equipment, operator, management, address and proximity."""
