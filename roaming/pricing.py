@@ -649,12 +649,13 @@ def _total(
     exact = sum((line.amount for line in lines), Fraction(0))
     if vat_percent is not None:
         factor = 1 + Fraction(vat_percent) / 100
-        bounded = _clamp(exact, least.excl_vat, most.excl_vat)
-        # The bound with VAT is reckoned back to one without, so that VAT stays what was agreed.
+        # A bound with VAT is reckoned back to one without, so that VAT stays what was agreed.
+        floors = [least.excl_vat, least.incl_vat and least.incl_vat / factor]
+        ceilings = [most.excl_vat, most.incl_vat and most.incl_vat / factor]
         bounded = _clamp(
-            bounded,
-            None if least.incl_vat is None else least.incl_vat / factor,
-            None if most.incl_vat is None else most.incl_vat / factor,
+            exact,
+            max((each for each in floors if each is not None), default=None),
+            min((each for each in ceilings if each is not None), default=None),
         )
         excl_vat = Money.of(bounded, compiled.currency)
         vat = Money.of(Fraction(excl_vat.decimal) * (factor - 1), compiled.currency)
@@ -684,6 +685,7 @@ def _own_vat(
 
 
 def _clamp(value: Fraction, least: Fraction | None, most: Fraction | None) -> Fraction:
+    """Where the bounds contradict each other the upper one holds: the driver pays no more."""
     if least is not None and value < least:
         value = least
     return most if most is not None and value > most else value
