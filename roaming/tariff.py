@@ -236,7 +236,7 @@ class _Node:
         self.path = path
 
     def refuse(self, rule: str) -> NoReturn:
-        shown = "nothing" if self.raw is None else repr(self.raw)[:60]
+        shown = "nothing" if self.raw is None else _shown(self.raw)
         where = self.path or "tariff"
         raise BadTariff(f"{where}: {shown}: {rule}", field=where, value=shown, rule=rule)
 
@@ -264,6 +264,13 @@ class _Node:
         if not isinstance(self.raw, Mapping):
             self.refuse("an object")
         return self.raw
+
+
+def _shown(raw: object) -> str:
+    try:
+        return repr(raw)[:60]
+    except ValueError:  # Python does not spell out integers of thousands of digits.
+        return "a giant number"
 
 
 def _tariff(node: _Node, currency: str | None) -> Tariff:

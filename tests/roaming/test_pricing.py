@@ -514,6 +514,9 @@ def test_a_charge_that_cannot_be_is_refused(charge: Charge, field: str) -> None:
 
 # --- Laws ---
 
+# No deadline for one example: a busy machine is no reason to doubt a price.
+LAW = settings(max_examples=150, deadline=None)
+
 
 def priced(tariff: Tariff, charge: Charge, zone: tzinfo, vat: Decimal | None = None) -> Price:
     return price_charge(tariff, charge, time_zone=zone, vat_percent=vat)
@@ -523,6 +526,7 @@ zones = st.sampled_from(ZONES)
 agreed = st.sampled_from([None, Decimal(0), Decimal("5.5"), Decimal(21)])
 
 
+@LAW
 @given(tariffs(limits=True), charges(), zones, agreed)
 def test_the_lines_and_the_adjustment_are_the_total(
     tariff: Tariff, charge: Charge, zone: ZoneInfo, vat: Decimal | None
@@ -535,6 +539,7 @@ def test_the_lines_and_the_adjustment_are_the_total(
         assert price.adjustment == 0
 
 
+@LAW
 @given(tariffs(limits=True), charges(), agreed)
 def test_no_price_is_outside_its_limits(
     tariff: Tariff, charge: Charge, vat: Decimal | None
@@ -550,6 +555,7 @@ def test_no_price_is_outside_its_limits(
         assert least.incl_vat is None or price.incl_vat.decimal >= least.incl_vat - cent
 
 
+@LAW
 @given(tariffs(steps=False), charges(), zones, st.data())
 def test_cutting_a_period_in_two_changes_no_price(
     tariff: Tariff, charge: Charge, zone: ZoneInfo, data: st.DataObject
@@ -577,6 +583,7 @@ def test_cutting_a_period_in_two_changes_no_price(
     )
 
 
+@LAW
 @given(tariffs(wall=False), charges(), zones, zones)
 def test_the_time_zone_means_nothing_to_a_tariff_without_times(
     tariff: Tariff, charge: Charge, one: ZoneInfo, other: ZoneInfo
@@ -584,6 +591,7 @@ def test_the_time_zone_means_nothing_to_a_tariff_without_times(
     assert priced(tariff, charge, one) == priced(tariff, charge, other)
 
 
+@LAW
 @given(tariffs(), charges(), zones)
 def test_the_offset_in_which_a_time_is_told_means_nothing(
     tariff: Tariff, charge: Charge, zone: ZoneInfo
@@ -596,6 +604,7 @@ def test_the_offset_in_which_a_time_is_told_means_nothing(
     assert priced(tariff, told, PARIS) == priced(tariff, charge, PARIS)
 
 
+@LAW
 @given(
     st.lists(st.sampled_from(Dimension), min_size=1, unique=True),
     st.decimals(min_value=0, max_value=3, places=4),
@@ -621,6 +630,7 @@ def test_more_never_costs_less_where_one_price_holds_throughout(
     assert priced(tariff, small, UTC).excl_vat <= priced(tariff, large, UTC).excl_vat
 
 
+@LAW
 @given(tariffs(limits=True), charges(), zones)
 def test_a_compiled_tariff_prices_as_the_tariff_does(
     tariff: Tariff, charge: Charge, zone: ZoneInfo
@@ -747,7 +757,7 @@ UNIT: dict[Dimension, int] = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@LAW
 @given(tariffs(), charges(), zones)
 def test_a_slow_second_opinion_comes_to_the_same_price(
     tariff: Tariff, charge: Charge, zone: ZoneInfo
