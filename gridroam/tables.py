@@ -15,6 +15,8 @@ STORES = [
     "kit.idempotency",
     "kit.personal_data",
     "search_evse.sites.store",
+    "clearinghouse.netting.store",
+    "clearinghouse.forwarding.store",
 ]
 
 

@@ -105,6 +105,18 @@ def refusal_response(refusal: Refusal, request_id: str | None = None) -> Respons
     )
 
 
+def bug_response(request: Request, error: Exception) -> Response:
+    """Our own fault: a reference number for the caller, all of it for the log."""
+    request_id = request_id_of(request)
+    log.error("unexpected", request_id=request_id, path=request.url.path, exc_info=error)
+    return problem_response(
+        500,
+        "InternalError",
+        "Something went wrong on our side. Tell us the request_id.",
+        request_id=request_id,
+    )
+
+
 def request_id_of(request: Request) -> str | None:
     """The id that the outermost layer gave this request, if it did."""
     found = request.scope.get("gridroam.request_id")
@@ -143,14 +155,7 @@ def install(app: Starlette) -> None:
         )
 
     async def on_bug(request: Request, error: Exception) -> Response:
-        request_id = request_id_of(request)
-        log.error("unexpected", request_id=request_id, path=request.url.path, exc_info=error)
-        return problem_response(
-            500,
-            "InternalError",
-            "Something went wrong on our side. Tell us the request_id.",
-            request_id=request_id,
-        )
+        return bug_response(request, error)
 
     app.add_exception_handler(Refusal, on_refusal)
     app.add_exception_handler(HTTPException, on_http)

@@ -1,0 +1,65 @@
+"""One application for each of the hub's services: hot routes past the framework, the rest in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kit import problem
+from kit.http import HotRoute
+from roaming.refusal import Refusal
+
+log = structlog.get_logger(__name__)
+
+
+class ServiceApp:
+    """`app` answers, `routers` and `hot` are what its part of the OpenAPI document is made from.
+
+    `operations` names what a contract may allow: (method, path template, name).
+    """
+
+    def __init__(self, hot: Sequence[HotRoute], routers: Sequence[APIRouter]) -> None:
+        self.hot = hot
+        self.described = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        problem.install(self.described)
+        for route in hot:
+            self.described.router.routes.append(
+                Route(route.path, route.handler, methods=[route.method])
+            )
+        for router in routers:
+            self.described.include_router(router)
+        self.app: ASGIApp = _past_the_framework(hot, self.described)
+
+    @property
+    def operations(self) -> list[tuple[str, str, str]]:
+        found = [(route.method, route.path, route.operation) for route in self.hot]
+        for path, methods in self.described.openapi()["paths"].items():
+            for method, told in methods.items():
+                found.append((method.upper(), path, told["operationId"]))
+        return found
+
+
+def _past_the_framework(hot: Sequence[HotRoute], rest: ASGIApp) -> ASGIApp:
+    """Routing, middleware and dependencies cost as much as a decision: a look-up is enough."""
+    quick = {(route.method, route.path): route for route in hot if "{" not in route.path}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        route = quick.get((scope.get("method", ""), scope["path"]))
+        if route is None:
+            await rest(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            response = await route.handler(request)
+        except Refusal as refusal:
+            response = problem.refusal_response(refusal, problem.request_id_of(request))
+        except Exception as error:  # noqa: BLE001  told by number, kept in the log
+            response = problem.bug_response(request, error)
+        await response(scope, receive, send)
+
+    return app
