@@ -1,0 +1,1 @@
+"""A second opinion on the money: written from the specification, sharing no code with Gridroam."""
