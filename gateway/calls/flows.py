@@ -20,7 +20,6 @@ from gateway.calls.model import (
     Denial,
     Lane,
     Limits,
-    MeterBehind,
     Mode,
     NotCovered,
     NotServedHere,
@@ -44,7 +43,7 @@ from gateway.calls.ports import (
     Refusals,
     Verifier,
 )
-from gateway.usage.model import UsageRecord
+from gateway.usage.model import NotRecorded, UsageRecord
 from roaming.refusal import Refusal, Unauthenticated
 
 
@@ -80,6 +79,9 @@ async def pass_through(call: Call, body: Body, answer: Answer, door: Door) -> No
             return
         try:
             await forward(call, body, answer, door)
+        except BaseException:
+            call.status = call.status or 500
+            raise
         finally:
             meter(call, door)
     finally:
@@ -213,13 +215,15 @@ def _not_covered(call: Call, service: Service, denial: Denial) -> NotCovered:
 
 
 async def reserve(call: Call, door: Door) -> None:
-    """4 The contract's quota: one call is taken before it is made. Raises QuotaExceeded.
+    """4 The contract's quota: one call is taken before it is made.
+
+    Raises QuotaExceeded, and NotRecorded where nothing could be metered.
 
     Most contracts have none, and pay nothing for it.
     """
     grant = call.grant
     if door.meter.full:
-        raise MeterBehind("usage cannot be recorded now", rule="try again shortly")
+        raise NotRecorded("usage cannot be recorded now", rule="try again shortly")
     if grant is None or not grant.quota:
         return
     try:
@@ -255,7 +259,10 @@ def meter(call: Call, door: Door) -> None:
 
 
 async def meter_billable(call: Call, door: Door) -> None:
-    """6 A call that costs money is recorded, durably, before its 2xx is given away."""
+    """6 A call that costs money is recorded, durably, before its 2xx is given away.
+
+    Raises NotRecorded; then the answer stays here, and the caller may ask again.
+    """
     assert not call.metered, "a call is recorded once"
     await door.meter.commit(usage_of(call, billable=True))
     call.metered = True

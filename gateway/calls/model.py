@@ -288,10 +288,6 @@ class NotServedHere(Unavailable):
     """The service belongs to the hub and is not part of this process."""
 
 
-class MeterBehind(Unavailable):
-    """Usage cannot be recorded now, and what cannot be metered is not let through."""
-
-
 class ForwardFailed(Refusal):
     """The provider gave no answer that can be passed on: the base of the three ways it can fail."""
 

@@ -81,7 +81,7 @@ class Meter(Protocol):
         ...
 
     async def commit(self, record: UsageRecord) -> None:
-        """Write it, and return when it is durable."""
+        """Write it, and return when it is durable. Raises NotRecorded."""
         ...
 
 

@@ -274,7 +274,7 @@ class _Body:
 class _Answer:
     """The answer on its way out: headers of our own added, bytes counted, costly ones held back."""
 
-    __slots__ = ("_begun", "_call", "_door", "_held", "_held_bytes", "_metrics", "_send")
+    __slots__ = ("_begun", "_call", "_deaf", "_door", "_held", "_held_bytes", "_metrics", "_send")
 
     def __init__(self, send: Send, call: Call, door: Door, metrics: CallMetrics) -> None:
         self._send = send
@@ -284,6 +284,7 @@ class _Answer:
         self._begun = False
         self._held: list[Message] | None = None
         self._held_bytes = 0
+        self._deaf = False
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         call = self._call
@@ -303,6 +304,8 @@ class _Answer:
         await self._send(message)
 
     async def write(self, chunk: bytes, *, more: bool) -> None:
+        if self._deaf:
+            return
         self._call.bytes_out += len(chunk)
         message = {"type": "http.response.body", "body": chunk, "more_body": more}
         if self._held is None:
@@ -374,7 +377,13 @@ class _Answer:
 
     async def _let_go(self, held: list[Message]) -> None:
         self._held = None
-        await meter_billable(self._call, self._door)
+        try:
+            await meter_billable(self._call, self._door)
+        except Refusal as refusal:
+            # Told here: raised through a framework it would come out as a bug of the service's.
+            await self.refuse(refusal)
+            self._deaf = True
+            return
         self._begun = True
         for message in held:
             await self._send(message)

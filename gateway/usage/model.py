@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from roaming.party import PartyId
-from roaming.refusal import Malformed
+from roaming.refusal import Malformed, Unavailable
 
 
 class UsageRecord(NamedTuple):
@@ -60,3 +60,7 @@ class UsagePage(NamedTuple):
 
 class BadCursor(Malformed):
     """A cursor that no page of usage gave out."""
+
+
+class NotRecorded(Unavailable):
+    """Usage cannot be recorded now, and what cannot be metered is not let through."""

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.usage.model import BadCursor, DayOfUse, UsagePage, UsageRecord
+from gateway.usage.model import BadCursor, DayOfUse, NotRecorded, UsagePage, UsageRecord
 from kit.batching import Batcher
 from kit.database import Database, metadata
 from kit.worker import Worker
@@ -82,7 +82,11 @@ class SqlMeter:
         self._waiting.append(record)
 
     async def commit(self, record: UsageRecord) -> None:
-        await self._priced.put(record)
+        try:
+            await self._priced.put(record)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("usage not recorded", request_id=record.request_id, error=repr(error))
+            raise NotRecorded("the call cannot be recorded now", rule="try again shortly") from None
 
     async def close(self) -> None:
         """Write all that is left."""

@@ -1,0 +1,68 @@
+"""The hub's other roots: in with a token, out without."""
+
+from __future__ import annotations
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.calls.guard import authenticate
+from kit.http import CALLER, Caller, call_asgi
+from tests.gateway.calls.fakes import OPERATOR, Tokens
+
+
+class Inside:
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scopes.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"in"})
+
+
+async def ask(inside: Inside, path: str, token: str | None, **scope: object) -> int:
+    guarded = authenticate(
+        inside, Tokens(), ["/health/live", "/oauth/"], new_request_id=lambda: "r-1"
+    )
+    headers = {} if token is None else {"authorization": f"bearer {token}"}
+    answer = await call_asgi(guarded, "GET", path, headers=headers, extra_scope=scope)
+    if answer.status == 401:
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert b'"request_id":"r-1"' in answer.body
+    return answer.status
+
+
+async def test_a_good_token_says_who_is_calling() -> None:
+    inside = Inside()
+    assert await ask(inside, "/marketplace/contracts", "operator") == 200
+    assert inside.scopes[0][CALLER] == Caller(
+        OPERATOR, frozenset({"evse-operator"}), "client-1", None, "r-1"
+    )
+
+
+async def test_without_a_good_token_nobody_comes_in() -> None:
+    inside = Inside()
+    for token in (None, "", "forged"):
+        assert await ask(inside, "/marketplace/contracts", token) == 401
+    assert inside.scopes == []
+
+
+async def test_public_paths_are_open_and_nothing_beside_them() -> None:
+    inside = Inside()
+    assert await ask(inside, "/health/live", None) == 200
+    assert await ask(inside, "/oauth/token", None) == 200
+    assert await ask(inside, "/health/live/x", None) == 401
+    assert await ask(inside, "/oauth", None) == 401
+    assert all(CALLER not in scope for scope in inside.scopes)
+
+
+async def test_no_caller_comes_from_outside() -> None:
+    inside = Inside()
+    forged = Caller(OPERATOR, frozenset(), "x", None, "x")
+    assert await ask(inside, "/health/live", None, **{CALLER: forged}) == 200
+    assert CALLER not in inside.scopes[0]
+
+
+async def test_the_request_id_of_an_outer_layer_is_kept() -> None:
+    inside = Inside()
+    await ask(inside, "/x", "operator", **{"gridroam.request_id": "outer"})
+    assert inside.scopes[0][CALLER].request_id == "outer"

@@ -1,0 +1,413 @@
+"""The way to a partner and back, over real sockets, with partners as bad as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from gateway.calls.model import Grant, Lease, Limits, Period, Quota, Service
+from gateway.calls.upstream import Upstream
+from tests.gateway.calls.fakes import NOON, OPERATOR, PROVIDER, CountedQuotas, House
+from tests.gateway.calls.servers import free_port, partner, raw_partner, served, until
+
+PROBLEMS = "https://gridroam.org/problems/"
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    house = House(upstream=Upstream(connect_s=0.5, total_s=2.0, idle_s=1.0))
+    yield house
+    await house.upstream.close()
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    async with served(house.open()) as address, httpx.AsyncClient(base_url=address) as client:
+        client.headers["Authorization"] = "Bearer operator"
+        yield client
+
+
+def publish(house: House, endpoint: str, name: str = "weather", grant: Grant | None = None) -> None:
+    house.book.add(Service(name, 1, PROVIDER, endpoint))
+    house.book.answers[OPERATOR, name] = grant or Grant("C-7")
+
+
+async def hello(request: web.BaseRequest) -> web.StreamResponse:
+    return web.json_response({"path": request.raw_path, "method": request.method})
+
+
+async def test_a_call_reaches_the_partner_and_its_answer_the_caller(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    async with partner(hello) as theirs:
+        publish(house, theirs.address + "/api/")
+        answer = await client.post(
+            "/services/weather/sites/FR*PD1*E1/caf%C3%A9?q=a%20b&q=c", json={"at": "noon"}
+        )
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "path": "/api/sites/FR*PD1*E1/caf%C3%A9?q=a%20b&q=c",
+        "method": "POST",
+    }
+    assert json.loads(theirs.bodies[0]) == {"at": "noon"}
+    assert answer.headers["X-Contract-Id"] == "C-7"
+    assert house.book.asked[0][3] == "POST /sites/FR*PD1*E1/caf%C3%A9"
+    (record,) = house.meter.noted
+    assert (record.service, record.operation, record.status, record.bytes_in, record.bytes_out) == (
+        "weather",
+        "POST /sites/FR*PD1*E1/caf%C3%A9",
+        200,
+        len(theirs.bodies[0]),
+        len(answer.content),
+    )
+    assert record.at == NOON
+
+
+async def test_a_partner_is_told_who_calls_and_no_credentials(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    async with partner(hello) as theirs:
+        publish(house, theirs.address)
+        answer = await client.get(
+            "/services/weather/",
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                "Idempotency-Key": "k-1",
+                "Cookie": "session=1",
+                "X-Api-Key": "secret",
+                "X-Caller-Party": "DE*BAD",
+                "X-Contract-Id": "C-0",
+                "X-Forwarded-For": "10.0.0.1",
+                "Proxy-Authorization": "Basic x",
+                "Connection": "keep-alive, X-Hop",
+                "X-Hop": "1",
+            },
+        )
+    told = dict(theirs.requests[0].headers)
+    told.pop("Host")
+    assert told == {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "Idempotency-Key": "k-1",
+        "X-Caller-Party": "FR*PD1",
+        "X-Contract-Id": "C-7",
+        "X-Request-ID": answer.headers["X-Request-Id"],
+        "traceparent": answer.headers["traceparent"],
+    }
+
+
+async def test_of_a_partners_headers_only_those_listed_come_back(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    async def answer_with_much(_: web.BaseRequest) -> web.StreamResponse:
+        headers = {
+            "Set-Cookie": "a=b",
+            "Server": "theirs",
+            "X-Powered-By": "steam",
+            "Access-Control-Allow-Origin": "*",
+            "X-Contract-Id": "C-0",
+            "WWW-Authenticate": "Basic",
+            "ETag": '"1"',
+            "Cache-Control": "no-store",
+        }
+        return web.Response(body=b"{}", content_type="application/json", headers=headers)
+
+    async with partner(answer_with_much) as theirs:
+        publish(house, theirs.address)
+        answer = await client.get("/services/weather/")
+    names = {name.lower() for name in answer.headers} - {"date", "server"}
+    assert names == {
+        "cache-control",
+        "content-length",
+        "content-type",
+        "etag",
+        "traceparent",
+        "x-content-type-options",
+        "x-contract-id",
+        "x-request-id",
+    }
+    assert answer.headers.get_list("X-Contract-Id") == ["C-7"]
+    assert answer.headers["Server"] == "uvicorn"
+
+
+async def test_a_compressed_answer_comes_back_as_it_was(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    packed = gzip.compress(b"x" * 5000)
+
+    async def zipped(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    async with partner(zipped) as theirs:
+        publish(house, theirs.address)
+        async with client.stream("GET", "/services/weather/") as answer:
+            raw = b"".join([piece async for piece in answer.aiter_raw()])
+    assert raw == packed
+    assert answer.headers["Content-Encoding"] == "gzip"
+
+
+async def test_large_bodies_stream_both_ways(house: House, client: httpx.AsyncClient) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(40):
+            yield bytes([number]) * 50_000
+
+    sent = b"".join([piece async for piece in pieces()])
+
+    async def echo(request: web.BaseRequest) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(theirs.bodies[0])
+        return answer
+
+    async with partner(echo) as theirs:
+        publish(house, theirs.address)
+        answer = await client.post("/services/weather/echo", content=pieces())
+        known = await client.post("/services/weather/echo", content=sent)
+    assert theirs.bodies[0] == sent
+    assert theirs.bodies[1] == sent
+    assert answer.content == sent
+    assert known.content == sent
+    assert [(one.bytes_in, one.bytes_out) for one in house.meter.noted] == [(2_000_000,) * 2] * 2
+
+
+async def test_a_body_over_its_limit_never_reaches_the_partner_whole(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    house.limits = Limits(body_bytes=100_000)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 50_000
+
+    async with partner(hello) as theirs, served(opened_anew(house)) as address:
+        publish(house, theirs.address)
+        answer = await client.post(f"{address}/services/weather/", content=pieces())
+    assert (answer.status_code, answer.json()["type"]) == (413, PROBLEMS + "body-too-large")
+    assert theirs.bodies == []
+
+
+def opened_anew(house: House) -> ASGIApp:
+    house.registry = CollectorRegistry()
+    return house.open()
+
+
+async def test_a_partner_that_nobody_can_reach_is_a_502_and_costs_no_quota(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    assert isinstance(house.quotas, CountedQuotas)
+    house.quotas.left = 1
+    publish(
+        house, f"http://127.0.0.1:{free_port()}", grant=Grant("C-7", Quota(per_day=1), priced=True)
+    )
+    answer = await client.get("/services/weather/")
+    assert (answer.status_code, answer.json()["type"]) == (502, PROBLEMS + "provider-unreachable")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["rule"]
+    assert house.quotas.released == [Lease("C-7", Period.DAY, 1)]
+    assert [(one.status, one.billable) for one in house.meter.noted] == [(502, False)]
+    assert house.meter.committed == []
+
+
+async def test_a_partner_that_hangs_is_a_504(house: House, client: httpx.AsyncClient) -> None:
+    async with raw_partner(b"", hangs=True) as theirs:
+        publish(house, theirs.address)
+        answer = await client.get("/services/weather/")
+        await until(lambda: theirs.closed_by_caller == 1)
+    assert (answer.status_code, answer.json()["type"]) == (504, PROBLEMS + "provider-silent")
+    assert [record.status for record in house.meter.noted] == [504]
+
+
+async def test_a_partner_that_stalls_in_mid_answer_is_a_504(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    stalls = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"
+    async with raw_partner(stalls, hangs=True) as theirs:
+        publish(house, theirs.address)
+        answer = await client.get("/services/weather/")
+    assert answer.status_code == 504
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        pytest.param(b"", id="closes without a word"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", id="closes in mid-header"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345", id="closes in mid-body"
+        ),
+        pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", id="speaks no HTTP"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n", id="wrong length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000 + b"\r\n\r\n", id="endless header"),
+    ],
+)
+async def test_a_partner_that_breaks_off_is_a_502_and_never_half_an_answer(
+    house: House, client: httpx.AsyncClient, says: bytes
+) -> None:
+    async with raw_partner(says) as theirs:
+        publish(house, theirs.address)
+        answer = await client.post("/services/weather/", content=b"1")
+    assert (answer.status_code, answer.json()["type"]) == (502, PROBLEMS + "provider-broken")
+    assert [record.status for record in house.meter.noted] == [502]
+
+
+async def test_an_answer_that_breaks_off_after_it_has_begun_is_seen_to_be_cut(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    begins = b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + b"x" * 100_000
+    async with raw_partner(begins) as theirs:
+        publish(house, theirs.address)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/services/weather/")
+    assert len(house.meter.noted) == 1
+
+
+async def test_bytes_after_the_end_of_an_answer_are_nobodys(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+    says = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12345" + smuggled
+    async with raw_partner(says, hangs=True) as theirs:
+        publish(house, theirs.address)
+        answers = [await client.get("/services/weather/") for _ in range(3)]
+    assert [answer.content for answer in answers] == [b"12345"] * 3
+
+
+@pytest.mark.parametrize(("status", "body"), [(500, b"<html>oops"), (404, b"{}"), (200, b"<p>")])
+async def test_what_a_partner_says_is_passed_on_as_it_is(
+    house: House, client: httpx.AsyncClient, status: int, body: bytes
+) -> None:
+    async def says(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=status, body=body, content_type="text/html")
+
+    async with partner(says) as theirs:
+        publish(house, theirs.address)
+        answer = await client.get("/services/weather/")
+    assert (answer.status_code, answer.content) == (status, body)
+    assert answer.headers["Content-Type"] == "text/html"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_redirects_are_not_followed_and_lead_nowhere_else(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    places: list[str] = []
+
+    async def redirects(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": places[-1]})
+
+    async def location_for(place: str) -> str | None:
+        places.append(place)
+        answer = await client.get("/services/weather/old")
+        assert answer.status_code == 302
+        told: str | None = answer.headers.get("Location")
+        return told
+
+    async with partner(redirects) as theirs:
+        publish(house, theirs.address + "/api")
+        assert await location_for(f"{theirs.address}/api/new?x=1") == "/services/weather/new?x=1"
+        assert await location_for("/api/new") == "/services/weather/new"
+        assert await location_for("https://elsewhere.example/new") is None
+        assert await location_for(f"{theirs.address}/apis/new") is None
+        assert await location_for("//elsewhere.example/api/new") is None
+        assert len(theirs.requests) == len(places)
+
+
+async def test_links_to_the_next_page_lead_through_the_door(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    links: list[str] = []
+
+    async def linked(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(headers={"Link": links[-1]})
+
+    async def link_for(link: str) -> str | None:
+        links.append(link)
+        told: str | None = (await client.get("/services/weather/list")).headers.get("Link")
+        return told
+
+    async with partner(linked) as theirs:
+        publish(house, theirs.address)
+        ours = '</services/weather/list?cursor=2>; rel="next"'
+        assert await link_for(f'<{theirs.address}/list?cursor=2>; rel="next"') == ours
+        assert await link_for('</list?cursor=2>; rel="next"') == ours
+        assert await link_for('<?cursor=2>; rel="next"') == '<?cursor=2>; rel="next"'
+        assert await link_for('<https://elsewhere.example/>; rel="next"') is None
+
+
+async def test_connections_to_a_partner_are_used_again(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    async with partner(hello) as theirs:
+        publish(house, theirs.address)
+        for _ in range(20):
+            assert (await client.post("/services/weather/", content=b"1")).status_code == 200
+        assert len(theirs.requests) == 20
+        assert len(theirs.connections) == 1
+
+
+async def test_a_slow_partner_does_not_slow_another(house: House) -> None:
+    gate = asyncio.Event()
+
+    async def slow(_: web.BaseRequest) -> web.StreamResponse:
+        await gate.wait()
+        return web.Response()
+
+    house.upstream = Upstream(connections_each=4)
+    async with (
+        partner(slow) as theirs,
+        partner(hello) as others,
+        served(house.open()) as address,
+        httpx.AsyncClient(base_url=address, headers={"Authorization": "Bearer operator"}) as client,
+    ):
+        publish(house, theirs.address, "slow")
+        publish(house, others.address, "quick")
+        waiting = [asyncio.create_task(client.get("/services/slow/")) for _ in range(20)]
+        await until(lambda: len(theirs.requests) == 4 and house.upstream.under_way == 20)
+        quick = [await client.get("/services/quick/") for _ in range(10)]
+        assert [answer.status_code for answer in quick] == [200] * 10
+        assert not any(call.done() for call in waiting)
+        gate.set()
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+    await house.upstream.close()
+
+
+async def test_when_the_caller_goes_away_the_partner_is_let_go_and_the_call_is_recorded(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    house.upstream = Upstream(total_s=60, idle_s=60)
+    assert isinstance(house.quotas, CountedQuotas)
+    house.quotas.left = 1
+    async with (
+        raw_partner(b"", hangs=True) as theirs,
+        served(opened_anew(house)) as address,
+    ):
+        publish(house, theirs.address, grant=Grant("C-7", Quota(per_day=1)))
+        asked = asyncio.create_task(client.get(f"{address}/services/weather/"))
+        await until(lambda: theirs.accepted == 1)
+        asked.cancel()
+        await until(lambda: theirs.closed_by_caller == 1)
+        await until(lambda: len(house.meter.noted) == 1)
+    assert house.meter.noted[0].status == 499
+    # The partner may have done the work, so the call counts.
+    assert house.quotas.released == []
+    assert house.upstream.under_way == 0
+    await house.upstream.close()
+
+
+async def test_head_and_empty_answers_have_no_body(house: House, client: httpx.AsyncClient) -> None:
+    async def empty(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=204 if request.method == "DELETE" else 200, body=None)
+
+    async with partner(empty) as theirs:
+        publish(house, theirs.address)
+        assert (await client.head("/services/weather/")).status_code == 200
+        assert (await client.delete("/services/weather/")).status_code == 204
