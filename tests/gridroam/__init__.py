@@ -1,0 +1,1 @@
+"""The roof, from the command line to the replay."""

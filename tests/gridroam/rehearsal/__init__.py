@@ -1,0 +1,1 @@
+"""Rehearsals: their files, their order, their endpoints."""
