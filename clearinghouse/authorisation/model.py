@@ -498,12 +498,15 @@ def _details(facts: Facts) -> dict[str, str]:
         last = "open" if contract.valid_until is None else contract.valid_until.isoformat()
         details[Reason.CONTRACT_EXPIRED] = f"valid from {first} until {last}"
     details[Reason.SERVICE_NOT_COVERED] = f"covers {', '.join(contract.services)}"
-    if isinstance(facts.answer, Answer):
-        answer = facts.answer
-        told = f"the EVSP answered {answer.decision}"
-        details[Reason.EVSP_SILENT] = told if answer.reason is None else f"{told}: {answer.reason}"
-    elif facts.answer is not NOT_ASKED:
-        details[Reason.EVSP_SILENT] = f"{facts.answer.cause}; on silence: {facts.silence}"
+    match facts.answer:
+        case Answer(Decision.ACCEPTED):
+            details[Reason.EVSP_SILENT] = "the EVSP accepted"
+        case Answer(_, reason):
+            meant = reason or EVSP_REASONS[0]
+            known = f"{details[meant]}; " if meant in details else ""
+            details[meant] = f"{known}the EVSP refused: {reason or 'no reason given'}"
+        case NoAnswer(cause) if facts.answer is not NOT_ASKED:
+            details[Reason.EVSP_SILENT] = f"{cause}; on silence: {facts.silence}"
     return details
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     Boolean,
     CheckConstraint,
     Column,
@@ -58,7 +59,8 @@ authorisation = Table(
     Column("evsp", _Identifier),
     Column("valid_until", DateTime(timezone=True)),
     Column("agreement_id", Text),
-    Column("price", JSONB),
+    # Not jsonb: an answer given again is the same to the letter, so its members keep their order.
+    Column("price", JSON),
     Column("details", JSONB, nullable=False),
     schema="clearinghouse",
 )
@@ -96,7 +98,7 @@ _RECORD = f"""
 INSERT INTO clearinghouse.authorisation ({", ".join(_COLUMNS)})
   SELECT n.authorisation_id, n.operator, n.evse_id, n.identification_type, n.identification_value,
     string_to_array(n.services, E'\\t'), n.at, n.at_given, n.charge_id, n.decided_at, n.reason,
-    n.contract_id, n.evsp, n.valid_until, n.agreement_id, n.price::jsonb, n.details::jsonb
+    n.contract_id, n.evsp, n.valid_until, n.agreement_id, n.price::json, n.details::jsonb
   FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
     $7::timestamptz[], $8::boolean[], $9::text[], $10::timestamptz[], $11::text[], $12::text[],
     $13::text[], $14::timestamptz[], $15::text[], $16::text[], $17::text[]) AS n

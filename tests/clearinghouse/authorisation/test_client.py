@@ -1,0 +1,242 @@
+"""Asking EVSPs over real sockets: whatever is not a clear answer in time is silence."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from clearinghouse.authorisation.client import HttpEvsps
+from clearinghouse.authorisation.model import Answer, Decision, NoAnswer, Reason
+from roaming.party import PartyId
+from tests.clearinghouse.authorisation.fakes import (
+    FixedEndpoint,
+    Handler,
+    ListedEndpoints,
+    evsp_server,
+)
+
+XYZ, ABC = PartyId("FR*XYZ"), PartyId("DE*ABC")
+QUESTION = {"evse_id": "FR*PD1*E123", "at": datetime(2025, 1, 7, tzinfo=UTC)}
+LONG_S = 10.0
+
+
+@pytest.fixture
+def endpoints() -> ListedEndpoints:
+    return ListedEndpoints({})
+
+
+@pytest.fixture
+async def evsps(endpoints: ListedEndpoints) -> AsyncIterator[HttpEvsps]:
+    evsps = HttpEvsps(endpoints, most_in_flight=4)
+    yield evsps
+    await evsps.close()
+
+
+def in_seconds(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def ask(
+    evsps: HttpEvsps, endpoints: ListedEndpoints, handler: Handler, timeout_s: float = LONG_S
+) -> Answer | NoAnswer:
+    async with evsp_server(handler) as url:
+        endpoints.by_party[XYZ] = FixedEndpoint(url, {"Authorization": "Bearer ours"})
+        return await evsps.ask(XYZ, QUESTION, in_seconds(timeout_s))
+
+
+def answering(body: bytes, **more: Any) -> Handler:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=body, **more)
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        (b'{"decision":"accepted"}', Answer(Decision.ACCEPTED)),
+        (b'{"decision":"accepted","reason":"over-limit"}', Answer(Decision.ACCEPTED)),
+        (b'{"decision":"refused","more":1}', Answer(Decision.REFUSED)),
+        (
+            b'{"decision":"refused","reason":"over-limit"}',
+            Answer(Decision.REFUSED, Reason.OVER_LIMIT),
+        ),
+        (b'{"decision":"refused","reason":"bad hair day"}', Answer(Decision.REFUSED)),
+        (b'{"decision":"refused","reason":"evsp-silent"}', Answer(Decision.REFUSED)),
+    ],
+)
+async def test_a_clear_answer_is_taken(
+    evsps: HttpEvsps, endpoints: ListedEndpoints, body: bytes, answer: Answer
+) -> None:
+    assert await ask(evsps, endpoints, answering(body)) == answer
+
+
+async def test_the_evsp_gets_the_question_and_its_own_headers(
+    evsps: HttpEvsps, endpoints: ListedEndpoints
+) -> None:
+    got: list[tuple[Any, str, str]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        got.append((await request.json(), request.headers["authorization"], request.content_type))
+        return web.json_response({"decision": "accepted"})
+
+    await ask(evsps, endpoints, handler)
+    expected = {"evse_id": "FR*PD1*E123", "at": "2025-01-07T00:00:00Z"}
+    assert got == [(expected, "Bearer ours", "application/json")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b'"accepted"',
+        b'{"decision":"perhaps"}',
+        b'{"reason":"over-limit"}',
+        b'{"decision":"refused","reason":7}',
+        b'{"decision":"refused","reason":"\xff"}',
+        b"[" * 60_000,
+        b'{"decision":"accepted","a":' + b"[" * 60_000,
+    ],
+    ids=lambda body: body[:20].decode("ascii", "replace"),
+)
+async def test_nonsense_is_silence(
+    evsps: HttpEvsps, endpoints: ListedEndpoints, body: bytes
+) -> None:
+    assert await ask(evsps, endpoints, answering(body)) == NoAnswer("nonsense")
+
+
+@pytest.mark.parametrize("status", [201, 204, 401, 404, 500, 503])
+async def test_any_other_status_is_silence(
+    evsps: HttpEvsps, endpoints: ListedEndpoints, status: int
+) -> None:
+    handler = answering(b'{"decision":"accepted"}', status=status)
+    assert await ask(evsps, endpoints, handler) == NoAnswer(f"status {status}")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_silence_and_not_followed(
+    evsps: HttpEvsps, endpoints: ListedEndpoints, status: int
+) -> None:
+    followed: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        followed.append(request.path)
+        return web.json_response({"decision": "accepted"})
+
+    async with evsp_server(elsewhere) as url:
+        handler = answering(b"", status=status, headers={"Location": url})
+        assert await ask(evsps, endpoints, handler) == NoAnswer(f"status {status}")
+    assert followed == []
+
+
+async def test_a_huge_answer_is_silence(evsps: HttpEvsps, endpoints: ListedEndpoints) -> None:
+    huge = b'{"decision":"accepted","padding":"' + b"x" * 70_000 + b'"}'
+    answer = await ask(evsps, endpoints, answering(huge))
+    assert answer == NoAnswer("more than 65536 bytes")
+
+
+async def test_an_endless_answer_is_given_up_when_it_is_too_long(
+    evsps: HttpEvsps, endpoints: ListedEndpoints
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"x" * 10_000)
+
+    answer = await ask(evsps, endpoints, handler)
+    assert answer == NoAnswer("more than 65536 bytes")
+
+
+async def test_a_packed_answer_is_not_unpacked(
+    evsps: HttpEvsps, endpoints: ListedEndpoints
+) -> None:
+    packed = gzip.compress(b'{"decision":"accepted"}')
+    handler = answering(packed, headers={"Content-Encoding": "gzip"})
+    assert await ask(evsps, endpoints, handler) == NoAnswer("nonsense")
+
+
+async def test_a_slow_evsp_is_silent(evsps: HttpEvsps, endpoints: ListedEndpoints) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+    assert await ask(evsps, endpoints, handler, 0.05) == NoAnswer("no answer in time")
+
+
+async def test_an_evsp_that_drips_its_answer_is_silent(
+    evsps: HttpEvsps, endpoints: ListedEndpoints
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"decision":')
+        await asyncio.Event().wait()
+        return response
+
+    assert await ask(evsps, endpoints, handler, 0.1) == NoAnswer("no answer in time")
+
+
+async def test_an_evsp_that_hangs_up_is_silent(
+    evsps: HttpEvsps, endpoints: ListedEndpoints
+) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    answer = await ask(evsps, endpoints, handler)
+    assert isinstance(answer, NoAnswer)
+    assert answer.cause.startswith("no connection")
+
+
+async def test_an_evsp_that_is_down_is_silent(evsps: HttpEvsps, endpoints: ListedEndpoints) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoints.by_party[XYZ] = FixedEndpoint(f"http://127.0.0.1:{port}/ask")
+    answer = await evsps.ask(XYZ, QUESTION, in_seconds(LONG_S))
+    assert answer == NoAnswer("no connection: ClientConnectorError")
+
+
+@pytest.mark.parametrize("url", ["", "not a url", "ftp://x/", "http://[::1", "http://127.0.0.1:0"])
+async def test_an_address_that_cannot_be_called_is_silence(
+    evsps: HttpEvsps, endpoints: ListedEndpoints, url: str
+) -> None:
+    endpoints.by_party[XYZ] = FixedEndpoint(url)
+    assert isinstance(await evsps.ask(XYZ, QUESTION, in_seconds(LONG_S)), NoAnswer)
+
+
+async def test_an_evsp_without_an_endpoint_is_silent(evsps: HttpEvsps) -> None:
+    assert await evsps.ask(XYZ, QUESTION, in_seconds(LONG_S)) == NoAnswer("no endpoint")
+
+
+async def test_a_slow_evsp_has_so_many_questions_and_costs_the_others_nothing(
+    evsps: HttpEvsps, endpoints: ListedEndpoints
+) -> None:
+    release, arrived = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow(_: web.Request) -> web.Response:
+        arrived.release()
+        await release.wait()
+        return web.json_response({"decision": "accepted"})
+
+    async with evsp_server(slow) as slow_url, evsp_server(answering(b"{}")) as quick_url:
+        endpoints.by_party = {XYZ: FixedEndpoint(slow_url), ABC: FixedEndpoint(quick_url)}
+        deadline = in_seconds(LONG_S)
+        waiting = [asyncio.create_task(evsps.ask(XYZ, QUESTION, deadline)) for _ in range(4)]
+        for _ in waiting:
+            await arrived.acquire()
+        assert await evsps.ask(XYZ, QUESTION, deadline) == NoAnswer("4 questions under way already")
+        assert await evsps.ask(ABC, QUESTION, deadline) == NoAnswer("nonsense")
+        release.set()
+        assert await asyncio.gather(*waiting) == [Answer(Decision.ACCEPTED)] * 4
+        assert await evsps.ask(XYZ, QUESTION, deadline) == Answer(Decision.ACCEPTED)

@@ -1,0 +1,310 @@
+"""Deciding about a charge, step by step, with the EVSP on a real socket where it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from clearinghouse.authorisation import flows, model
+from clearinghouse.authorisation.client import HttpEvsps
+from clearinghouse.authorisation.model import (
+    Answer,
+    Authorisation,
+    Decision,
+    IdentificationType,
+    NoAnswer,
+    Question,
+    Reason,
+    Silence,
+    identify,
+)
+from clearinghouse.authorisation.ports import Evsps
+from clearinghouse.authorisation.store import SqlCustomers, SqlDecisions, SqlPolicies
+from clearinghouse.customers.model import AuthorisationMode, CustomerContract, draw_up
+from clearinghouse.customers.store import SqlCustomers as KeptCustomers
+from kit import event_log
+from kit.database import Database
+from roaming.evse_id import EvseId
+from roaming.party import PartyId
+from tests.clearinghouse.authorisation.fakes import (
+    FixedAgreement,
+    FixedEndpoint,
+    ListedAgreements,
+    ListedEndpoints,
+    ListedEvses,
+    ScriptedEvsps,
+    evsp_server,
+)
+
+PD1, ABC, XYZ = PartyId("FR*PD1"), PartyId("DE*ABC"), PartyId("FR*XYZ")
+NOON = datetime(2025, 1, 7, 12, tzinfo=UTC)
+HERE, ELSEWHERE = EvseId("FR*PD1*E123"), EvseId("FR*PD1*E999")
+LISTED = draw_up("FRXYZ000000001", token_uids=["A1"], valid_until=NOON + timedelta(days=1))
+ASKING = draw_up("FRXYZ000000002", token_uids=["B2"], authorisation=AuthorisationMode.ASK)
+
+
+@dataclass
+class House:
+    """All that the flow is given."""
+
+    database: Database
+    evses: ListedEvses
+    customers: SqlCustomers
+    agreements: ListedAgreements
+    decisions: SqlDecisions
+    evsps: Evsps = field(default_factory=lambda: ScriptedEvsps(NoAnswer("nobody asked")))
+    ask_timeout_s: float = 10
+
+    async def authorise(self, question: Question) -> Authorisation:
+        return await flows.authorise(
+            question,
+            evses=self.evses,
+            customers=self.customers,
+            agreements=self.agreements,
+            evsps=self.evsps,
+            decisions=self.decisions,
+            clock=lambda: NOON,
+            ask_timeout_s=self.ask_timeout_s,
+        )
+
+    async def keep(self, *contracts: CustomerContract) -> None:
+        async with KeptCustomers(self.database).write(XYZ) as book:
+            await book.keep(contracts, NOON)
+
+    async def told(self) -> list[dict[str, Any]]:
+        async with self.database.hot() as connection:
+            return [dict(one.body) for one in await event_log.read(connection, event_log.START)]
+
+
+@pytest.fixture
+async def house(database: Database) -> AsyncIterator[House]:
+    house = House(
+        database,
+        ListedEvses({HERE: PD1, ELSEWHERE: PD1, EvseId("DE*ABC*E1"): ABC}),
+        SqlCustomers(database),
+        ListedAgreements({(PD1, XYZ): (NOON - timedelta(days=7), FixedAgreement())}),
+        SqlDecisions(database),
+    )
+    await house.keep(LISTED, ASKING)
+    yield house
+    await house.decisions.close()
+    await house.customers.close()
+
+
+def ask(uid: str = "A1", **members: Any) -> Question:
+    question = Question(
+        operator=PD1,
+        evse_id=HERE,
+        identification=identify(IdentificationType.RFID, uid),
+        services=("charging",),
+        at=NOON,
+        at_given=False,
+        charge_id=None,
+    )
+    return replace(question, **members)
+
+
+async def test_a_listed_customer_is_accepted_with_the_agreements_price(house: House) -> None:
+    decided = await house.authorise(ask())
+    assert (decided.decision, decided.reason) == (Decision.ACCEPTED, None)
+    assert (decided.contract_id, decided.evsp) == (LISTED.contract_id, XYZ)
+    assert decided.valid_until == LISTED.valid_until
+    assert decided.price is not None
+    assert decided.price["currency"] == "EUR"
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        (ask(evse_id=EvseId("FR*PD1*E404")), Reason.EVSE_UNKNOWN),
+        (ask(evse_id=EvseId("DE*ABC*E1")), Reason.EVSE_UNKNOWN),
+        (ask("nobody's"), Reason.UNKNOWN_CONTRACT),
+        (ask(operator=ABC, evse_id=EvseId("DE*ABC*E1")), Reason.NO_ROAMING_AGREEMENT),
+        (ask(at=NOON - timedelta(days=8)), Reason.NO_ROAMING_AGREEMENT),
+        (ask(at=NOON + timedelta(days=1)), Reason.CONTRACT_EXPIRED),
+        (ask(services=("charging", "parking")), Reason.SERVICE_NOT_COVERED),
+        (ask("B2"), Reason.EVSP_SILENT),
+    ],
+)
+async def test_each_refusal_has_its_reason_and_is_on_record(
+    house: House, question: Question, reason: Reason
+) -> None:
+    decided = await house.authorise(question)
+    assert (decided.decision, decided.reason) == (Decision.REFUSED, reason)
+    assert decided.price is None
+    found, steps = await flows.explain(
+        decided.authorisation_id, caller=question.operator, decisions=house.decisions
+    )
+    assert found.reason is reason
+    assert [step.outcome for step in steps if step.reason is reason] == ["failed"]
+
+
+async def test_an_agreement_for_other_evses_does_not_cover_this_one(house: House) -> None:
+    only_here = FixedAgreement(evses=frozenset({HERE}))
+    house.agreements.by_pair[PD1, XYZ] = (NOON, only_here)
+    assert (await house.authorise(ask())).reason is None
+    assert (await house.authorise(ask(evse_id=ELSEWHERE))).reason is Reason.NO_ROAMING_AGREEMENT
+
+
+async def test_a_blocked_contract_is_refused_from_the_next_question_on(house: House) -> None:
+    assert (await house.authorise(ask())).reason is None
+    await house.keep(LISTED.blocked())
+    assert (await house.authorise(ask())).reason is Reason.CONTRACT_BLOCKED
+
+
+async def test_the_event_tells_the_decision_and_not_the_token(house: House) -> None:
+    decided = await house.authorise(ask())
+    (body,) = await house.told()
+    assert body["authorisation_id"] == decided.authorisation_id
+    assert (body["decision"], body["evsp"]) == ("accepted", "FR*XYZ")
+    assert "A1" not in body.values()
+
+
+async def test_without_an_agreement_the_contract_is_not_told(house: House) -> None:
+    house.agreements.by_pair.clear()
+    await house.authorise(ask())
+    (body,) = await house.told()
+    assert (body["contract_id"], body["reason"]) == (None, "no-roaming-agreement")
+
+
+async def test_asking_again_about_a_charge_gives_the_same_decision(house: House) -> None:
+    first = await house.authorise(ask(charge_id="c1"))
+    await house.keep(LISTED.blocked())
+    later = ask(charge_id="c1", at=NOON + timedelta(hours=1))
+    again = await house.authorise(later)
+    assert again == first
+    assert len(await house.told()) == 1
+
+
+async def test_asking_otherwise_about_a_charge_is_refused_and_changes_nothing(
+    house: House,
+) -> None:
+    first = await house.authorise(ask(charge_id="c1"))
+    with pytest.raises(model.ChargeAskedDifferently):
+        await house.authorise(ask(charge_id="c1", evse_id=ELSEWHERE))
+    assert await house.decisions.of_charge(PD1, "c1") == first
+    assert len(await house.told()) == 1
+
+
+async def test_an_evsp_is_asked_once_about_one_charge(house: House) -> None:
+    evsps = ScriptedEvsps(Answer(Decision.ACCEPTED))
+    house.evsps = evsps
+    first = await house.authorise(ask("B2", charge_id="c1"))
+    assert await house.authorise(ask("B2", charge_id="c1")) == first
+    with pytest.raises(model.ChargeAskedDifferently):
+        await house.authorise(ask("B2", charge_id="c1", evse_id=ELSEWHERE))
+    assert len(evsps.asked) == 1
+
+
+async def test_an_evsp_is_told_all_that_it_needs_to_decide(house: House) -> None:
+    evsps = ScriptedEvsps(Answer(Decision.ACCEPTED))
+    house.evsps = evsps
+    await house.authorise(ask("B2"))
+    assert evsps.asked == [
+        (
+            XYZ,
+            {
+                "evse_id": "FR*PD1*E123",
+                "contract_id": ASKING.contract_id,
+                "identification": {"type": "rfid", "value": "B2"},
+                "services": ["charging"],
+                "operator": "FR*PD1",
+                "at": NOON,
+            },
+        )
+    ]
+
+
+async def test_an_evsp_is_not_asked_about_what_is_refused_anyway(house: House) -> None:
+    evsps = ScriptedEvsps(Answer(Decision.ACCEPTED))
+    house.evsps = evsps
+    for question in (ask("A1"), ask("B2", services=("parking",)), ask("nobody's")):
+        await house.authorise(question)
+    assert evsps.asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(Decision.ACCEPTED), None),
+        (Answer(Decision.REFUSED, Reason.OVER_LIMIT), Reason.OVER_LIMIT),
+        (Answer(Decision.REFUSED), Reason.CONTRACT_BLOCKED),
+        (NoAnswer("nonsense"), Reason.EVSP_SILENT),
+    ],
+)
+async def test_the_evsps_answer_decides(
+    house: House, answer: Answer | NoAnswer, reason: Reason | None
+) -> None:
+    house.evsps = ScriptedEvsps(answer)
+    assert (await house.authorise(ask("B2"))).reason is reason
+
+
+async def test_silence_means_what_the_evsp_has_chosen(house: House) -> None:
+    policies = SqlPolicies(house.database)
+    for silence, reason in ((Silence.ACCEPT, None), (Silence.REFUSE, Reason.EVSP_SILENT)):
+        await flows.choose_on_silence(silence, caller=XYZ, policies=policies, clock=lambda: NOON)
+        decided = await house.authorise(ask("B2"))
+        assert decided.reason is reason
+        _, steps = await flows.explain(
+            decided.authorisation_id, caller=XYZ, decisions=house.decisions
+        )
+        assert steps[-1].detail == f"nobody asked; on silence: {silence}"
+
+
+async def test_a_slow_evsp_keeps_no_transaction_open_and_nobody_else_waiting(
+    house: House,
+) -> None:
+    release, arrived = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow(_: web.Request) -> web.Response:
+        arrived.release()
+        await release.wait()
+        return web.json_response({"decision": "accepted"})
+
+    async with evsp_server(slow) as url:
+        evsps = HttpEvsps(ListedEndpoints({XYZ: FixedEndpoint(url)}))
+        house.evsps = evsps
+        # More than the pool has connections.
+        waiting = [asyncio.create_task(house.authorise(ask("B2"))) for _ in range(20)]
+        for _ in waiting:
+            await arrived.acquire()
+        async with house.database.hot() as connection:
+            busy = await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
+            )
+        assert busy == 0
+        assert (await house.authorise(ask())).reason is None
+        release.set()
+        assert {one.reason for one in await asyncio.gather(*waiting)} == {None}
+        await evsps.close()
+
+
+async def test_an_evsp_that_never_answers_is_silent_after_its_time(house: House) -> None:
+    async def never(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    house.ask_timeout_s = 0.05
+    async with evsp_server(never) as url:
+        evsps = HttpEvsps(ListedEndpoints({XYZ: FixedEndpoint(url)}))
+        house.evsps = evsps
+        assert (await house.authorise(ask("B2"))).reason is Reason.EVSP_SILENT
+        await evsps.close()
+
+
+async def test_others_are_told_of_no_authorisation(house: House) -> None:
+    decided = await house.authorise(ask())
+    for authorisation_id, caller in (
+        (decided.authorisation_id, ABC),
+        (model.authorisation_id(NOON, b"0123456789"), PD1),
+        ("\x00", PD1),
+    ):
+        with pytest.raises(model.UnknownAuthorisation):
+            await flows.explain(authorisation_id, caller=caller, decisions=house.decisions)
