@@ -17,6 +17,11 @@ STORES = [
     "search_evse.sites.store",
     "clearinghouse.netting.store",
     "clearinghouse.forwarding.store",
+    "marketplace.access.store",
+    "marketplace.contracts.store",
+    "marketplace.offerings.store",
+    "marketplace.partners.store",
+    "marketplace.services.store",
 ]
 
 

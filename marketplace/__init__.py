@@ -1,0 +1,1 @@
+"""Business Services: who trades with whom, and on what terms."""

@@ -1,0 +1,1 @@
+"""How a partner's programs show who they are: OAuth 2 clients, access tokens, keys, revocation."""

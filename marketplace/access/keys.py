@@ -1,0 +1,107 @@
+"""The keys that sign access tokens, in memory; and the keys by which clients sign assertions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
+
+from kit.access_token import ALGORITHM
+from marketplace.access import model
+from marketplace.access.model import BadKeys, KeyRules, SigningKey
+from marketplace.access.ports import Box
+
+MOST_CLIENT_KEYS = 10
+LEAST_RSA_BITS = 2048
+ASSERTION_ALGORITHMS = ("ES256", "ES384", "PS256", "RS256", "Ed25519")
+_KINDS: Mapping[str, type[ECKey | RSAKey | OKPKey]] = {"EC": ECKey, "RSA": RSAKey, "OKP": OKPKey}
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+
+def new_signing_key(kid: str, box: Box, now: datetime, signs_from: datetime) -> SigningKey:
+    """A fresh P-256 key, its private half sealed."""
+    key = ECKey.generate_key("P-256", {"kid": kid, "use": "sig", "alg": ALGORITHM})
+    sealed = box.seal(key.as_pem(private=True), purpose=_seal_of(kid))
+    return SigningKey(kid, key.as_dict(private=False), sealed, now, signs_from)
+
+
+class KeyRing:
+    """Our signing keys, opened. Others renew it; it never looks anything up."""
+
+    def __init__(self, box: Box, rules: KeyRules) -> None:
+        self.rules = rules
+        self._box = box
+        self._keys: tuple[SigningKey, ...] = ()
+        self._opened: dict[str, ECKey] = {}
+
+    def replace(self, keys: Sequence[SigningKey]) -> None:
+        """Hold these keys. SealBroken: the hub's key is not the one that sealed them."""
+        opened = {}
+        for key in keys:
+            known = self._opened.get(key.kid)
+            if known is None:
+                pem = self._box.unseal(key.sealed, purpose=_seal_of(key.kid))
+                known = ECKey.import_key(pem)
+            opened[key.kid] = known
+        self._keys, self._opened = tuple(keys), opened
+
+    def current(self, now: datetime) -> tuple[str, ECKey]:
+        """The key that signs now."""
+        key = model.signing_key(self._keys, now)
+        assert key is not None, "keys are loaded before the first token"
+        return key.kid, self._opened[key.kid]
+
+    def public(self, now: datetime) -> list[dict[str, Any]]:
+        """The JWK set that verifies what we sign, newest last."""
+        return [dict(key.public_jwk) for key in model.published(self._keys, now, self.rules)]
+
+
+def client_keys(jwks: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The public keys of a JWK set (RFC 7517), tidied; BadKeys names what is wrong with one."""
+    members = jwks.get("keys")
+    if not isinstance(members, list) or not 0 < len(members) <= MOST_CLIENT_KEYS:
+        raise BadKeys(
+            "a JWK set has keys", field="jwks.keys", rule=f"a list of 1 to {MOST_CLIENT_KEYS} JWKs"
+        )
+    return [_client_key(member, f"jwks.keys.{n}") for n, member in enumerate(members)]
+
+
+def key_set(public_keys: Sequence[Mapping[str, Any]]) -> KeySet:
+    return KeySet([_import(jwk) for jwk in public_keys])
+
+
+def _client_key(jwk: object, field: str) -> dict[str, Any]:
+    if not isinstance(jwk, dict) or jwk.get("kty") not in _KINDS:
+        raise BadKeys("not a key that we take", field=field, rule="kty is EC, RSA or OKP")
+    if _PRIVATE_MEMBERS & jwk.keys():
+        raise BadKeys(
+            "this key is private; throw it away and send the public half of a new one",
+            field=field,
+            rule="a public JWK",
+        )
+    try:
+        key = _import(jwk)
+        shown = key.as_dict(private=False)
+        bits = key.public_key.key_size if isinstance(key, RSAKey) else LEAST_RSA_BITS
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise BadKeys(
+            f"not a key that can be read: {type(error).__name__}", field=field, rule="RFC 7517"
+        ) from None
+    if bits < LEAST_RSA_BITS:
+        raise BadKeys("the key is too short", field=field, rule=f"{LEAST_RSA_BITS} bits or more")
+    kid = jwk.get("kid")
+    known = {"kid": kid} if isinstance(kid, str) and kid.isprintable() else {}
+    return {
+        name: shown[name] for name in ("kty", "crv", "x", "y", "n", "e") if name in shown
+    } | known
+
+
+def _import(jwk: Mapping[str, Any]) -> Key:
+    return _KINDS[jwk["kty"]].import_key(dict(jwk))
+
+
+def _seal_of(kid: str) -> str:
+    return f"signing-key:{kid}"

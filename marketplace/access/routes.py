@@ -1,0 +1,194 @@
+"""OAuth 2 over HTTP, and the clients of a party."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from kit.clock import Clock
+from kit.encoding import encode_json
+from kit.http import Caller, caller_of, json_response, read_body
+from marketplace.access import flows, model
+from marketplace.access.model import (
+    LONGEST_BODY,
+    BadGrantRequest,
+    Client,
+    FailedAttempts,
+    GrantRequest,
+    OAuthAnswer,
+)
+from marketplace.access.ports import Access, Checker
+from marketplace.access.token_server import (
+    JWKS_PATH,
+    REVOCATION_PATH,
+    TOKEN_PATH,
+    TokenServer,
+)
+from roaming.party import PartyId
+
+Calling = Annotated[Caller, Depends(caller_of)]
+_FORM = "application/x-www-form-urlencoded"
+
+
+class KeysAsked(BaseModel):
+    """The public keys (RFC 7517) of a client that signs assertions; none: it wants a secret."""
+
+    model_config = ConfigDict(extra="forbid")
+    jwks: dict[str, Any] | None = None
+
+
+class ClientShown(BaseModel):
+    """A client. `client_secret` is told once, when it is made."""
+
+    client_id: str
+    party: str
+    methods: list[str]
+    created_at: datetime | None = None
+    client_secret: str | None = None
+
+    @classmethod
+    def of(cls, client: Client) -> ClientShown:
+        return cls(
+            client_id=client.client_id,
+            party=client.party,
+            methods=sorted(client.methods),
+            created_at=client.created_at,
+        )
+
+
+def router(access: Access, server: TokenServer, checker: Checker, clock: Clock) -> APIRouter:
+    """The OAuth endpoints (no access token needed) and the clients of the calling party."""
+    routes = APIRouter()
+    failures = FailedAttempts()
+
+    async def answered(request: Request, flow: Callable[..., Awaitable[OAuthAnswer]]) -> Response:
+        try:
+            asked = await _asked(request)
+        except BadGrantRequest as error:
+            return _shown(flows.refusal_of(error))
+        answer = await flow(
+            asked,
+            access=access,
+            server=server,
+            checker=checker,
+            failures=failures,
+            now=clock(),
+        )
+        return _shown(answer)
+
+    @routes.post(
+        TOKEN_PATH,
+        tags=["access"],
+        summary="An access token for client credentials (RFC 6749, RFC 7523)",
+        openapi_extra=_described("grant_type", "scope", "client_id", "client_secret"),
+    )
+    async def token(request: Request) -> Response:
+        return await answered(request, flows.issue_token)
+
+    @routes.post(
+        REVOCATION_PATH,
+        tags=["access"],
+        summary="Give an access token back (RFC 7009)",
+        openapi_extra=_described("token", "token_type_hint", "client_id", "client_secret"),
+    )
+    async def revoke(request: Request) -> Response:
+        return await answered(request, flows.revoke_token)
+
+    @routes.get(
+        "/.well-known/oauth-authorization-server",
+        tags=["access"],
+        summary="What this authorisation server can do (RFC 8414)",
+    )
+    async def metadata() -> dict[str, Any]:
+        return server.metadata()
+
+    @routes.get(JWKS_PATH, tags=["access"], summary="The keys that verify our tokens (RFC 7517)")
+    async def jwks() -> Response:
+        # A key is published a minute before it signs, so a minute may be cached.
+        lead_s = int(server.ring.rules.lead.total_seconds())
+        return Response(
+            encode_json({"keys": server.ring.public(clock())}),
+            media_type="application/jwk-set+json",
+            headers={"Cache-Control": f"public, max-age={lead_s}"},
+        )
+
+    @routes.get(
+        "/marketplace/partners/{party}/clients", tags=["access"], summary="The caller's clients"
+    )
+    async def list_clients(party: str, caller: Calling) -> list[ClientShown]:
+        found = await flows.clients_of(access, caller.party, PartyId(party), clock())
+        return [ClientShown.of(client) for client in found]
+
+    @routes.post(
+        "/marketplace/partners/{party}/clients",
+        tags=["access"],
+        summary="A client with keys of its own, or a further secret",
+        response_model=ClientShown,
+        response_model_exclude_none=True,
+        status_code=201,
+    )
+    async def add_client(party: str, asked: KeysAsked, caller: Calling) -> Response:
+        # The same keys are the same client, so a repeat does no harm. A secret is told once and
+        # kept nowhere, so its answer cannot be kept for an Idempotency-Key either: a repeat gives
+        # one more, and both are good.
+        whose = PartyId(party)
+        if asked.jwks is not None:
+            client = await flows.add_key_client(access, caller.party, whose, asked.jwks, clock())
+            return json_response(ClientShown.of(client).model_dump(mode="json"), 201)
+        client_id, secret = await flows.add_secret(
+            access, caller.party, whose, checker=checker, now=clock()
+        )
+        shown = ClientShown(
+            client_id=client_id,
+            party=whose,
+            methods=sorted([model.Method.SECRET_BASIC, model.Method.SECRET_POST]),
+            client_secret=secret,
+        )
+        return json_response(
+            shown.model_dump(mode="json", exclude_none=True), 201, {"Cache-Control": "no-store"}
+        )
+
+    @routes.delete(
+        "/marketplace/partners/{party}/clients/{client_id}",
+        tags=["access"],
+        summary="End a client and every token that it holds",
+        status_code=204,
+    )
+    async def revoke_client(party: str, client_id: str, caller: Calling) -> Response:
+        await flows.revoke_client(
+            access,
+            caller.party,
+            PartyId(party),
+            client_id,
+            verifier=server.verifier,
+            now=clock(),
+        )
+        return Response(status_code=204)
+
+    return routes
+
+
+async def _asked(request: Request) -> GrantRequest:
+    body = await read_body(request, LONGEST_BODY)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise BadGrantRequest("invalid_request", f"The content type must be {_FORM}.")
+    return GrantRequest(
+        form=model.form_of(body),
+        authorization=request.headers.get("authorization"),
+        address=request.client.host if request.client is not None else "",
+    )
+
+
+def _shown(answer: OAuthAnswer) -> Response:
+    return json_response(dict(answer.body), answer.status, answer.headers)
+
+
+def _described(*fields: str) -> dict[str, Any]:
+    """The form of an endpoint in the OpenAPI document; it is read by hand, for RFC 6749's sake."""
+    properties = {name: {"type": "string"} for name in fields}
+    schema = {"type": "object", "properties": properties, "required": [fields[0]]}
+    return {"requestBody": {"required": True, "content": {_FORM: {"schema": schema}}}}

@@ -1,0 +1,292 @@
+"""OAuth 2 on authlib's server classes, with everything that waits already done.
+
+authlib is synchronous. So the client is loaded and its secret checked before it is called here, and
+what it wants to write (a used assertion, a revoked token) comes back as a value for the flow to
+write. RFC 6749 (client credentials), RFC 7523 (private_key_jwt), RFC 7009, RFC 9068.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from authlib.oauth2 import OAuth2Request
+from authlib.oauth2.rfc6749 import (
+    AuthorizationServer,
+    ClientMixin,
+    InvalidClientError,
+    InvalidRequestError,
+)
+from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
+from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+from authlib.oauth2.rfc7009 import RevocationEndpoint
+from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from kit.access_token import ALGORITHM, TOKEN_TYPE, Identity, TokenRefused, Verifier
+from marketplace.access.keys import ASSERTION_ALGORITHMS, KeyRing, key_set
+from marketplace.access.model import (
+    CLOCK_SKEW,
+    LONGEST_ASSERTION,
+    SCOPES,
+    Client,
+    GrantRequest,
+    Method,
+    OAuthAnswer,
+)
+
+TOKEN_PATH = "/oauth/token"
+REVOCATION_PATH = "/oauth/revoke"
+JWKS_PATH = "/.well-known/jwks.json"
+METHODS = [method.value for method in Method]
+# authlib refuses a request whose URI is not https. Whether this one came over TLS is for the edge
+# to say, which may stand in front of this process; and a hub on loopback needs none.
+_URI = "https://hub.invalid/oauth"
+_LONGEST_JTI = 200
+
+
+@dataclass(frozen=True, slots=True)
+class UsedAssertion:
+    jti: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An answer, and what must be written before it may be given."""
+
+    answer: OAuthAnswer
+    assertion: UsedAssertion | None = None
+    revoked: Identity | None = None
+
+
+class TokenServer:
+    """Answers for one issuer. Holds no state of its own but the keys."""
+
+    def __init__(self, issuer: str, audience: str, ring: KeyRing, verifier: Verifier) -> None:
+        self.issuer = issuer
+        self.audience = audience
+        self.ring = ring
+        self.verifier = verifier
+
+    @property
+    def lifetime(self) -> timedelta:
+        return self.ring.rules.token_lifetime
+
+    def grant(
+        self, request: GrantRequest, client: Client | None, secret_ok: bool, now: datetime
+    ) -> Outcome:
+        """A token, or OAuth's word for why not. `secret_ok`: the secret sent is the client's."""
+        server = _Server(self, client, secret_ok, now)
+        answer = server.create_token_response(_Request(request))
+        return Outcome(answer, assertion=server.assertion)
+
+    def revoke(
+        self, request: GrantRequest, client: Client | None, secret_ok: bool, now: datetime
+    ) -> Outcome:
+        """The token named is to end; a token that is not ours ends nothing (RFC 7009, 2.2)."""
+        server = _Server(self, client, secret_ok, now)
+        answer = server.create_endpoint_response("revocation", _Request(request))
+        return Outcome(answer, assertion=server.assertion, revoked=server.revoked)
+
+    def mint(self, client: Client, scope: str, now: datetime) -> str:
+        """An access token of the profile RFC 9068, with the party and its roles in it."""
+        kid, key = self.ring.current(now)
+        return jwt.encode(
+            {"alg": ALGORITHM, "typ": TOKEN_TYPE, "kid": kid},
+            {
+                "iss": self.issuer,
+                "sub": client.client_id,
+                "aud": [self.audience],
+                "exp": int((now + self.lifetime).timestamp()),
+                "iat": int(now.timestamp()),
+                "jti": secrets.token_urlsafe(16),
+                "client_id": client.client_id,
+                "scope": scope,
+                "party": str(client.party),
+                "roles": sorted(client.roles),
+            },
+            key,
+            algorithms=[ALGORITHM],
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """What RFC 8414 tells of this server."""
+        return {
+            "issuer": self.issuer,
+            "token_endpoint": self.issuer + TOKEN_PATH,
+            "revocation_endpoint": self.issuer + REVOCATION_PATH,
+            "jwks_uri": self.issuer + JWKS_PATH,
+            "scopes_supported": list(SCOPES),
+            "response_types_supported": [],
+            "grant_types_supported": ["client_credentials"],
+            "token_endpoint_auth_methods_supported": METHODS,
+            "token_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+            "revocation_endpoint_auth_methods_supported": METHODS,
+            "revocation_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+        }
+
+
+class _Request(OAuth2Request):  # type: ignore[misc]  # authlib is not typed
+    def __init__(self, request: GrantRequest) -> None:
+        headers = {} if request.authorization is None else {"Authorization": request.authorization}
+        super().__init__("POST", _URI, headers=headers)
+        self._form = dict(request.form)
+        self.payload = BasicOAuth2Payload(self._form)
+
+    @property
+    def form(self) -> Mapping[str, str]:
+        return self._form
+
+
+class _Client(ClientMixin):  # type: ignore[misc]  # authlib is not typed
+    """Our client as authlib asks about it."""
+
+    def __init__(self, client: Client, secret_ok: bool) -> None:
+        self.client = client
+        self._secret_ok = secret_ok
+
+    def get_client_id(self) -> str:
+        return self.client.client_id
+
+    def get_allowed_scope(self, scope: str | None) -> str:
+        asked = set(SCOPES if not scope else scope.split())
+        return " ".join(name for name in SCOPES if name in asked)
+
+    def check_client_secret(self, _: str) -> bool:
+        return self._secret_ok
+
+    def check_endpoint_auth_method(self, method: str, _: str) -> bool:
+        return method in self.client.methods
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return bool(grant_type == _Grant.GRANT_TYPE)
+
+
+class _Grant(ClientCredentialsGrant):  # type: ignore[misc]  # authlib is not typed
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
+
+
+class _Assertion(JWTBearerClientAssertion):  # type: ignore[misc]  # authlib is not typed
+    CLIENT_AUTH_METHOD = Method.KEY_JWT.value
+
+    def __init__(self, server: _Server) -> None:
+        super().__init__(leeway=int(CLOCK_SKEW.total_seconds()))
+        self._server = server
+
+    def get_audiences(self) -> list[str]:
+        """RFC 7523, section 3: the issuer or the token endpoint."""
+        issuer = self._server.tokens.issuer
+        return [issuer, issuer + TOKEN_PATH, issuer + REVOCATION_PATH]
+
+    def resolve_client_public_key(self, client: _Client) -> KeySet:
+        return key_set(client.client.public_keys)
+
+    def process_assertion_claims(self, assertion: str, resolve_key: KeySet) -> jwt.Claims:
+        """As authlib's, but the algorithms are ours to say, and so is the time."""
+        try:
+            token = jwt.decode(assertion, resolve_key, algorithms=list(ASSERTION_ALGORITHMS))
+            jwt.JWTClaimsRegistry(
+                now=int(self._server.now.timestamp()),
+                leeway=self.leeway,
+                iss={"essential": True},
+                sub={"essential": True},
+                aud={"essential": True, "values": self.get_audiences()},
+                exp={"essential": True},
+                jti={"essential": True},
+            ).validate(token.claims)
+        except (JoseError, ValueError, TypeError) as error:
+            raise InvalidClientError(
+                description=f"The assertion does not hold: {type(error).__name__}."
+            ) from None
+        claims = token.claims
+        if claims["sub"] != claims["iss"]:
+            raise InvalidClientError(description="Issuer and subject of the assertion differ.")
+        self._note_use(claims)
+        return claims
+
+    def _note_use(self, claims: jwt.Claims) -> None:
+        until = datetime.fromtimestamp(claims["exp"], UTC) + CLOCK_SKEW
+        if until > self._server.now + LONGEST_ASSERTION + 2 * CLOCK_SKEW:
+            raise InvalidClientError(description="The assertion lives for more than an hour.")
+        jti = claims["jti"]
+        if not 0 < len(jti) <= _LONGEST_JTI or not jti.isprintable():
+            raise InvalidClientError(description="The jti is no short printable text.")
+        self._server.assertion = UsedAssertion(jti, until)
+
+
+class _Token:
+    """One of our access tokens as authlib asks about it."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+
+    def check_client(self, client: _Client) -> bool:
+        return self.identity.client_id == client.client.client_id
+
+
+class _Revocation(RevocationEndpoint):  # type: ignore[misc]  # authlib is not typed
+    CLIENT_AUTH_METHODS = METHODS
+
+    def check_params(self, request: _Request, client: _Client) -> None:
+        if not request.form.get("token"):
+            raise InvalidRequestError("Missing 'token' in request.")
+
+    def query_token(self, token_string: str, _: str | None) -> _Token | None:
+        try:
+            return _Token(self.server.tokens.verifier.peek(token_string))
+        except TokenRefused:
+            return None
+
+    def revoke_token(self, token: _Token, _: _Request) -> None:
+        self.server.revoked = token.identity
+
+
+class _Server(AuthorizationServer):  # type: ignore[misc]  # authlib is not typed
+    """One request's server: it knows the one client that the request claims to come from."""
+
+    def __init__(
+        self, tokens: TokenServer, client: Client | None, secret_ok: bool, now: datetime
+    ) -> None:
+        super().__init__(scopes_supported=SCOPES)
+        self.tokens = tokens
+        self.now = now
+        self.assertion: UsedAssertion | None = None
+        self.revoked: Identity | None = None
+        self._client = None if client is None else _Client(client, secret_ok)
+        self.register_client_auth_method(Method.KEY_JWT.value, _Assertion(self))
+        self.register_grant(_Grant)
+        self.register_endpoint(_Revocation)
+        self.register_token_generator("default", self._token)
+
+    def query_client(self, client_id: str) -> _Client | None:
+        known = self._client
+        return known if known is not None and known.get_client_id() == client_id else None
+
+    def save_token(self, token: Mapping[str, Any], request: _Request) -> None:
+        """A token is a signed text; nothing of it is kept."""
+
+    def send_signal(self, name: str, *_: Any, **__: Any) -> None:
+        """Nobody in this process listens to authlib's signals."""
+
+    def create_oauth2_request(self, request: _Request) -> _Request:
+        return request
+
+    def handle_response(
+        self, status: int, body: Mapping[str, Any], headers: list[tuple[str, str]]
+    ) -> OAuthAnswer:
+        return OAuthAnswer(status, body, dict(headers))
+
+    def _token(self, *, client: _Client, scope: str | None, **_: Any) -> dict[str, Any]:
+        granted = client.get_allowed_scope(scope)
+        return {
+            "access_token": self.tokens.mint(client.client, granted, self.now),
+            "token_type": "Bearer",
+            "expires_in": int(self.tokens.lifetime.total_seconds()),
+            "scope": granted,
+        }

@@ -1,0 +1,376 @@
+"""All contracts in force and the catalogue, in memory: what is asked before every call.
+
+A look-up waits for nothing. The book hears of changes by NOTIFY and also looks by itself; `age_s`
+says how long ago it was last known to be right, so that whoever relies on it can refuse to guess.
+
+A look at the database asks for what was written by transactions that had not finished at the look
+before (xid at or after the oldest that ran then). Asking by a sequence instead would miss what a
+slow transaction writes below a number that has been seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import structlog
+
+from kit.clock import Clock
+from marketplace.contracts import model
+from marketplace.contracts.model import Absence, StatusChange
+from marketplace.contracts.ports import BookRow, BookSource
+from marketplace.offerings.model import (
+    ROAMING,
+    Coverage,
+    RoamingTerms,
+    Strategy,
+    Terms,
+    parse_terms,
+)
+from marketplace.services.model import Operation, Protocol, Service, Status
+from roaming.evse_id import EvseId
+from roaming.party import PartyId
+from roaming.tariff import Tariff
+
+log = structlog.get_logger(__name__)
+
+MOST_PARSED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ContractInForce:
+    """A contract that allows a call at the moment asked about."""
+
+    contract_id: str
+    provider: PartyId
+    requester: PartyId
+    service: str
+    major: int
+    terms: Terms
+    valid_from: datetime
+    valid_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotInForce:
+    """Why there is none; `contract_id` is the one that came closest, where there is one."""
+
+    reason: Absence
+    contract_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEntry:
+    """A service as the gateway needs it. `endpoint` None: the hub itself answers."""
+
+    name: str
+    major: int
+    provider: PartyId
+    endpoint: str | None
+    callable: bool
+    suspended: bool
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoamingAgreement:
+    """A roaming agreement in force, its tariff ready for pricing."""
+
+    contract_id: str
+    operator: PartyId
+    evsp: PartyId
+    currency: str
+    tariff: Tariff
+    vat_percent: Decimal | None
+    time_zone: str
+    payment_terms_days: int
+    clearing_strategy: Strategy
+    valid_from: datetime
+    valid_until: datetime | None
+    coverage: Coverage
+
+    def covers(self, evse_id: EvseId) -> bool:
+        """Whether the agreement is about this charge point."""
+        return evse_id in self.coverage
+
+
+class _Held:
+    """A contract in memory: no dictionary, and texts and times shared with its neighbours."""
+
+    __slots__ = (
+        "contract_id",
+        "history",
+        "major",
+        "provider",
+        "requester",
+        "service",
+        "terms_digest",
+        "valid_from",
+        "valid_until",
+        "version",
+    )
+
+    contract_id: str
+    provider: PartyId
+    requester: PartyId
+    service: str
+    major: int
+    terms_digest: bytes
+    valid_from: datetime
+    valid_until: datetime | None
+    history: tuple[StatusChange, ...] | None
+    version: int
+
+
+_Key = tuple[str, str, str, int]
+_CLOSENESS = (
+    Absence.SUSPENDED,
+    Absence.NOT_YET_VALID,
+    Absence.EXPIRED,
+    Absence.TERMINATED,
+)
+
+
+class ContractBook:
+    """Use after `load`. Reading is for the event loop's thread alone."""
+
+    def __init__(self, source: BookSource, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._asked = 0
+        self._done = 0
+        self._current_at: datetime | None = None
+        self._fence: int | None = None
+        self._services: dict[tuple[str, int], ServiceEntry] = {}
+        self._empty()
+
+    def _empty(self) -> None:
+        self._held: dict[_Key, tuple[_Held, ...]] = {}
+        self._terms: dict[bytes, str] = {}
+        self._shared: dict[Any, Any] = {}
+        self._contracts = 0
+        self._versions = 0
+        self._parsed: OrderedDict[bytes, Terms] = OrderedDict()
+        self._agreements: OrderedDict[tuple[str, int], RoamingAgreement] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._contracts
+
+    async def load(self) -> None:
+        """Read everything anew."""
+        async with self._lock:
+            await self._load()
+
+    async def refresh(self) -> None:
+        """See whatever was committed before this call. Many callers at once share one look."""
+        self._asked += 1
+        wanted = self._asked
+        async with self._lock:
+            if self._done >= wanted:
+                return
+            covered = self._asked
+            if self._fence is None:
+                await self._load()
+            else:
+                await self._read(self._fence)
+            self._done = covered
+
+    async def check(self) -> bool:
+        """Compare with the database as a whole, and load anew where they differ. True: alike."""
+        async with self._lock:
+            if self._fence is None:
+                await self._load()
+                return True
+            counted = await self._read(self._fence, count=True)
+            if counted == (self._contracts, self._versions):
+                return True
+            log.warning("book differs", database=counted, memory=(self._contracts, self._versions))
+            await self._load()
+            return False
+
+    def age_s(self, now: datetime) -> float:
+        """Seconds since the book was last known to be current; infinite before the first load."""
+        if self._current_at is None:
+            return float("inf")
+        return (now - self._current_at).total_seconds()
+
+    def service(self, name: str, major: int) -> ServiceEntry | None:
+        """A service that is published, or suspended for now."""
+        return self._services.get((name, major))
+
+    def find(
+        self, requester: PartyId, provider: PartyId | None, service: str, major: int, at: datetime
+    ) -> ContractInForce | NotInForce:
+        """The contract in force at a moment, or why there is none.
+
+        `provider` None: whoever provides the service, which for roaming is nobody in particular.
+        """
+        if provider is None:
+            entry = self._services.get((service, major))
+            if entry is None:
+                return _NOTHING
+            provider = entry.provider
+        held = self._held.get((requester, provider, service, major))
+        if held is None:
+            return _NOTHING
+        one = _in_force(held, at)
+        if not isinstance(one, _Held):
+            return one
+        return ContractInForce(
+            one.contract_id,
+            one.provider,
+            one.requester,
+            one.service,
+            one.major,
+            self._terms_of(one),
+            one.valid_from,
+            one.valid_until,
+        )
+
+    def roaming(self, operator: PartyId, evsp: PartyId, at: datetime) -> RoamingAgreement | None:
+        """The roaming agreement of an operator and an EVSP in force at a moment."""
+        held = self._held.get((evsp, operator, ROAMING, 1))
+        one = None if held is None else _in_force(held, at)
+        return self._agreement(one) if isinstance(one, _Held) else None
+
+    def _agreement(self, one: _Held) -> RoamingAgreement:
+        key = (one.contract_id, one.version)
+        known = self._agreements.get(key)
+        if known is not None:
+            return known
+        terms = self._terms_of(one)
+        assert isinstance(terms, RoamingTerms), "contracts on roaming have roaming terms"
+        agreement = RoamingAgreement(
+            contract_id=one.contract_id,
+            operator=one.provider,
+            evsp=one.requester,
+            currency=terms.currency,
+            tariff=terms.tariff,
+            vat_percent=terms.vat_percent,
+            time_zone=terms.time_zone,
+            payment_terms_days=terms.payment_terms_days,
+            clearing_strategy=terms.clearing_strategy,
+            valid_from=one.valid_from,
+            valid_until=one.valid_until,
+            coverage=Coverage(terms.evses),
+        )
+        self._agreements[key] = agreement
+        if len(self._agreements) > MOST_PARSED:
+            self._agreements.popitem(last=False)
+        return agreement
+
+    def _terms_of(self, one: _Held) -> Terms:
+        # Parsed when first asked for: of 200,000 contracts few are used in one process's day.
+        known = self._parsed.get(one.terms_digest)
+        if known is not None:
+            return known
+        terms = parse_terms(one.service, msgspec.json.decode(self._terms[one.terms_digest]))
+        self._parsed[one.terms_digest] = terms
+        if len(self._parsed) > MOST_PARSED:
+            self._parsed.popitem(last=False)
+        return terms
+
+    async def _load(self) -> None:
+        # Into a book of its own: until it is whole, the old one answers.
+        fresh = ContractBook(self._source, self._clock)
+        await fresh._read(None)
+        for name in (
+            *("_held", "_terms", "_shared", "_contracts", "_versions", "_parsed", "_agreements"),
+            *("_services", "_fence", "_current_at"),
+        ):
+            setattr(self, name, getattr(fresh, name))
+
+    async def _read(
+        self, fence: int | None, *, count: bool = False
+    ) -> tuple[int | None, int | None]:
+        began = self._clock()
+        reading = await self._source.read(
+            fence,
+            known_terms=self._terms.keys(),
+            take_terms=self._take_terms,
+            take=self._take,
+            count=count,
+        )
+        self._services = {
+            (service.name, service.major): _entry(service)
+            for service in reading.services
+            if service.status in (Status.PUBLISHED, Status.SUSPENDED)
+        }
+        self._fence = reading.fence
+        self._current_at = began
+        return reading.contracts, reading.versions
+
+    def _take_terms(self, digest: bytes, body: str) -> None:
+        self._terms[self._share(digest)] = body
+
+    def _take(self, rows: Sequence[BookRow]) -> None:
+        for row in rows:
+            self._hold(row)
+
+    def _hold(self, row: BookRow) -> None:
+        one = _Held()
+        one.contract_id = row.contract_id
+        one.provider = self._share_party(row.provider)
+        one.requester = self._share_party(row.requester)
+        one.service = self._share(row.service)
+        one.major = row.major
+        one.terms_digest = self._share(row.terms_digest)
+        one.valid_from = self._share(row.valid_from)
+        one.valid_until = self._share(row.valid_until)
+        one.history = row.history
+        one.version = row.version
+        key = (one.requester, one.provider, one.service, one.major)
+        standing = self._held.get(key, ())
+        others = tuple(old for old in standing if old.contract_id != one.contract_id)
+        if len(others) == len(standing):
+            self._contracts += 1
+            self._versions += one.version
+        else:
+            [old] = [old for old in standing if old.contract_id == one.contract_id]
+            self._versions += one.version - old.version
+        self._held[key] = (*others, one)
+
+    def _share(self, value: Any) -> Any:
+        return self._shared.setdefault(value, value)
+
+    def _share_party(self, text: str) -> PartyId:
+        key = ("party", text)
+        known = self._shared.get(key)
+        if known is None:
+            known = self._shared[key] = PartyId(text)
+        party: PartyId = known
+        return party
+
+
+_NOTHING = NotInForce(Absence.NO_CONTRACT)
+
+
+def _in_force(held: tuple[_Held, ...], at: datetime) -> _Held | NotInForce:
+    """At most one is: two contracts of one key are never in force at once."""
+    closest: NotInForce | None = None
+    for one in held:
+        reason = model.absence(one.valid_from, one.valid_until, one.history, at)
+        if reason is None:
+            return one
+        if closest is None or _CLOSENESS.index(reason) < _CLOSENESS.index(closest.reason):
+            closest = NotInForce(reason, one.contract_id)
+    return closest or _NOTHING
+
+
+def _entry(service: Service) -> ServiceEntry:
+    return ServiceEntry(
+        name=service.name,
+        major=service.major,
+        provider=service.provider,
+        endpoint=service.endpoint,
+        callable=service.protocol is not Protocol.AGREEMENT,
+        suspended=service.status is Status.SUSPENDED,
+        operations=service.operations,
+    )

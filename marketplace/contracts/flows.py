@@ -1,0 +1,212 @@
+"""What happens to contracts: offerings are accepted, contracts change status, and are validated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from kit.sortable_id import sortable_id
+from marketplace.contracts import model
+from marketplace.contracts.book import ContractBook, ContractInForce
+from marketplace.contracts.model import (
+    Absence,
+    Action,
+    Contract,
+    ContractsOverlap,
+    NotYourQuestion,
+    UnknownContract,
+    Validity,
+)
+from marketplace.contracts.ports import Contracts, Desk, Memory
+from marketplace.offerings.model import Offering, OfferingWithdrawn, Status, UnknownOffering
+from roaming.party import PartyId
+from roaming.refusal import Malformed
+
+MOST_AT_ONCE = 1_000
+
+
+async def accept(
+    contracts: Contracts,
+    requester: PartyId,
+    roles: Collection[str],
+    offering_ids: Sequence[str],
+    *,
+    memory: Memory,
+    now: datetime,
+) -> list[Contract]:
+    """Accept offerings, all or none; one accepted before gives the contract there is.
+
+    UnknownOffering, OfferingWithdrawn, OwnOffering, ContractsOverlap.
+    """
+    async with contracts.open() as desk:
+        await desk.lock(requester)
+        found = await desk.offerings(offering_ids)
+        wanted = []
+        for offering_id in offering_ids:
+            offering = found.get(offering_id)
+            if offering is None or not (
+                offering.audience.includes(requester, roles) or offering.provider == requester
+            ):
+                raise UnknownOffering(
+                    "no such offering is made to you",
+                    field="offering_id",
+                    value=offering_id[:100],
+                )
+            wanted.append(offering)
+        agreed = await _agree(desk, requester, wanted, now)
+    await memory.refresh()
+    return agreed
+
+
+async def accept_public(
+    desk: Desk, hub: PartyId, party: PartyId, roles: Collection[str], now: datetime
+) -> list[str]:
+    """A newcomer's contracts on the hub's own services, inside the transaction of its joining.
+
+    What it has already is left as it is, whatever became of it but a termination.
+    """
+    await desk.lock(party)
+    offered = [one for one in await desk.public_offerings(hub, roles) if one.provider != party]
+    held = [one for one in await desk.between(party, offered) if one.ends is None or one.ends > now]
+    free = [
+        one
+        for one in offered
+        if not any((one.service, one.major) == (old.service, old.major) for old in held)
+    ]
+    return [contract.contract_id for contract in await _agree(desk, party, free, now)]
+
+
+async def _agree(
+    desk: Desk, requester: PartyId, offerings: Sequence[Offering], now: datetime
+) -> list[Contract]:
+    standing = list(await desk.between(requester, offerings))
+    agreed, new = [], []
+    for offering in offerings:
+        known = next((one for one in standing if _same(one, offering, now)), None)
+        if known is None:
+            if offering.status is not Status.PUBLISHED:
+                raise OfferingWithdrawn(
+                    "the offering is no longer made",
+                    field="offering_id",
+                    value=offering.offering_id,
+                )
+            known = model.agreed(sortable_id(now), offering, requester, now)
+            _check_overlap(known, standing)
+            standing.append(known)
+            new.append(known)
+        agreed.append(known)
+    await desk.add(new, now)
+    return agreed
+
+
+def _same(contract: Contract, offering: Offering, now: datetime) -> bool:
+    """Whether accepting again would only say what this contract says already."""
+    if contract.offering_id != offering.offering_id:
+        return False
+    return contract.status_at(now) is not model.Status.TERMINATED
+
+
+def _check_overlap(contract: Contract, standing: Sequence[Contract]) -> None:
+    for other in standing:
+        if (contract.provider, contract.service, contract.major) != (
+            other.provider,
+            other.service,
+            other.major,
+        ):
+            continue
+        if model.overlap(contract.valid_from, contract.valid_until, other.valid_from, other.ends):
+            raise ContractsOverlap(
+                "another contract on this service would be in force at the same time",
+                field="offering_id",
+                value=contract.offering_id,
+                rule=f"a validity apart from that of contract {other.contract_id}",
+            )
+
+
+async def change(
+    contracts: Contracts,
+    by: PartyId,
+    contract_id: str,
+    action: Action,
+    *,
+    memory: Memory,
+    now: datetime,
+    reason: str | None = None,
+) -> Contract:
+    """Suspend, resume or terminate a contract of one's own; repeating it changes nothing.
+
+    UnknownContract, ContractCannot, NotYoursToResume. Every process of the hub hears of it.
+    """
+    if reason is not None and (len(reason) > model.LONGEST_REASON or "\x00" in reason):
+        raise Malformed(
+            "the reason cannot be kept",
+            field="reason",
+            rule=f"at most {model.LONGEST_REASON} characters and no NUL",
+        )
+    async with contracts.open() as desk:
+        contract = await desk.find_to_change(contract_id, by)
+        if contract is None:
+            raise _unknown(contract_id)
+        changed = model.changed(contract, action, by, now, reason)
+        if changed is not contract:
+            await desk.save(changed, action, by, now)
+    await memory.refresh()
+    return changed
+
+
+async def find(contracts: Contracts, party: PartyId, contract_id: str) -> Contract:
+    """A contract of one's own; UnknownContract, also for one between others."""
+    async with contracts.open() as desk:
+        contract = await desk.find(contract_id, party)
+    if contract is None:
+        raise _unknown(contract_id)
+    return contract
+
+
+async def page(
+    contracts: Contracts,
+    party: PartyId,
+    *,
+    service: str | None,
+    other: PartyId | None,
+    after: str | None,
+    limit: int,
+) -> Sequence[Contract]:
+    """One's own contracts, on either side, oldest first."""
+    async with contracts.open() as desk:
+        return await desk.page(party, service=service, other=other, after=after, limit=limit)
+
+
+def validate(
+    book: ContractBook,
+    caller: PartyId,
+    hub: PartyId,
+    *,
+    requester: PartyId,
+    provider: PartyId,
+    service: str,
+    major: int,
+    at: datetime,
+) -> Validity:
+    """Contract Validation (SRV 1967): is a contract between these two in force at this moment?
+
+    Answered from memory, so it neither waits nor loads the database. NotYourQuestion for whoever is
+    neither of the two nor the hub.
+    """
+    if caller not in (requester, provider, hub):
+        raise NotYourQuestion(
+            "only the two parties and the hub may ask",
+            field="requester",
+            value=requester,
+            rule="requester or provider is the caller",
+        )
+    found = book.find(requester, provider, service, major, at)
+    if isinstance(found, ContractInForce):
+        return Validity(True, found.contract_id, None)
+    return Validity(False, found.contract_id, Absence(found.reason))
+
+
+def _unknown(contract_id: str) -> UnknownContract:
+    return UnknownContract(
+        "no such contract is yours", field="contract_id", value=contract_id[:100]
+    )

@@ -1,0 +1,272 @@
+"""A contract: an accepted offering, its status through time, and when it is in force.
+
+Law: a contract is in force at a moment if and only if the moment lies in [valid_from, valid_until)
+and the contract is agreed or resumed at that moment. So a contract that is suspended at a moment is
+never valid at it, and what was in force when a charge began stays so, whatever came later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from marketplace.offerings.model import Offering, Terms
+from roaming.party import PartyId
+from roaming.refusal import Clash, NotYours, Unknown
+
+LONGEST_REASON = 1_000
+
+
+class Status(StrEnum):
+    AGREED = "agreed"
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
+    TERMINATED = "terminated"
+
+
+class Action(StrEnum):
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    TERMINATE = "terminate"
+
+
+TRANSITIONS: Mapping[Status, Mapping[Action, Status]] = {
+    Status.AGREED: {Action.SUSPEND: Status.SUSPENDED, Action.TERMINATE: Status.TERMINATED},
+    Status.SUSPENDED: {Action.RESUME: Status.RESUMED, Action.TERMINATE: Status.TERMINATED},
+    Status.RESUMED: {Action.SUSPEND: Status.SUSPENDED, Action.TERMINATE: Status.TERMINATED},
+    Status.TERMINATED: {},
+}
+_IN_FORCE = frozenset({Status.AGREED, Status.RESUMED})
+
+
+class Absence(StrEnum):
+    """Why there is no contract in force; the one that came closest says it."""
+
+    NO_CONTRACT = "no-contract"
+    NOT_YET_VALID = "not-yet-valid"
+    EXPIRED = "expired"
+    SUSPENDED = "suspended"
+    TERMINATED = "terminated"
+
+
+class UnknownContract(Unknown):
+    """No such contract, or one between others."""
+
+
+class NotYourQuestion(NotYours):
+    """Whether two parties have a contract is for them, and the hub, to ask."""
+
+
+class ContractCannot(Clash):
+    """The contract's status does not allow this."""
+
+
+class NotYoursToResume(NotYours):
+    """Who suspended a contract resumes it."""
+
+
+class OwnOffering(Clash):
+    """Nobody makes a contract with itself."""
+
+
+class ContractsOverlap(Clash):
+    """Two contracts on one service between the same parties would be in force at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """From `since` on. `by` said so at `recorded_at`; the two differ where a notice runs."""
+
+    status: Status
+    since: datetime
+    by: PartyId
+    recorded_at: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """`history` is in the order of `since`; its first entry is the agreement itself."""
+
+    contract_id: str
+    offering_id: str
+    provider: PartyId
+    requester: PartyId
+    service: str
+    major: int
+    terms: Terms
+    valid_from: datetime
+    valid_until: datetime | None
+    history: tuple[StatusChange, ...]
+    suspended_by: frozenset[PartyId]
+    version: int
+
+    @property
+    def agreed_at(self) -> datetime:
+        return self.history[0].recorded_at
+
+    @property
+    def ends(self) -> datetime | None:
+        """When it ends at the latest, by its term or by its termination."""
+        ends = [one.since for one in self.history if one.status is Status.TERMINATED]
+        if self.valid_until is not None:
+            ends.append(self.valid_until)
+        return min(ends, default=None)
+
+    def status_at(self, at: datetime) -> Status:
+        return status_at(self.history, at)
+
+    def concerns(self, party: PartyId) -> bool:
+        return party in (self.provider, self.requester)
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """The answer of Contract Validation (SRV 1967). `reason` is None where it is valid."""
+
+    valid: bool
+    contract_id: str | None
+    reason: Absence | None
+
+
+def agreed(contract_id: str, offering: Offering, requester: PartyId, now: datetime) -> Contract:
+    """The contract that comes of accepting an offering. Its terms are a copy, and stay."""
+    if offering.provider == requester:
+        raise OwnOffering(
+            "nobody makes a contract with itself",
+            field="offering_id",
+            value=offering.offering_id,
+            rule="an offering of another party",
+        )
+    return Contract(
+        contract_id=contract_id,
+        offering_id=offering.offering_id,
+        provider=offering.provider,
+        requester=requester,
+        service=offering.service,
+        major=offering.major,
+        terms=offering.terms,
+        valid_from=offering.valid_from or now,
+        valid_until=offering.valid_until,
+        history=(StatusChange(Status.AGREED, now, requester, now),),
+        suspended_by=frozenset(),
+        version=1,
+    )
+
+
+def status_at(history: tuple[StatusChange, ...], at: datetime) -> Status:
+    """The status at a moment. An agreement reaches back: before its first change it is agreed, and
+    its validity alone says how far."""
+    current = history[0].status
+    for change in history[1:]:
+        if change.since > at:
+            break
+        current = change.status
+    return current
+
+
+def absence(
+    valid_from: datetime,
+    valid_until: datetime | None,
+    history: tuple[StatusChange, ...] | None,
+    at: datetime,
+) -> Absence | None:
+    """Why a contract is not in force at a moment; None: it is. No history: agreed, nothing since.
+
+    Where several reasons hold: terminated, suspended, not yet valid, expired.
+    """
+    if history is not None:
+        status = status_at(history, at)
+        if status not in _IN_FORCE:
+            return Absence.TERMINATED if status is Status.TERMINATED else Absence.SUSPENDED
+    if at < valid_from:
+        return Absence.NOT_YET_VALID
+    if valid_until is not None and at >= valid_until:
+        return Absence.EXPIRED
+    return None
+
+
+def changed(
+    contract: Contract, action: Action, by: PartyId, now: datetime, reason: str | None = None
+) -> Contract:
+    """The contract after an action of one of its parties; the same one where nothing changes.
+
+    Suspending is each party's own: the contract resumes when nobody holds it any more. A
+    termination takes effect when the notice of the terms has run. ContractCannot, NotYoursToResume.
+    """
+    assert contract.concerns(by), "asked for by one of its parties"
+    status = contract.status_at(now)
+    if action is Action.SUSPEND and by in contract.suspended_by:
+        return contract
+    if action is Action.RESUME and not contract.suspended_by and status in _IN_FORCE:
+        return contract
+    if action is Action.TERMINATE and _termination(contract) is not None:
+        return contract
+    target = TRANSITIONS[status].get(action)
+    if action is Action.SUSPEND and status is Status.SUSPENDED:
+        # The other party holds it already; now both do.
+        return _with(contract, suspended_by=contract.suspended_by | {by})
+    if target is None:
+        raise ContractCannot(
+            f"a contract that is {status} takes no {action}",
+            field="status",
+            value=status,
+            rule=f"one of: {', '.join(TRANSITIONS[status]) or 'nothing any more'}",
+        )
+    if action is Action.RESUME:
+        if by not in contract.suspended_by:
+            raise NotYoursToResume(
+                "who suspended a contract resumes it",
+                field="action",
+                value=action,
+                rule=f"by {', '.join(sorted(contract.suspended_by))}",
+            )
+        holding = contract.suspended_by - {by}
+        if holding:
+            return _with(contract, suspended_by=holding)
+    since = now
+    if action is Action.TERMINATE:
+        since = now + timedelta(days=contract.terms.notice_days)
+    entry = StatusChange(target, since, by, now, reason)
+    return _with(
+        contract,
+        # Stable: of two changes at one moment the later recorded one counts.
+        history=(contract.history[0], *sorted((*contract.history[1:], entry), key=_since)),
+        suspended_by={
+            Action.SUSPEND: frozenset({by}),
+            Action.RESUME: frozenset[PartyId](),
+            # While a notice runs, who held the contract holds it still.
+            Action.TERMINATE: contract.suspended_by,
+        }[action],
+    )
+
+
+def overlap(
+    begins: datetime, ends: datetime | None, others_begin: datetime, others_end: datetime | None
+) -> bool:
+    """Whether [begins, ends) and [others_begin, others_end) share a moment; None: no end."""
+    return (ends is None or others_begin < ends) and (others_end is None or begins < others_end)
+
+
+def _termination(contract: Contract) -> StatusChange | None:
+    return next((one for one in contract.history if one.status is Status.TERMINATED), None)
+
+
+def _since(change: StatusChange) -> datetime:
+    return change.since
+
+
+def _with(
+    contract: Contract,
+    *,
+    history: tuple[StatusChange, ...] | None = None,
+    suspended_by: frozenset[PartyId],
+) -> Contract:
+    return replace(
+        contract,
+        history=contract.history if history is None else history,
+        suspended_by=suspended_by,
+        version=contract.version + 1,
+    )

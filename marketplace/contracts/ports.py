@@ -1,0 +1,116 @@
+"""What contracts need: contracts and offerings kept, and what the book in memory is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from marketplace.contracts.model import Action, Contract, StatusChange
+from marketplace.offerings.model import Offering
+from marketplace.services.model import Service
+from roaming.party import PartyId
+
+
+class Desk(Protocol):
+    """Contracts, in one transaction."""
+
+    async def lock(self, requester: PartyId) -> None:
+        """Nobody else makes contracts for this requester until we are done."""
+        ...
+
+    async def offerings(self, offering_ids: Collection[str]) -> Mapping[str, Offering]: ...
+
+    async def public_offerings(
+        self, provider: PartyId, roles: Collection[str]
+    ) -> Sequence[Offering]:
+        """What a provider offers now to everybody, or to one of these roles."""
+        ...
+
+    async def between(
+        self, requester: PartyId, offerings: Collection[Offering]
+    ) -> Sequence[Contract]:
+        """The requester's contracts on the services, and with the providers, of these offerings."""
+        ...
+
+    async def add(self, contracts: Sequence[Contract], now: datetime) -> None: ...
+
+    async def find(self, contract_id: str, party: PartyId) -> Contract | None:
+        """A contract of this party's."""
+        ...
+
+    async def find_to_change(self, contract_id: str, party: PartyId) -> Contract | None:
+        """As `find`, and nobody else changes it until we are done."""
+        ...
+
+    async def save(
+        self, contract: Contract, action: Action, by: PartyId, now: datetime
+    ) -> None: ...
+
+    async def page(
+        self,
+        party: PartyId,
+        *,
+        service: str | None,
+        other: PartyId | None,
+        after: str | None,
+        limit: int,
+    ) -> Sequence[Contract]:
+        """The party's own contracts, on either side, oldest first."""
+        ...
+
+
+class Contracts(Protocol):
+    def open(self) -> AbstractAsyncContextManager[Desk]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BookRow:
+    """A contract as the book holds it. `history` None: agreed, and nothing since."""
+
+    contract_id: str
+    provider: str
+    requester: str
+    service: str
+    major: int
+    terms_digest: bytes
+    valid_from: datetime
+    valid_until: datetime | None
+    history: tuple[StatusChange, ...] | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one look at the database told, besides the rows. All of it is of one moment.
+
+    `fence`: the oldest transaction that still ran; the next look begins there. `contracts` and
+    `versions` are the number of all contracts and the sum of their versions, where asked for.
+    """
+
+    fence: int
+    services: Sequence[Service]
+    contracts: int | None
+    versions: int | None
+
+
+class BookSource(Protocol):
+    async def read(
+        self,
+        fence: int | None,
+        *,
+        known_terms: Collection[bytes],
+        take_terms: Callable[[bytes, str], None],
+        take: Callable[[Sequence[BookRow]], None],
+        count: bool = False,
+    ) -> Reading:
+        """Contracts changed since `fence`, or all; each row's terms are given before the row."""
+        ...
+
+
+class Memory(Protocol):
+    async def refresh(self) -> None:
+        """See in this process what has just been committed."""
+        ...

@@ -1,0 +1,218 @@
+"""Contracts over HTTP, and the service `contract-validation` (SRV 1967)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from kit.clock import Clock
+from kit.database import Database
+from kit.http import Caller, caller_of, json_response, page_link
+from kit.idempotency import once
+from marketplace.contracts import flows
+from marketplace.contracts.book import ContractBook
+from marketplace.contracts.model import Action, Contract
+from marketplace.contracts.ports import Contracts, Memory
+from roaming.party import PartyId
+
+Calling = Annotated[Caller, Depends(caller_of)]
+_ServiceName = Query(pattern="^[a-z0-9-]{1,63}$")
+
+
+class AcceptAsked(BaseModel):
+    """One offering to accept, or up to 1,000 at once: all or none."""
+
+    model_config = ConfigDict(extra="forbid")
+    offering_id: str | None = None
+    offering_ids: list[str] | None = Field(
+        default=None, min_length=1, max_length=flows.MOST_AT_ONCE
+    )
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> AcceptAsked:
+        if (self.offering_id is None) is (self.offering_ids is None):
+            raise ValueError("either offering_id or offering_ids")
+        return self
+
+
+class ReasonAsked(BaseModel):
+    """Why; told to the other party."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str | None = None
+
+
+class StatusShown(BaseModel):
+    """A status that the contract took on; `since` may lie ahead, while a notice runs."""
+
+    status: str
+    since: datetime
+    by: str
+    reason: str | None
+
+
+class ContractShown(BaseModel):
+    """A contract as its two parties see it."""
+
+    contract_id: str
+    offering_id: str
+    provider: str
+    requester: str
+    service: str
+    major: int
+    terms: dict[str, Any]
+    valid_from: datetime
+    valid_until: datetime | None
+    status: str
+    suspended_by: list[str]
+    history: list[StatusShown]
+
+    @classmethod
+    def of(cls, contract: Contract, now: datetime) -> ContractShown:
+        return cls(
+            contract_id=contract.contract_id,
+            offering_id=contract.offering_id,
+            provider=contract.provider,
+            requester=contract.requester,
+            service=contract.service,
+            major=contract.major,
+            terms=contract.terms.to_json(),
+            valid_from=contract.valid_from,
+            valid_until=contract.valid_until,
+            status=contract.status_at(now),
+            suspended_by=sorted(contract.suspended_by),
+            history=[
+                StatusShown(status=one.status, since=one.since, by=one.by, reason=one.reason)
+                for one in contract.history
+            ],
+        )
+
+
+class ContractsShown(BaseModel):
+    """What came of accepting many, in the order asked."""
+
+    contracts: list[ContractShown]
+
+
+class ValidityShown(BaseModel):
+    """Whether a contract is in force; `reason` where it is not."""
+
+    valid: bool
+    contract_id: str | None
+    reason: str | None
+
+
+def router(contracts: Contracts, database: Database, clock: Clock, memory: Memory) -> APIRouter:
+    routes = APIRouter(prefix="/marketplace/contracts", tags=["contracts"])
+
+    @routes.get("", summary="The caller's contracts, as provider or requester")
+    async def list_contracts(
+        request: Request,
+        caller: Calling,
+        response: Response,
+        service: Annotated[str | None, _ServiceName] = None,
+        party: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        cursor: Annotated[str | None, Query(pattern="^[0-9a-f-]{1,36}$")] = None,
+    ) -> list[ContractShown]:
+        found = await flows.page(
+            contracts,
+            caller.party,
+            service=service,
+            other=None if party is None else PartyId(party),
+            after=cursor,
+            limit=limit + 1,
+        )
+        more = found[limit - 1].contract_id if len(found) > limit else None
+        response.headers.update(page_link(request, more))
+        now = clock()
+        return [ContractShown.of(contract, now) for contract in found[:limit]]
+
+    @routes.get("/{contract_id}", summary="One of the caller's contracts")
+    async def show(contract_id: str, caller: Calling) -> ContractShown:
+        return ContractShown.of(await flows.find(contracts, caller.party, contract_id), clock())
+
+    @routes.post(
+        "",
+        summary="Accept an offering, or up to 1,000",
+        status_code=201,
+        response_model=ContractShown | ContractsShown,
+    )
+    async def accept(request: Request, asked: AcceptAsked, caller: Calling) -> Response:
+        async def run() -> Response:
+            now = clock()
+            one = asked.offering_id
+            agreed = await flows.accept(
+                contracts,
+                caller.party,
+                caller.roles,
+                asked.offering_ids or [one or ""],
+                memory=memory,
+                now=now,
+            )
+            shown = [ContractShown.of(contract, now).model_dump(mode="json") for contract in agreed]
+            return json_response(shown[0] if one is not None else {"contracts": shown}, 201)
+
+        return await once(request, run, database=database, party=caller.party, clock=clock)
+
+    @routes.post(
+        "/{contract_id}/{action}",
+        summary="Suspend, resume or terminate one of the caller's contracts",
+        response_model=ContractShown,
+    )
+    async def change(
+        request: Request,
+        contract_id: str,
+        action: Action,
+        caller: Calling,
+        asked: ReasonAsked | None = None,
+    ) -> Response:
+        async def run() -> Response:
+            now = clock()
+            contract = await flows.change(
+                contracts,
+                caller.party,
+                contract_id,
+                action,
+                memory=memory,
+                now=now,
+                reason=None if asked is None else asked.reason,
+            )
+            return json_response(ContractShown.of(contract, now).model_dump(mode="json"))
+
+        return await once(request, run, database=database, party=caller.party, clock=clock)
+
+    return routes
+
+
+def validation_router(book: ContractBook, hub: PartyId, clock: Clock) -> APIRouter:
+    """The routes of the hub's service `contract-validation`, behind the gateway."""
+    routes = APIRouter(tags=["contract-validation"])
+
+    @routes.get("/validate", summary="Is a contract in force? (SRV 1967)")
+    async def validate(
+        caller: Calling,
+        requester: str,
+        provider: str,
+        service: Annotated[str, _ServiceName],
+        major: Annotated[int, Query(ge=1, le=9999)] = 1,
+        at: AwareDatetime | None = None,
+    ) -> ValidityShown:
+        validity = flows.validate(
+            book,
+            caller.party,
+            hub,
+            requester=PartyId(requester),
+            provider=PartyId(provider),
+            service=service,
+            major=major,
+            at=at or clock(),
+        )
+        return ValidityShown(
+            valid=validity.valid, contract_id=validity.contract_id, reason=validity.reason
+        )
+
+    return routes

@@ -1,0 +1,405 @@
+"""Contracts on PostgreSQL. The rows stay in this file.
+
+Every query is for one party, which is on one side of the contract or the other; only the book that
+the hub itself keeps in memory reads them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kit.database import Database, Hot, metadata
+from kit.event_log import NewEvent, append
+from marketplace.contracts.model import Action, Contract, Status, StatusChange
+from marketplace.contracts.ports import BookRow, Reading
+from marketplace.offerings.model import Offering, parse_terms
+from marketplace.offerings.store import (
+    SELECT_OFFERING,
+    is_id,
+    keep_terms,
+    made_to,
+    offerings,
+    terms_table,
+    to_offering,
+)
+from marketplace.services.store import to_service
+from roaming.events import EventType
+from roaming.party import PartyId
+
+CHANNEL = "contracts"
+ROWS_AT_ONCE = 5_000
+_THIS_TRANSACTION = text("pg_current_xact_id()::text::bigint")
+
+contracts = Table(
+    "contract",
+    metadata,
+    Column("contract_id", Text, primary_key=True),
+    Column("offering_id", Text, ForeignKey(offerings.c.offering_id), nullable=False, index=True),
+    Column("provider", Text, nullable=False),
+    Column("requester", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("major", Integer, nullable=False),
+    Column("terms_digest", LargeBinary, ForeignKey(terms_table.c.digest), nullable=False),
+    Column("valid_from", DateTime(timezone=True), nullable=False),
+    Column("valid_until", DateTime(timezone=True)),
+    Column("history", JSONB, nullable=False),
+    Column("suspended_by", ARRAY(Text), nullable=False),
+    Column("version", Integer, nullable=False),
+    # The transaction that wrote the row last: what the book asks by (see contracts/book.py).
+    Column("changed_xid", BigInteger, nullable=False, server_default=_THIS_TRANSACTION),
+    schema="marketplace",
+)
+Index(
+    "ix_contract_requester_provider_service",
+    contracts.c.requester,
+    contracts.c.provider,
+    contracts.c.service,
+)
+Index("ix_contract_provider", contracts.c.provider, contracts.c.contract_id)
+Index("ix_contract_changed_xid", contracts.c.changed_xid)
+
+_ALL = (
+    "SELECT contract_id, provider, requester, service, major, terms_digest, valid_from,"
+    " valid_until, version, CASE WHEN version > 1 THEN history END AS history"
+    " FROM marketplace.contract"
+)
+_SELECT = select(contracts, terms_table.c.body.label("terms")).join(
+    terms_table, terms_table.c.digest == contracts.c.terms_digest
+)
+
+
+class SqlDesk:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def lock(self, requester: PartyId) -> None:
+        await self._connection.execute(
+            select(func.pg_advisory_xact_lock(func.hashtextextended(f"contracts:{requester}", 0)))
+        )
+
+    async def offerings(self, offering_ids: Collection[str]) -> Mapping[str, Offering]:
+        ids = [one for one in offering_ids if is_id(one)]
+        rows = await self._connection.execute(
+            SELECT_OFFERING.where(offerings.c.offering_id.in_(ids))
+        )
+        return {row.offering_id: to_offering(row) for row in rows}
+
+    async def public_offerings(
+        self, provider: PartyId, roles: Collection[str]
+    ) -> Sequence[Offering]:
+        rows = await self._connection.execute(
+            SELECT_OFFERING.where(
+                offerings.c.provider == provider,
+                offerings.c.audience != "parties",
+                made_to(provider, roles),
+            ).order_by(offerings.c.offering_id)
+        )
+        return [to_offering(row) for row in rows]
+
+    async def between(
+        self, requester: PartyId, offered: Collection[Offering]
+    ) -> Sequence[Contract]:
+        keys = {(str(one.provider), one.service, one.major) for one in offered}
+        if not keys:
+            return []
+        rows = await self._connection.execute(
+            _SELECT.where(
+                contracts.c.requester == requester,
+                tuple_(contracts.c.provider, contracts.c.service, contracts.c.major).in_(
+                    sorted(keys)
+                ),
+            ).order_by(contracts.c.contract_id)
+        )
+        return [_to_contract(row) for row in rows]
+
+    async def add(self, new: Sequence[Contract], now: datetime) -> None:
+        if not new:
+            return
+        digests = await keep_terms(self._connection, [contract.terms for contract in new])
+        await self._connection.execute(
+            contracts.insert().values(
+                [_to_row(one, digest) for one, digest in zip(new, digests, strict=True)]
+            )
+        )
+        await append(
+            self._connection,
+            [
+                NewEvent(
+                    f"contract:{one.contract_id}",
+                    EventType.CONTRACT_AGREED,
+                    one.requester,
+                    _told(one)
+                    | {
+                        "offering_id": one.offering_id,
+                        "terms_sha256": digest.hex(),
+                        "valid_from": one.valid_from.isoformat(),
+                        "valid_until": one.valid_until and one.valid_until.isoformat(),
+                    },
+                    now,
+                )
+                for one, digest in zip(new, digests, strict=True)
+            ],
+        )
+        await _notify(self._connection, new[0].contract_id if len(new) == 1 else "")
+
+    async def find(self, contract_id: str, party: PartyId) -> Contract | None:
+        return await self._one(contract_id, party, lock=False)
+
+    async def find_to_change(self, contract_id: str, party: PartyId) -> Contract | None:
+        return await self._one(contract_id, party, lock=True)
+
+    async def _one(self, contract_id: str, party: PartyId, *, lock: bool) -> Contract | None:
+        if not is_id(contract_id):
+            return None
+        query = _SELECT.where(contracts.c.contract_id == contract_id, _is_party(party))
+        if lock:
+            query = query.with_for_update(of=contracts)
+        row = (await self._connection.execute(query)).first()
+        return None if row is None else _to_contract(row)
+
+    async def save(self, contract: Contract, action: Action, by: PartyId, now: datetime) -> None:
+        await self._connection.execute(
+            update(contracts)
+            .where(contracts.c.contract_id == contract.contract_id, _is_party(by))
+            .values(
+                history=_history_to_json(contract.history),
+                suspended_by=sorted(str(party) for party in contract.suspended_by),
+                version=contract.version,
+                changed_xid=_THIS_TRANSACTION,
+            )
+        )
+        body = _told(contract) | {
+            "action": action.value,
+            "by": by,
+            "status": contract.status_at(now).value,
+            "ends": contract.ends and contract.ends.isoformat(),
+            "reason": next(
+                (one.reason for one in contract.history if one.recorded_at == now), None
+            ),
+        }
+        stream = f"contract:{contract.contract_id}"
+        event = NewEvent(stream, EventType.CONTRACT_STATUS_CHANGED, by, body, now)
+        await append(self._connection, [event])
+        await _notify(self._connection, contract.contract_id)
+
+    async def page(
+        self,
+        party: PartyId,
+        *,
+        service: str | None,
+        other: PartyId | None,
+        after: str | None,
+        limit: int,
+    ) -> Sequence[Contract]:
+        query = _SELECT.where(_is_party(party))
+        if service is not None:
+            query = query.where(contracts.c.service == service)
+        if other is not None:
+            query = query.where(_is_party(other))
+        if after is not None:
+            query = query.where(contracts.c.contract_id > after)
+        rows = await self._connection.execute(query.order_by(contracts.c.contract_id).limit(limit))
+        return [_to_contract(row) for row in rows]
+
+
+class SqlContracts:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[SqlDesk]:
+        async with self._database.begin() as connection:
+            yield SqlDesk(connection)
+
+
+class SqlBookSource:
+    """What the book is read from, hot: hundreds of thousands of rows, at one moment."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(
+        self,
+        fence: int | None,
+        *,
+        known_terms: Collection[bytes],
+        take_terms: Callable[[bytes, str], None],
+        take: Callable[[Sequence[BookRow]], None],
+        count: bool = False,
+    ) -> Reading:
+        async with (
+            self._database.pool.acquire() as connection,
+            # One snapshot for all statements: the fence is that of the rows.
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            begun = await connection.fetchval(
+                "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+            )
+            if fence is None:
+                await self._all_terms(cast(Hot, connection), take_terms)
+            cursor = (
+                await connection.cursor(_ALL)
+                if fence is None
+                else await connection.cursor(f"{_ALL} WHERE changed_xid >= $1", fence)
+            )
+            while rows := await cursor.fetch(ROWS_AT_ONCE):
+                missing = {row["terms_digest"] for row in rows} - set(known_terms)
+                if missing:
+                    for digest, body in await connection.fetch(
+                        "SELECT digest, body::text FROM marketplace.terms WHERE digest = ANY($1)",
+                        list(missing),
+                    ):
+                        take_terms(digest, body)
+                take([_to_book_row(row) for row in rows])
+            services = await connection.fetch("SELECT * FROM marketplace.service")
+            counted = (
+                await connection.fetchrow(
+                    "SELECT count(*), coalesce(sum(version), 0)::bigint FROM marketplace.contract"
+                )
+                if count
+                else None
+            )
+        return Reading(
+            fence=begun,
+            services=[to_service(_Attributes(row)) for row in services],
+            contracts=None if counted is None else counted[0],
+            versions=None if counted is None else counted[1],
+        )
+
+    @staticmethod
+    async def _all_terms(connection: Hot, take_terms: Callable[[bytes, str], None]) -> None:
+        async for digest, body in connection.cursor(
+            "SELECT digest, body::text FROM marketplace.terms AS t WHERE EXISTS"
+            " (SELECT FROM marketplace.contract AS c WHERE c.terms_digest = t.digest)",
+            prefetch=1_000,
+        ):
+            take_terms(digest, body)
+
+
+class _Attributes:
+    """An asyncpg record read as SQLAlchemy's rows are, by attribute."""
+
+    def __init__(self, record: Any) -> None:
+        self._record = record
+
+    def __getattr__(self, name: str) -> Any:
+        return self._record[name]
+
+
+def _is_party(party: PartyId) -> Any:
+    return or_(contracts.c.provider == party, contracts.c.requester == party)
+
+
+async def _notify(connection: AsyncConnection, payload: str) -> None:
+    await connection.execute(
+        text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload}
+    )
+
+
+def _told(contract: Contract) -> dict[str, Any]:
+    return {
+        "contract_id": contract.contract_id,
+        "provider": contract.provider,
+        "requester": contract.requester,
+        "service": contract.service,
+        "major": contract.major,
+    }
+
+
+def _to_row(contract: Contract, digest: bytes) -> dict[str, Any]:
+    return {
+        "contract_id": contract.contract_id,
+        "offering_id": contract.offering_id,
+        "provider": str(contract.provider),
+        "requester": str(contract.requester),
+        "service": contract.service,
+        "major": contract.major,
+        "terms_digest": digest,
+        "valid_from": contract.valid_from,
+        "valid_until": contract.valid_until,
+        "history": _history_to_json(contract.history),
+        "suspended_by": sorted(str(party) for party in contract.suspended_by),
+        "version": contract.version,
+    }
+
+
+def _to_contract(row: Any) -> Contract:
+    return Contract(
+        contract_id=row.contract_id,
+        offering_id=row.offering_id,
+        provider=PartyId(row.provider),
+        requester=PartyId(row.requester),
+        service=row.service,
+        major=row.major,
+        terms=parse_terms(row.service, row.terms),
+        valid_from=row.valid_from,
+        valid_until=row.valid_until,
+        history=_history(row.history),
+        suspended_by=frozenset(PartyId(party) for party in row.suspended_by),
+        version=row.version,
+    )
+
+
+def _to_book_row(row: Any) -> BookRow:
+    history = row["history"]
+    return BookRow(
+        row["contract_id"],
+        row["provider"],
+        row["requester"],
+        row["service"],
+        row["major"],
+        row["terms_digest"],
+        row["valid_from"],
+        row["valid_until"],
+        None if history is None else _history(history),
+        row["version"],
+    )
+
+
+def _history_to_json(history: Sequence[StatusChange]) -> list[list[str | None]]:
+    return [
+        [
+            one.status.value,
+            one.since.isoformat(),
+            str(one.by),
+            one.recorded_at.isoformat(),
+            one.reason,
+        ]
+        for one in history
+    ]
+
+
+def _history(raw: Sequence[Sequence[Any]]) -> tuple[StatusChange, ...]:
+    return tuple(
+        StatusChange(
+            Status(status),
+            datetime.fromisoformat(since),
+            PartyId(by),
+            datetime.fromisoformat(recorded_at),
+            reason,
+        )
+        for status, since, by, recorded_at, reason in raw
+    )

@@ -1,0 +1,61 @@
+"""The book keeps up: it hears of every change, looks by itself, and is compared now and then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime, timedelta
+
+from kit.clock import Clock
+from kit.database import Database, Listener
+from kit.worker import Worker
+from marketplace.contracts.book import ContractBook
+
+CHANNELS = ("contracts", "services")
+
+
+@asynccontextmanager
+async def kept_current(
+    database: Database,
+    book: ContractBook,
+    clock: Clock,
+    *,
+    idle_s: float = 5.0,
+    check_every: timedelta = timedelta(minutes=5),
+) -> AsyncIterator[None]:
+    """Inside the block the book is loaded, and a change anywhere is seen within milliseconds.
+
+    Besides, it looks by itself every `idle_s`, which is what keeps its age small.
+    """
+    checked = datetime.min.replace(tzinfo=clock().tzinfo)
+
+    async def step() -> bool:
+        nonlocal checked
+        now = clock()
+        if now - checked >= check_every:
+            await book.check()
+            checked = now
+        else:
+            await book.refresh()
+        return False
+
+    async def hear(wakes: Listener) -> None:
+        async for _ in wakes:
+            worker.wake()
+
+    async with AsyncExitStack() as stack:
+        heard = [await stack.enter_async_context(database.listen(name)) for name in CHANNELS]
+        # Not before the listening: what is told from here on is heard.
+        await step()
+        worker = Worker("contract-book", step, idle_s=idle_s)
+        hearing = [asyncio.create_task(hear(wakes)) for wakes in heard]
+        worker.start()
+        try:
+            yield
+        finally:
+            for task in hearing:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            await worker.close()

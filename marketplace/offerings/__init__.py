@@ -1,0 +1,1 @@
+"""On what terms a provider offers a service, and to whom."""

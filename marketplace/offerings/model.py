@@ -1,0 +1,438 @@
+"""An offering: a service, the terms on which it may be had, by whom, and for what time.
+
+Two kinds of terms: those of a service that is called, and those of a roaming agreement. Both are
+read from JSON and written back in one form, so that equal terms are equal texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from roaming.evse_id import EvseId
+from roaming.money import places_of
+from roaming.party import PartyId
+from roaming.refusal import Clash, Malformed, NotYours, Unknown
+from roaming.tariff import Tariff
+
+ROAMING = "roaming"
+ROLES = ("dso", "evse-operator", "evsp", "service-provider")
+MOST_PARTIES = 10_000
+MOST_PATTERNS = 10_000
+MOST_OPERATIONS = 500
+LONGEST_PAYMENT_DAYS = 365
+MOST = 10**12
+_DEEPEST = 40
+
+
+class BadOffering(Malformed):
+    """An offering that breaks a rule."""
+
+
+class BadTerms(Malformed):
+    """Terms that break a rule; `field` is the path of what is wrong."""
+
+
+class UnknownOffering(Unknown):
+    """No such offering, or none that is made to the caller."""
+
+
+class NotYourOffering(NotYours):
+    """Only who makes an offering withdraws it."""
+
+
+class NotYourServiceToOffer(NotYours):
+    """A service is offered by its provider; roaming, by any EVSE operator."""
+
+
+class OfferingWithdrawn(Clash):
+    """The offering is no longer made."""
+
+
+class ServiceRetired(Clash):
+    """What is retired is offered no more."""
+
+
+class Status(StrEnum):
+    PUBLISHED = "published"
+    WITHDRAWN = "withdrawn"
+
+
+class Strategy(StrEnum):
+    """How the two parties' debts are cleared."""
+
+    GROSS = "gross"
+    BILATERAL = "bilateral"
+    MULTILATERAL = "multilateral"
+
+
+class AudienceKind(StrEnum):
+    PUBLIC = "public"
+    ROLES = "roles"
+    PARTIES = "parties"
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """To whom an offering is made: everybody, whoever holds a role, or named parties."""
+
+    kind: AudienceKind
+    names: frozenset[str] = frozenset()
+
+    @classmethod
+    def public(cls) -> Audience:
+        return cls(AudienceKind.PUBLIC)
+
+    @classmethod
+    def of_roles(cls, roles: Collection[str]) -> Audience:
+        for role in roles:
+            if role not in ROLES:
+                raise BadOffering(
+                    f"there is no role {role[:100]!r}",
+                    field="audience.roles",
+                    value=role[:100],
+                    rule=", ".join(ROLES),
+                )
+        if not roles:
+            raise BadOffering("nobody is named", field="audience.roles", rule="at least one role")
+        return cls(AudienceKind.ROLES, frozenset(roles))
+
+    @classmethod
+    def of_parties(cls, parties: Collection[str]) -> Audience:
+        if not 0 < len(parties) <= MOST_PARTIES:
+            raise BadOffering(
+                "nobody is named, or too many",
+                field="audience.parties",
+                value=len(parties),
+                rule=f"1 to {MOST_PARTIES} parties",
+            )
+        return cls(AudienceKind.PARTIES, frozenset(PartyId(party) for party in parties))
+
+    def includes(self, party: PartyId, roles: Collection[str]) -> bool:
+        if self.kind is AudienceKind.PARTIES:
+            return party in self.names
+        return self.kind is AudienceKind.PUBLIC or not self.names.isdisjoint(roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Calls that are allowed; None: as many as come. Days are UTC."""
+
+    calls_per_day: int | None = None
+    calls_per_second: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTerms:
+    """What a contract on a service that is called allows and costs.
+
+    `operations` are names, or patterns `METHOD path` with `*`; `*` alone is all of them.
+    `notice_days`: a party that terminates is bound for so long.
+    """
+
+    operations: tuple[str, ...] = ("*",)
+    quota: Quota = Quota()
+    price_per_call_minor: int = 0
+    currency: str | None = None
+    notice_days: int = 0
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> ServiceTerms:
+        """From JSON; BadTerms names the path of what is wrong."""
+        _only(
+            raw, "terms", ["operations", "quota", "price_per_call_minor", "currency", "notice_days"]
+        )
+        operations = raw.get("operations", ["*"])
+        if not isinstance(operations, list) or not 0 < len(operations) <= MOST_OPERATIONS:
+            raise _bad("terms.operations", operations, f"a list of 1 to {MOST_OPERATIONS}")
+        for n, operation in enumerate(operations):
+            if not isinstance(operation, str) or not _OPERATION.fullmatch(operation):
+                raise _bad(f"terms.operations.{n}", operation, "a name, or `METHOD /path` with *")
+        quota = raw.get("quota", {})
+        if not isinstance(quota, Mapping):
+            raise _bad("terms.quota", quota, "an object")
+        _only(quota, "terms.quota", ["calls_per_day", "calls_per_second"])
+        price_minor = _whole(raw, "price_per_call_minor", 0, MOST, 0)
+        currency = raw.get("currency")
+        if currency is not None:
+            places_of(_text(currency, "terms.currency"))
+        elif price_minor:
+            raise _bad("terms.currency", None, "a price has a currency")
+        return cls(
+            operations=tuple(operations),
+            quota=Quota(
+                _limit(quota, "calls_per_day", "terms.quota"),
+                _limit(quota, "calls_per_second", "terms.quota"),
+            ),
+            price_per_call_minor=price_minor,
+            currency=currency,
+            notice_days=_whole(raw, "notice_days", 0, 3_650, 0),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "operations": list(self.operations),
+            "quota": {
+                "calls_per_day": self.quota.calls_per_day,
+                "calls_per_second": self.quota.calls_per_second,
+            },
+            "price_per_call_minor": self.price_per_call_minor,
+            "currency": self.currency,
+            "notice_days": self.notice_days,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RoamingTerms:
+    """What an EVSE operator asks of an EVSP for its customers' charges.
+
+    `vat_percent` None: the tariff's price components say it. `evses` None: all of the operator's;
+    else EVSE ids in their normal form, a last `*` standing for whatever follows.
+    """
+
+    currency: str
+    tariff: Tariff
+    vat_percent: Decimal | None
+    time_zone: str
+    payment_terms_days: int
+    clearing_strategy: Strategy
+    evses: tuple[str, ...] | None
+
+    notice_days = 0
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> RoamingTerms:
+        """From JSON; BadTerms (or BadTariff, BadMoney) names the path of what is wrong."""
+        _only(
+            raw,
+            "terms",
+            [
+                *("currency", "tariff", "vat_percent", "time_zone", "payment_terms_days"),
+                *("clearing_strategy", "evses"),
+            ],
+        )
+        currency = _text(raw.get("currency"), "terms.currency")
+        places_of(currency)
+        strategy = raw.get("clearing_strategy", Strategy.MULTILATERAL.value)
+        if strategy not in list(Strategy):
+            raise _bad("terms.clearing_strategy", strategy, ", ".join(Strategy))
+        return cls(
+            currency=currency,
+            tariff=Tariff.parse(raw.get("tariff"), currency=currency),
+            vat_percent=_percent(raw),
+            time_zone=_time_zone(raw.get("time_zone")),
+            payment_terms_days=_whole(raw, "payment_terms_days", 0, LONGEST_PAYMENT_DAYS, 30),
+            clearing_strategy=Strategy(strategy),
+            evses=_patterns(raw.get("evses")),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "currency": self.currency,
+            "tariff": self.tariff.to_json(),
+            "vat_percent": None if self.vat_percent is None else format(self.vat_percent, "f"),
+            "time_zone": self.time_zone,
+            "payment_terms_days": self.payment_terms_days,
+            "clearing_strategy": self.clearing_strategy.value,
+            "evses": None if self.evses is None else list(self.evses),
+        }
+
+
+class Coverage:
+    """Which charge points an agreement is about: made once, asked before every charge."""
+
+    __slots__ = ("_beginnings", "_exact")
+
+    def __init__(self, evses: Collection[str] | None) -> None:
+        self._exact: frozenset[str] | None = None
+        self._beginnings: tuple[str, ...] = ()
+        if evses is not None:
+            self._exact = frozenset(one for one in evses if not one.endswith("*"))
+            self._beginnings = tuple(one[:-1] for one in evses if one.endswith("*"))
+
+    def __contains__(self, evse_id: EvseId) -> bool:
+        if self._exact is None:
+            return True
+        return evse_id in self._exact or evse_id.startswith(self._beginnings)
+
+
+Terms = ServiceTerms | RoamingTerms
+
+
+def parse_terms(service: str, raw: object) -> Terms:
+    """The terms of an offering of `service`, from JSON."""
+    if not isinstance(raw, Mapping):
+        raise _bad("terms", raw, "an object")
+    _check_texts(raw, "terms", 0)
+    return RoamingTerms.parse(raw) if service == ROAMING else ServiceTerms.parse(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """`valid_from` None: a contract begins when the offering is accepted; else both times are the
+    contract's, `valid_until` excluded."""
+
+    offering_id: str
+    service: str
+    major: int
+    provider: PartyId
+    terms: Terms
+    audience: Audience
+    valid_from: datetime | None
+    valid_until: datetime | None
+    status: Status
+    published_at: datetime
+
+    def seen_by(self, party: PartyId, roles: Collection[str]) -> bool:
+        if party == self.provider:
+            return True
+        return self.status is Status.PUBLISHED and self.audience.includes(party, roles)
+
+
+def checked(offering: Offering) -> Offering:
+    """The offering itself; BadOffering names what is wrong with its times."""
+    for field, moment in (
+        ("valid_from", offering.valid_from),
+        ("valid_until", offering.valid_until),
+    ):
+        if moment is not None and moment.tzinfo is None:
+            raise BadOffering(
+                "a time without its offset", field=field, value=moment, rule="RFC 3339 with offset"
+            )
+    begins, ends = offering.valid_from or offering.published_at, offering.valid_until
+    if ends is not None and ends <= begins:
+        raise BadOffering(
+            "it would end before it begins",
+            field="valid_until",
+            value=ends.isoformat(),
+            rule=f"after {begins.isoformat()}",
+        )
+    return offering
+
+
+def may_offer(
+    service: str, service_provider: PartyId, party: PartyId, roles: Collection[str]
+) -> None:
+    """NotYourServiceToOffer unless the party may offer the service."""
+    if party == service_provider:
+        return
+    if service == ROAMING and "evse-operator" in roles:
+        return
+    raise NotYourServiceToOffer(
+        "a service is offered by its provider; roaming, by EVSE operators",
+        field="service",
+        value=service,
+        rule=f"offered by {service_provider}",
+    )
+
+
+def withdrawn(offering: Offering) -> Offering:
+    """The offering when it is no longer made; contracts from it stay."""
+    return replace(offering, status=Status.WITHDRAWN)
+
+
+_OPERATION = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?")
+_PATTERN = re.compile(r"[A-Z]{2}[A-Z0-9]{3}(?:E[A-Z0-9]{0,31})?")
+
+
+def _patterns(raw: object) -> tuple[str, ...] | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, list) or not 0 < len(raw) <= MOST_PATTERNS:
+        raise _bad("terms.evses", raw, f"null, or a list of 1 to {MOST_PATTERNS}")
+    return tuple(sorted({_pattern(one, f"terms.evses.{n}") for n, one in enumerate(raw)}))
+
+
+def _pattern(raw: object, field: str) -> str:
+    """An EVSE id in any spelling, or the beginning of one and a `*`."""
+    text = _text(raw, field).strip()
+    if not text.endswith("*"):
+        return EvseId(text)
+    beginning = text.upper().replace("*", "").replace("-", "")
+    if not text.isascii() or not _PATTERN.fullmatch(beginning):
+        raise _bad(field, raw, "an EVSE id, or the operator and the beginning of one, then *")
+    return beginning + "*"
+
+
+def _percent(raw: Mapping[str, Any]) -> Decimal | None:
+    field, rule = "terms.vat_percent", "a number from 0 to 100, at most 3 places; or null"
+    if "vat_percent" not in raw:
+        raise _bad(field, None, rule)
+    value = raw["vat_percent"]
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise _bad(field, value, rule)
+    try:
+        percent = Decimal(str(value))
+    except InvalidOperation:
+        raise _bad(field, value, rule) from None
+    if not percent.is_finite() or not 0 <= percent <= 100 or percent != round(percent, 3):
+        raise _bad(field, value, rule)
+    # One spelling for one number: 20.0 and 20 are the same terms.
+    return Decimal(0) if percent == 0 else Decimal(format(percent.normalize(), "f"))
+
+
+def _time_zone(raw: object) -> str:
+    name = _text(raw, "terms.time_zone")
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise _bad("terms.time_zone", raw, "an IANA time zone, as Europe/Paris") from None
+    return name
+
+
+def _limit(raw: Mapping[str, Any], key: str, path: str) -> int | None:
+    value = raw.get(key)
+    if value is None:
+        return None
+    if type(value) is not int or not 1 <= value <= MOST:
+        raise _bad(f"{path}.{key}", value, f"null or 1 to {MOST}")
+    return value
+
+
+def _whole(raw: Mapping[str, Any], key: str, least: int, most: int, default: int) -> int:
+    value = raw.get(key, default)
+    if type(value) is not int or not least <= value <= most:
+        raise _bad(f"terms.{key}", value, f"a whole number from {least} to {most}")
+    return value
+
+
+def _text(raw: object, field: str) -> str:
+    if not isinstance(raw, str):
+        raise _bad(field, raw, "a text")
+    return raw
+
+
+def _only(raw: Mapping[str, Any], path: str, known: Collection[str]) -> None:
+    for key in raw:
+        if key not in known:
+            # Terms bind: a word that is not understood must not seem to be agreed.
+            raise _bad(f"{path}.{key[:100]}", None, f"one of: {', '.join(known)}")
+
+
+def _check_texts(value: object, path: str, depth: int) -> None:
+    """Nothing that PostgreSQL cannot keep as JSON, and nothing deep enough to exhaust a reader."""
+    if depth > _DEEPEST:
+        raise _bad(path[:200], None, f"at most {_DEEPEST} levels")
+    if isinstance(value, str):
+        if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise _bad(path[:200], None, "whole Unicode characters without NUL")
+    elif isinstance(value, Mapping):
+        for key, member in value.items():
+            _check_texts(key, path, depth)
+            _check_texts(member, f"{path}.{key}", depth + 1)
+    elif isinstance(value, list):
+        for n, member in enumerate(value):
+            _check_texts(member, f"{path}.{n}", depth + 1)
+
+
+def _bad(field: str, value: object, rule: str) -> BadTerms:
+    shown = None if value is None else str(value)[:100]
+    return BadTerms(f"{field}: {rule}", field=field, value=shown, rule=rule)

@@ -1,0 +1,45 @@
+"""What offering needs: offerings kept, and the catalogue's word on a service."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+from marketplace.offerings.model import Offering
+from marketplace.services.model import Service
+from roaming.party import PartyId
+
+
+class Stall(Protocol):
+    """Offerings, in one transaction."""
+
+    async def service(self, name: str, major: int) -> Service | None: ...
+
+    async def publish(self, offerings: Sequence[Offering], now: datetime) -> Sequence[Offering]:
+        """Keep offerings of one provider, in order. The same offering again is the one there is."""
+        ...
+
+    async def find(self, offering_id: str) -> Offering | None: ...
+
+    async def withdraw(self, offering: Offering, now: datetime) -> None: ...
+
+    async def ever_offered(self, provider: PartyId, service: str, major: int) -> bool: ...
+
+    async def page(
+        self,
+        viewer: PartyId,
+        roles: Collection[str],
+        *,
+        service: str | None,
+        provider: PartyId | None,
+        after: str | None,
+        limit: int,
+    ) -> Sequence[Offering]:
+        """What is offered to the viewer or by it, oldest first."""
+        ...
+
+
+class Offerings(Protocol):
+    def open(self) -> AbstractAsyncContextManager[Stall]: ...

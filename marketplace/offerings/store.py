@@ -1,0 +1,303 @@
+"""Offerings on PostgreSQL. The rows stay in this file.
+
+Terms are kept apart, under the hash of their text: hundreds of offerings and contracts on the same
+terms share one row, and what was agreed can never be changed by changing something else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    and_,
+    any_,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kit.database import Database, metadata
+from kit.encoding import encode_json
+from kit.event_log import NewEvent, append
+from marketplace.offerings.model import (
+    Audience,
+    AudienceKind,
+    Offering,
+    Status,
+    Terms,
+    parse_terms,
+)
+from marketplace.services.model import Service
+from marketplace.services.store import services, to_service
+from roaming.events import EventType
+from roaming.party import PartyId
+
+terms_table = Table(
+    "terms",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("body", JSONB, nullable=False),
+    schema="marketplace",
+)
+offerings = Table(
+    "offering",
+    metadata,
+    Column("offering_id", Text, primary_key=True),
+    Column("provider", Text, nullable=False, index=True),
+    Column("service", Text, nullable=False),
+    Column("major", Integer, nullable=False),
+    Column("terms_digest", LargeBinary, ForeignKey(terms_table.c.digest), nullable=False),
+    Column("audience", Text, nullable=False),
+    Column("audience_names", ARRAY(Text), nullable=False),
+    Column("valid_from", DateTime(timezone=True)),
+    Column("valid_until", DateTime(timezone=True)),
+    Column("status", Text, nullable=False),
+    Column("published_at", DateTime(timezone=True), nullable=False),
+    # The hash of all that an offering says: it is not offered twice at once.
+    Column("content", LargeBinary, nullable=False),
+    schema="marketplace",
+)
+Index(
+    "uq_offering_content_published",
+    offerings.c.content,
+    unique=True,
+    postgresql_where=text("status = 'published'"),
+)
+Index("ix_offering_audience_names", offerings.c.audience_names, postgresql_using="gin")
+
+SELECT_OFFERING = select(offerings, terms_table.c.body.label("terms")).join(
+    terms_table, terms_table.c.digest == offerings.c.terms_digest
+)
+
+
+class SqlStall:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def service(self, name: str, major: int) -> Service | None:
+        row = (
+            await self._connection.execute(
+                select(services).where(services.c.name == name, services.c.major == major)
+            )
+        ).first()
+        return None if row is None else to_service(row)
+
+    async def publish(self, asked: Sequence[Offering], now: datetime) -> Sequence[Offering]:
+        if not asked:
+            return []
+        digests = await keep_terms(self._connection, [offering.terms for offering in asked])
+        rows = [_to_row(offering, digest) for offering, digest in zip(asked, digests, strict=True)]
+        made = await self._connection.execute(
+            insert(offerings)
+            .values(rows)
+            .on_conflict_do_nothing()
+            .returning(offerings.c.offering_id)
+        )
+        new_ids = {row.offering_id for row in made}
+        contents = [row["content"] for row in rows]
+        kept = {
+            bytes(row.content): to_offering(row)
+            for row in await self._connection.execute(
+                SELECT_OFFERING.where(
+                    offerings.c.content.in_(contents),
+                    offerings.c.status == Status.PUBLISHED.value,
+                )
+            )
+        }
+        told = [
+            _event(EventType.OFFERING_PUBLISHED, offering, now)
+            for offering in asked
+            if offering.offering_id in new_ids
+        ]
+        await append(self._connection, told)
+        return [kept[content] for content in contents]
+
+    async def find(self, offering_id: str) -> Offering | None:
+        if not is_id(offering_id):
+            return None
+        row = (
+            await self._connection.execute(
+                SELECT_OFFERING.where(offerings.c.offering_id == offering_id)
+            )
+        ).first()
+        return None if row is None else to_offering(row)
+
+    async def withdraw(self, offering: Offering, now: datetime) -> None:
+        changed = await self._connection.execute(
+            update(offerings)
+            .where(
+                offerings.c.offering_id == offering.offering_id,
+                offerings.c.provider == offering.provider,
+                offerings.c.status == Status.PUBLISHED.value,
+            )
+            .values(status=offering.status.value)
+            .returning(offerings.c.offering_id)
+        )
+        if changed.first() is not None:
+            await append(self._connection, [_event(EventType.OFFERING_WITHDRAWN, offering, now)])
+
+    async def ever_offered(self, provider: PartyId, service: str, major: int) -> bool:
+        found = await self._connection.execute(
+            select(offerings.c.offering_id)
+            .where(
+                offerings.c.provider == provider,
+                offerings.c.service == service,
+                offerings.c.major == major,
+            )
+            .limit(1)
+        )
+        return found.first() is not None
+
+    async def page(
+        self,
+        viewer: PartyId,
+        roles: Collection[str],
+        *,
+        service: str | None,
+        provider: PartyId | None,
+        after: str | None,
+        limit: int,
+    ) -> Sequence[Offering]:
+        query = SELECT_OFFERING.where(or_(offerings.c.provider == viewer, made_to(viewer, roles)))
+        if service is not None:
+            query = query.where(offerings.c.service == service)
+        if provider is not None:
+            query = query.where(offerings.c.provider == provider)
+        if after is not None:
+            query = query.where(offerings.c.offering_id > after)
+        rows = await self._connection.execute(query.order_by(offerings.c.offering_id).limit(limit))
+        return [to_offering(row) for row in rows]
+
+
+class SqlOfferings:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[SqlStall]:
+        async with self._database.begin() as connection:
+            yield SqlStall(connection)
+
+
+def made_to(party: PartyId, roles: Collection[str]) -> Any:
+    """The condition that a published offering is made to this party."""
+    return and_(
+        offerings.c.status == Status.PUBLISHED.value,
+        or_(
+            offerings.c.audience == AudienceKind.PUBLIC.value,
+            and_(
+                offerings.c.audience == AudienceKind.ROLES.value,
+                offerings.c.audience_names.overlap(sorted(roles)),
+            ),
+            and_(
+                offerings.c.audience == AudienceKind.PARTIES.value,
+                literal(str(party)) == any_(offerings.c.audience_names),
+            ),
+        ),
+    )
+
+
+def is_id(text: str) -> bool:
+    """Whether a text could be an id of ours at all; what could not is not looked for."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+async def keep_terms(connection: AsyncConnection, terms: Sequence[Terms]) -> list[bytes]:
+    """Keep terms once each; their digests in order."""
+    bodies: dict[bytes, dict[str, Any]] = {}
+    known: dict[int, bytes] = {}
+    digests = []
+    for one in terms:
+        digest = known.get(id(one))
+        if digest is None:
+            body = one.to_json()
+            # Sorted, so that equal terms are one text whatever order their members came in.
+            digest = hashlib.sha256(_sorted_json(body)).digest()
+            bodies[digest] = body
+            known[id(one)] = digest
+        digests.append(digest)
+    await connection.execute(
+        insert(terms_table)
+        .values([{"digest": digest, "body": body} for digest, body in sorted(bodies.items())])
+        .on_conflict_do_nothing()
+    )
+    return digests
+
+
+def to_offering(row: Any) -> Offering:
+    return Offering(
+        offering_id=row.offering_id,
+        service=row.service,
+        major=row.major,
+        provider=PartyId(row.provider),
+        terms=parse_terms(row.service, row.terms),
+        audience=Audience(AudienceKind(row.audience), frozenset(row.audience_names)),
+        valid_from=row.valid_from,
+        valid_until=row.valid_until,
+        status=Status(row.status),
+        published_at=row.published_at,
+    )
+
+
+def _sorted_json(value: Any) -> bytes:
+    plain = msgspec.json.decode(encode_json(value))
+    return msgspec.json.encode(plain, order="sorted")
+
+
+def _to_row(offering: Offering, digest: bytes) -> dict[str, Any]:
+    said = [
+        str(offering.provider),
+        offering.service,
+        offering.major,
+        digest.hex(),
+        offering.audience.kind.value,
+        sorted(offering.audience.names),
+        None if offering.valid_from is None else offering.valid_from.timestamp(),
+        None if offering.valid_until is None else offering.valid_until.timestamp(),
+    ]
+    return {
+        "offering_id": offering.offering_id,
+        "provider": str(offering.provider),
+        "service": offering.service,
+        "major": offering.major,
+        "terms_digest": digest,
+        "audience": offering.audience.kind.value,
+        "audience_names": [str(name) for name in sorted(offering.audience.names)],
+        "valid_from": offering.valid_from,
+        "valid_until": offering.valid_until,
+        "status": offering.status.value,
+        "published_at": offering.published_at,
+        "content": hashlib.sha256(encode_json(said)).digest(),
+    }
+
+
+def _event(kind: EventType, offering: Offering, now: datetime) -> NewEvent:
+    body = {
+        "offering_id": offering.offering_id,
+        "service": offering.service,
+        "major": offering.major,
+        "provider": offering.provider,
+        "status": offering.status.value,
+    }
+    return NewEvent(f"offerings:{offering.provider}", kind, offering.provider, body, now)

@@ -1,0 +1,1 @@
+"""Who takes part: registration, roles, and where the hub reaches a partner."""

@@ -1,0 +1,1 @@
+"""The catalogue: which services there are, in which versions, and who provides them."""

@@ -1,0 +1,152 @@
+"""The catalogue on PostgreSQL. The rows stay in this file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Integer,
+    Table,
+    Text,
+    and_,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kit.database import Database, metadata
+from kit.event_log import NewEvent, append
+from marketplace.services.model import Operation, Protocol, Service, Status
+from roaming.events import EventType
+from roaming.party import PartyId
+
+CHANNEL = "services"
+
+services = Table(
+    "service",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("major", Integer, primary_key=True),
+    Column("provider", Text, nullable=False, index=True),
+    Column("status", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("endpoint", Text),
+    Column("protocol", Text, nullable=False),
+    Column("documentation", Text, nullable=False),
+    Column("operations", JSONB, nullable=False),
+    Column("registered_at", DateTime(timezone=True), nullable=False),
+    schema="marketplace",
+)
+
+
+class SqlShelf:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def lock(self, name: str) -> None:
+        await self._connection.execute(
+            select(func.pg_advisory_xact_lock(func.hashtextextended(f"service:{name}", 0)))
+        )
+
+    async def versions(self, name: str) -> Sequence[Service]:
+        rows = await self._connection.execute(
+            select(services).where(services.c.name == name).order_by(services.c.major)
+        )
+        return [to_service(row) for row in rows]
+
+    async def add(self, service: Service, now: datetime) -> None:
+        values = {
+            "name": service.name,
+            "major": service.major,
+            "provider": str(service.provider),
+            "status": service.status.value,
+            "category": service.category,
+            "description": service.description,
+            "endpoint": service.endpoint,
+            "protocol": service.protocol.value,
+            "documentation": service.documentation,
+            "operations": [[one.name, one.method, one.path] for one in service.operations],
+        }
+        await self._connection.execute(
+            services.insert().values(registered_at=service.registered_at, **values)
+        )
+        await self._tell(EventType.SERVICE_REGISTERED, service, service.provider, values, now)
+
+    async def save_status(self, service: Service, by: PartyId, now: datetime) -> None:
+        await self._connection.execute(
+            update(services)
+            .where(services.c.name == service.name, services.c.major == service.major)
+            .values(status=service.status.value)
+        )
+        body = {"name": service.name, "major": service.major, "status": service.status.value}
+        await self._tell(EventType.SERVICE_STATUS_CHANGED, service, by, body, now)
+
+    async def search(
+        self, viewer: PartyId, words: str, after: tuple[str, int] | None, limit: int
+    ) -> Sequence[Service]:
+        visible = or_(
+            services.c.provider == viewer,
+            services.c.status.in_([Status.PUBLISHED.value, Status.SUSPENDED.value]),
+        )
+        everything = func.lower(
+            func.concat_ws(
+                " ",
+                services.c.name,
+                services.c.category,
+                services.c.description,
+                services.c.provider,
+            )
+        )
+        matches = [
+            everything.contains(word, autoescape=True) for word in words.lower().split()[:20]
+        ]
+        query = select(services).where(visible, and_(True, *matches))
+        if after is not None:
+            query = query.where(tuple_(services.c.name, services.c.major) > after)
+        query = query.order_by(services.c.name, services.c.major).limit(limit)
+        return [to_service(row) for row in await self._connection.execute(query)]
+
+    async def _tell(
+        self, kind: EventType, service: Service, by: PartyId, body: dict[str, Any], now: datetime
+    ) -> None:
+        stream = f"service:{service.name}:{service.major}"
+        await append(self._connection, [NewEvent(stream, kind, by, body, now)])
+        await self._connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+
+
+class SqlCatalogue:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[SqlShelf]:
+        async with self._database.begin() as connection:
+            yield SqlShelf(connection)
+
+
+def to_service(row: Any) -> Service:
+    """A row of `services`, from either kind of connection."""
+    return Service(
+        name=row.name,
+        major=row.major,
+        provider=PartyId(row.provider),
+        status=Status(row.status),
+        category=row.category,
+        description=row.description,
+        endpoint=row.endpoint,
+        protocol=Protocol(row.protocol),
+        documentation=row.documentation,
+        operations=tuple(Operation(*one) for one in row.operations),
+        registered_at=row.registered_at,
+    )
