@@ -55,7 +55,6 @@ _SECOND_US = 1_000_000
 _MINUTE_US = 60 * _SECOND_US
 _HOUR_US = 3600 * _SECOND_US
 _DAY_US = 24 * _HOUR_US
-_MINUTES_A_DAY = 24 * 60
 
 # OCPI's placeholder for an unknown start is 1970: that is no charge, and would be a costly one.
 _MOST_DAYS = 366
@@ -280,20 +279,16 @@ class _WallTime:
     __slots__ = ("end_minute", "start_minute", "weekdays")
 
     def __init__(self, given: Restrictions) -> None:
+        # No end, or 00:00 as an end, is the next midnight: a band that wraps around to minute 0.
         self.start_minute = _minute(given.start_time) if given.start_time else 0
-        # 00:00 as an end is the end of the day, and so is no end at all.
-        self.end_minute = (_minute(given.end_time) if given.end_time else 0) or _MINUTES_A_DAY
+        self.end_minute = _minute(given.end_time) if given.end_time else 0
         days = given.day_of_week or frozenset(DayOfWeek)
         self.weekdays = frozenset(index for index, day in enumerate(DayOfWeek) if day in days)
 
     @property
     def always(self) -> bool:
-        return self.holds_all_day and len(self.weekdays) == len(DayOfWeek)
-
-    @property
-    def holds_all_day(self) -> bool:
-        # Equal times are a wrap around the whole day, as 00:00 to 00:00 is.
-        return self.start_minute == self.end_minute % _MINUTES_A_DAY
+        # Equal times wrap around the whole day, as 00:00 to 00:00 does.
+        return self.start_minute == self.end_minute and len(self.weekdays) == len(DayOfWeek)
 
     def holds(self, weekday: int, minute: int) -> bool:
         if weekday not in self.weekdays:
@@ -373,10 +368,8 @@ class _Book:
         self.asks_power = any(gate.power_w != _UNBOUNDED for gate in gates)
         self.band_starts: list[int] = []
         if not all(wall.always for wall in walls) or any(gate.has_dates for gate in gates):
-            starts = (
-                {0} | {wall.start_minute for wall in walls} | {wall.end_minute for wall in walls}
-            )
-            self.band_starts = sorted(starts - {_MINUTES_A_DAY})
+            edges = {minute for wall in walls for minute in (wall.start_minute, wall.end_minute)}
+            self.band_starts = sorted(edges | {0})
         self._always = _Choices(self._elements)
         self._bands: dict[tuple[int, int], _Choices] = {}
 

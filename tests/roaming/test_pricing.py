@@ -274,6 +274,17 @@ def test_parking_time_is_not_stepped_when_charging_follows() -> None:
     assert quantities(tariff, charge) == [("PARKING_TIME", 7 * 60), ("TIME", 30 * 60)]
 
 
+def test_a_last_period_in_which_nothing_passes_does_not_choose_the_step() -> None:
+    tariff = tariff_of(
+        element("TIME", "1", 600),
+        element("PARKING_TIME", "2", 900),
+        element("ENERGY", "1", 500, max_duration=20 * 60),
+        element("ENERGY", "2", 700),
+    )
+    charge = charge_of(MONDAY, (20, 1_100), (1, 0), (0, 0, PARKING))
+    assert quantities(tariff, charge) == [("TIME", 30 * 60), ("ENERGY", 1_500)]
+
+
 @pytest.mark.parametrize(
     ("step", "energy_wh", "billed_wh"), [(25, 101, 125), (25, 125, 125), (500, 1, 500), (0, 7, 7)]
 )
