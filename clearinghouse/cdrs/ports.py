@@ -17,6 +17,9 @@ from roaming.token import TokenUid
 
 Key = tuple[PartyId, str]
 
+CHANNEL = "cdrs"
+"""NOTIFY when records are booked: a JSON list of the EVSPs they are for; empty is "look at all"."""
+
 
 class Evses(Protocol):
     async def find_many(

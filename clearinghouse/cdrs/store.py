@@ -15,8 +15,10 @@ from typing import Any, cast
 from sqlalchemy import BigInteger, Column, DateTime, Index, LargeBinary, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from clearinghouse.authorisation.store import authorisation
 from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Reason, State, Submission
-from clearinghouse.cdrs.ports import Key
+from clearinghouse.cdrs.ports import CHANNEL, Key
+from clearinghouse.customers.store import customer_contract, customer_token
 from clearinghouse.ledger import store as ledger
 from clearinghouse.ledger.model import Posting, charge_entries
 from clearinghouse.rating.model import Rated
@@ -30,9 +32,6 @@ from roaming.evse_id import EvseId
 from roaming.money import Money
 from roaming.party import PartyId
 from roaming.token import TokenUid
-
-CHANNEL = "cdrs"
-"""NOTIFY when records are booked: a JSON list of the EVSPs they are for, or an empty text."""
 
 # Identifiers compare byte by byte: an index on them is smaller work than one of a language.
 _Identifier = Text(collation="C")
@@ -279,7 +278,7 @@ class SqlCustomers:
         async with self._database.pool.acquire() as connection:
             rows = await connection.fetch(
                 "SELECT c.contract_id, c.evsp, c.status, c.valid_from, c.valid_until"
-                " FROM clearinghouse.customer_contract AS c WHERE c.contract_id = ANY($1::text[])",
+                f" FROM {customer_contract.fullname} AS c WHERE c.contract_id = ANY($1::text[])",
                 list(contract_ids),
             )
         return {ContractId(row["contract_id"]): _to_customer(row) for row in rows}
@@ -290,8 +289,8 @@ class SqlCustomers:
         async with self._database.pool.acquire() as connection:
             rows = await connection.fetch(
                 "SELECT t.uid, c.contract_id, c.evsp, c.status, c.valid_from, c.valid_until"
-                " FROM clearinghouse.customer_token AS t"
-                " JOIN clearinghouse.customer_contract AS c USING (contract_id)"
+                f" FROM {customer_token.fullname} AS t"
+                f" JOIN {customer_contract.fullname} AS c USING (contract_id)"
                 " WHERE t.uid = ANY($1::text[])",
                 list(token_uids),
             )
@@ -309,8 +308,8 @@ class SqlAuthorisations:
             return {}
         async with self._database.pool.acquire() as connection:
             rows = await connection.fetch(
-                "SELECT authorisation_id::text, operator, evse_id, evsp, contract_id, decision"
-                " FROM clearinghouse.authorisation WHERE authorisation_id = ANY($1::text[])",
+                "SELECT authorisation_id, operator, evse_id, evsp, contract_id, reason"
+                f" FROM {authorisation.fullname} WHERE authorisation_id = ANY($1::text[])",
                 list(authorisation_ids),
             )
         return {row["authorisation_id"]: _to_authorisation(row) for row in rows}
@@ -399,7 +398,7 @@ def _to_authorisation(row: Any) -> Authorisation:
         evse_id=EvseId(row["evse_id"]),
         evsp=None if row["evsp"] is None else PartyId(row["evsp"]),
         contract_id=_contract(row["contract_id"]),
-        accepted=row["decision"] == "accepted",
+        accepted=row["reason"] is None,
     )
 
 

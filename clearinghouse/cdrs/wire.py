@@ -21,6 +21,8 @@ from roaming.token import TokenUid
 
 MOST_IN_A_CALL = 1_000
 MOST_PERIODS = 5_000
+MOST_CDR_BYTES = 256 * 1024
+"""An EVSP gets up to a hundred records at once; signed meter values take a few kilobytes."""
 MOST_WH = 10**12
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -251,6 +253,13 @@ _decoder = msgspec.json.Decoder(CdrTold)
 
 def decode_cdr(body: bytes | msgspec.Raw) -> CdrTold:
     """One record. Raises BadCdr, which names the field and the rule."""
+    if memoryview(body).nbytes > MOST_CDR_BYTES:
+        raise BadCdr(
+            f"the record has {memoryview(body).nbytes} bytes",
+            field="body",
+            value=memoryview(body).nbytes,
+            rule=f"at most {MOST_CDR_BYTES}",
+        )
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -29,6 +29,10 @@ class UnreadableTerms(Malformed):
     """The terms of an agreement do not say what a charge costs."""
 
 
+class BadTimeZone(Malformed):
+    """A time zone that is not in the IANA time zone database."""
+
+
 class Agreement(Protocol):
     """A roaming agreement in force. `tariff` as agreed: OCPI 2.2.1 {"elements": [...]}.
 
@@ -190,6 +194,18 @@ def is_zone(name: str) -> bool:
     except (KeyError, ValueError, OSError):
         return False
     return True
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone of that name. Raises BadTimeZone."""
+    if not is_zone(name):
+        raise BadTimeZone(
+            f"no time zone {name!r}",
+            field="time_zone",
+            value=name,
+            rule="a name of the IANA time zone database, as Europe/Paris",
+        )
+    return zone_of(name)
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,1 @@
+"""Every charge detail record to its EVSP, at once and surely."""

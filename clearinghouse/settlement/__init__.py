@@ -1,0 +1,1 @@
+"""What a partner is told at the end of a period: statements."""

@@ -1,0 +1,34 @@
+"""How statements are drawn up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clearinghouse.netting.model import Period
+from clearinghouse.settlement.model import Item, Statement, draw_up
+from clearinghouse.settlement.ports import After, Books
+from roaming.money import places_of
+from roaming.party import PartyId
+
+
+async def statement(party: PartyId, period: Period, currency: str, *, books: Books) -> Statement:
+    """What `party` owes and is owed for the period. Raises BadMoney for an unknown currency."""
+    places_of(currency)
+    async with books.read() as book:
+        owed = await book.obligations(period, currency, None)
+    return draw_up(party, period, currency, owed)
+
+
+async def items(
+    party: PartyId,
+    period: Period,
+    currency: str,
+    *,
+    after: After | None,
+    limit: int,
+    books: Books,
+) -> Sequence[Item]:
+    """The charges behind a statement, by their end, a page at a time."""
+    places_of(currency)
+    async with books.read() as book:
+        return await book.items(party, period, currency, after=after, limit=limit)

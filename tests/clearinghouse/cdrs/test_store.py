@@ -1,0 +1,334 @@
+"""Records on a real PostgreSQL: booked once, whoever asks, and whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from clearinghouse.cdrs import flows
+from clearinghouse.cdrs.model import Outcome, State
+from clearinghouse.cdrs.store import SqlBooks
+from clearinghouse.ledger.store import SqlLedger
+from kit import event_log
+from kit.database import Database, Hot
+from kit.event_log import START
+from roaming.contract_id import ContractId
+from roaming.evse_id import EvseId
+from roaming.party import PartyId
+from tests.clearinghouse.cdrs.fakes import (
+    CONTRACT,
+    EVSP,
+    NOW,
+    OPERATOR,
+    OTHER_EVSE,
+    OTHER_EVSP,
+    OTHER_OPERATOR,
+    TOKEN,
+    intake_of,
+    keep_customer,
+    many,
+    submission,
+)
+
+
+async def count(database: Database, table: str) -> int:
+    async with database.hot() as connection:
+        found: int = await connection.fetchval(f"SELECT count(*) FROM {table}")
+    return found
+
+
+async def books_of(database: Database) -> tuple[int, int, int]:
+    return (
+        await count(database, "clearinghouse.cdr"),
+        await count(database, "clearinghouse.ledger_entry"),
+        await count(database, "kit.event"),
+    )
+
+
+async def test_a_record_its_entries_and_its_event_are_there_together(database: Database) -> None:
+    await keep_customer(database)
+    (outcome,) = await flows.receive([submission()], intake=intake_of(database))
+    assert outcome.cdr.state is State.ACCEPTED
+    assert not outcome.known
+    assert outcome.cdr.rated is not None
+    assert outcome.cdr.rated.amounts() == {
+        "currency": "EUR",
+        "excl_vat": "5.00",
+        "vat": "1.00",
+        "incl_vat": "6.00",
+    }
+    assert await books_of(database) == (1, 4, 1)
+    async with database.hot() as connection:
+        (event,) = await event_log.read(connection, START)
+        row = await connection.fetchrow(
+            "SELECT log_xid::text::bigint AS xid, log_position FROM clearinghouse.cdr"
+        )
+    assert row is not None
+    assert event.cursor == (row["xid"], row["log_position"])
+    assert event.body["debtor"] == EVSP
+    assert event.body["creditor"] == OPERATOR
+    assert str(TOKEN) not in str(event.body)
+
+
+async def test_what_is_read_back_is_what_was_booked(database: Database) -> None:
+    await keep_customer(database)
+    (outcome,) = await flows.receive(
+        [
+            submission(
+                contract_id=None,
+                token_uid=TOKEN,
+                time_zone="Europe/Amsterdam",
+                periods=[
+                    {"start": "2025-01-15T12:00:00Z", "energy_wh": 9_999},
+                    {"start": "2025-01-15T12:30:00Z", "energy_wh": 0, "parking": True},
+                ],
+                signed_meter_values=[{"ocmf": "OCMF|{}|{}"}],
+            )
+        ],
+        intake=intake_of(database),
+    )
+    assert outcome.cdr.state is State.FLAGGED
+    found = await SqlBooks(database).find(EVSP, OPERATOR, "A-1")
+    assert found == outcome.cdr
+
+
+async def test_the_same_record_again_changes_nothing(database: Database) -> None:
+    await keep_customer(database)
+    (first,) = await flows.receive([submission()], intake=intake_of(database))
+    before = await books_of(database)
+    (again,) = await flows.receive([submission()], intake=intake_of(database))
+    assert again.known
+    assert not again.reused
+    assert again.cdr == first.cdr
+    assert await books_of(database) == before
+
+
+async def test_the_same_id_with_another_amount_changes_nothing(database: Database) -> None:
+    await keep_customer(database)
+    await flows.receive([submission()], intake=intake_of(database))
+    before = await books_of(database)
+    (other,) = await flows.receive([submission(energy_wh=99_000)], intake=intake_of(database))
+    assert other.reused
+    assert await books_of(database) == before
+
+
+async def test_the_same_charge_under_another_id_is_rejected_and_names_the_first(
+    database: Database,
+) -> None:
+    await keep_customer(database)
+    await flows.receive([submission("A-1")], intake=intake_of(database))
+    (copy,) = await flows.receive(
+        [submission("A-2", contract_id=None, token_uid=TOKEN)], intake=intake_of(database)
+    )
+    assert copy.cdr.state is State.REJECTED
+    assert copy.cdr.reasons[0].name == "duplicate-content"
+    assert "A-1" in copy.cdr.reasons[0].says
+    assert await books_of(database) == (2, 4, 2)
+
+
+async def test_two_copies_in_one_batch_are_one(database: Database) -> None:
+    await keep_customer(database)
+    outcomes = await flows.receive(
+        [submission("A-1"), submission("A-1"), submission("A-1", energy_wh=1), submission("A-2")],
+        intake=intake_of(database),
+    )
+    assert [(one.known, one.reused, one.cdr.state) for one in outcomes] == [
+        (False, False, State.ACCEPTED),
+        (True, False, State.ACCEPTED),
+        (True, True, State.ACCEPTED),
+        (False, False, State.REJECTED),
+    ]
+    assert await count(database, "clearinghouse.ledger_entry") == 4
+
+
+async def test_a_rejected_record_may_come_again_mended(database: Database) -> None:
+    await keep_customer(database)
+    intake = intake_of(database)
+    (bad,) = await flows.receive([submission(energy_wh=-1)], intake=intake)
+    assert [reason.name for reason in bad.cdr.reasons] == ["negative-energy"]
+    (unmended,) = await flows.receive([submission(energy_wh=-1)], intake=intake)
+    assert unmended.known
+    (mended,) = await flows.receive([submission()], intake=intake)
+    assert mended.cdr.state is State.ACCEPTED
+    assert not mended.known
+    (late,) = await flows.receive([submission(energy_wh=-1)], intake=intake)
+    assert late.reused
+    assert await books_of(database) == (2, 4, 2)
+
+
+async def test_of_one_record_that_comes_many_times_at_once_one_wins(
+    database: Database, database_url: str
+) -> None:
+    await keep_customer(database)
+    others = [await Database.open(database_url, pool_size=2) for _ in range(4)]
+
+    async def hand_in(one: Database, energy_wh: int) -> Sequence[Outcome]:
+        return await flows.receive([submission(energy_wh=energy_wh)], intake=intake_of(one))
+
+    try:
+        outcomes = await asyncio.gather(
+            *(hand_in(one, 10_000 + number % 2) for number, one in enumerate(others * 5))
+        )
+    finally:
+        for one in others:
+            await one.close()
+    flat = [outcome for (outcome,) in outcomes]
+    assert sum(not one.known for one in flat) == 1
+    winner = next(one.cdr for one in flat if not one.known)
+    assert all(one.cdr == winner for one in flat)
+    assert {one.reused for one in flat} == {False, True}
+    assert await books_of(database) == (1, 4, 1)
+
+
+async def test_writers_of_many_operators_in_any_order_do_not_block_each_other(
+    database: Database,
+) -> None:
+    await keep_customer(database)
+    intake = intake_of(database)
+    mine = many(20)
+    theirs = many(20, operator=OTHER_OPERATOR, prefix="N", evse_id=str(OTHER_EVSE))
+    mixed = [*mine, *theirs]
+    outcomes = await asyncio.gather(
+        *(flows.receive(mixed[turn:] + mixed[:turn], intake=intake) for turn in range(0, 40, 5))
+    )
+    assert sum(not one.known for batch in outcomes for one in batch) == 40
+    assert await count(database, "clearinghouse.ledger_entry") == 160
+
+
+async def test_the_database_itself_refuses_a_second_booking(database: Database) -> None:
+    await keep_customer(database)
+    await flows.receive([submission()], intake=intake_of(database))
+    for changed in ("cdr_id = 'A-2'", "fingerprint = '\\x01'"):
+        with pytest.raises(Exception, match="duplicate key"):
+            await copy_with(database, changed)
+
+
+async def copy_with(database: Database, changed: str) -> None:
+    async with database.hot() as connection:
+        await connection.execute(
+            "CREATE TEMP TABLE copy ON COMMIT DROP AS SELECT * FROM clearinghouse.cdr"
+        )
+        await connection.execute(f"UPDATE copy SET log_position = 999, {changed}")
+        await connection.execute("INSERT INTO clearinghouse.cdr SELECT * FROM copy")
+
+
+async def test_when_the_ledger_refuses_nothing_stays(database: Database) -> None:
+    await keep_customer(database)
+    async with database.begin() as connection:
+        await connection.exec_driver_sql(
+            "ALTER TABLE clearinghouse.ledger_entry ADD CHECK (amount_minor < 500)"
+        )
+    with pytest.raises(Exception, match="check constraint"):
+        await flows.receive([submission()], intake=intake_of(database))
+    assert await books_of(database) == (0, 0, 0)
+
+
+async def test_a_blocked_contract_is_billed_only_for_what_was_authorised(
+    database: Database,
+) -> None:
+    await keep_customer(database, status="blocked")
+    async with database.hot() as connection:
+        await authorise(connection, "auth-1", CONTRACT, EvseId("FR*PD1*E1"))
+    intake = intake_of(database)
+    refused, given = await flows.receive(
+        [submission("A-1"), submission("A-2", authorisation_id="auth-1")], intake=intake
+    )
+    assert [reason.name for reason in refused.cdr.reasons] == ["contract-blocked"]
+    assert given.cdr.state is State.ACCEPTED
+
+
+async def test_an_authorisation_alone_names_the_customer(database: Database) -> None:
+    async with database.hot() as connection:
+        await authorise(connection, "auth-1", CONTRACT, EvseId("FR*PD1*E1"))
+        await authorise(connection, "auth-2", CONTRACT, EvseId("FR*PD1*E2"))
+    intake = intake_of(database)
+    good, elsewhere = await flows.receive(
+        [
+            submission("A-1", contract_id=None, authorisation_id="auth-1"),
+            submission("A-2", contract_id=None, authorisation_id="auth-2", energy_wh=1),
+        ],
+        intake=intake,
+    )
+    assert (good.cdr.state, good.cdr.evsp, good.cdr.contract_id) == (
+        State.ACCEPTED,
+        EVSP,
+        CONTRACT,
+    )
+    assert [reason.name for reason in elsewhere.cdr.reasons] == [
+        "unknown-contract",
+        "authorisation-mismatch",
+    ]
+
+
+async def authorise(
+    connection: Hot, authorisation_id: str, contract_id: ContractId, evse_id: EvseId
+) -> None:
+    await connection.execute(
+        "INSERT INTO clearinghouse.authorisation (authorisation_id, operator, evse_id,"
+        " identification_type, identification_value, services, at, at_given, decided_at,"
+        " contract_id, evsp, details) VALUES ($1, $2, $3, 'contract-id', $4, '{charging}', $5,"
+        " true, $5, $4, $6, '{}')",
+        authorisation_id,
+        OPERATOR,
+        evse_id,
+        contract_id,
+        NOW,
+        contract_id.provider,
+    )
+
+
+async def test_each_party_reads_its_own_records_page_by_page(database: Database) -> None:
+    await keep_customer(database)
+    intake = intake_of(database)
+    await flows.receive(many(5), intake=intake)
+    await flows.receive([submission("bad", energy_wh=-1)], intake=intake)
+    await flows.receive(
+        many(2, operator=OTHER_OPERATOR, prefix="N"), intake=intake
+    )  # of an EVSE that is not theirs: rejected
+    books = SqlBooks(database)
+
+    async def all_of(party: PartyId, limit: int) -> list[str]:
+        found: list[str] = []
+        after = START
+        while page := await books.page(party, after=after, since=None, state=None, limit=limit):
+            found += [cdr.submission.cdr_id for _, cdr in page]
+            after = page[-1][0]
+        return found
+
+    assert await all_of(OPERATOR, 2) == ["M-0", "M-1", "M-2", "M-3", "M-4", "bad"]
+    assert await all_of(EVSP, 3) == ["M-0", "M-1", "M-2", "M-3", "M-4"]
+    assert await all_of(OTHER_OPERATOR, 10) == ["N-0", "N-1"]
+    assert await all_of(OTHER_EVSP, 10) == []
+    assert await books.find(OTHER_EVSP, OPERATOR, "M-0") is None
+    assert await books.find(EVSP, OPERATOR, "bad") is None
+    assert await books.find(OPERATOR, OPERATOR, "bad") is not None
+    rejected = await books.page(OPERATOR, after=START, since=None, state=State.REJECTED, limit=10)
+    assert [cdr.submission.cdr_id for _, cdr in rejected] == ["bad"]
+    later = NOW.replace(year=2026)
+    assert not await books.page(OPERATOR, after=START, since=later, state=None, limit=9)
+
+
+async def test_a_reader_waits_for_the_record_of_a_slow_writer(database: Database) -> None:
+    await keep_customer(database)
+    intake = intake_of(database)
+    async with database.hot() as slow:
+        await slow.fetchval("SELECT pg_current_xact_id()")
+        await flows.receive(many(1), intake=intake)
+        books = SqlBooks(database)
+        assert not await books.page(EVSP, after=START, since=None, state=None, limit=10)
+    assert await books.page(EVSP, after=START, since=None, state=None, limit=10)
+
+
+async def test_every_booked_record_has_its_posting(database: Database) -> None:
+    await keep_customer(database)
+    await flows.receive(many(30), intake=intake_of(database))
+    assert (await SqlLedger(database).ledger_sum("EUR")).minor == 0
+    async with database.hot() as connection:
+        missing = await connection.fetchval(
+            "SELECT count(*) FROM clearinghouse.cdr AS c WHERE NOT EXISTS (SELECT FROM"
+            " clearinghouse.ledger_entry AS e WHERE e.posting_id = c.log_position"
+            " AND e.account = 'charge-receivable' AND e.amount_minor = c.excl_vat_minor)"
+        )
+    assert missing == 0
