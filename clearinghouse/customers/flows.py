@@ -15,7 +15,9 @@ from roaming.events import EventType
 from roaming.party import PartyId
 from roaming.refusal import Refusal
 
-BATCH = 5_000
+# Handing a batch to the database holds up everybody else in the process for some milliseconds, and
+# larger ones measured no faster.
+BATCH = 2_000
 _TRIES = 5
 
 
