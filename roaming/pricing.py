@@ -36,6 +36,7 @@ from typing import NamedTuple
 from roaming.charge import Charge
 from roaming.money import Money
 from roaming.refusal import Malformed
+from roaming.rounding import half_up
 from roaming.tariff import (
     DayOfWeek,
     Dimension,
@@ -641,22 +642,33 @@ def _total(
     """Bound and round. mod_tariffs: both bounds of a limit apply, without VAT and with it."""
     exact = sum((line.amount for line in lines), Fraction(0))
     if vat_percent is not None:
-        factor = 1 + Fraction(vat_percent) / 100
-        # A bound with VAT is reckoned back to one without, so that VAT stays what was agreed.
-        floors = [least.excl_vat, least.incl_vat and least.incl_vat / factor]
-        ceilings = [most.excl_vat, most.incl_vat and most.incl_vat / factor]
-        bounded = _clamp(
-            exact,
-            max((each for each in floors if each is not None), default=None),
-            min((each for each in ceilings if each is not None), default=None),
-        )
+        share = _share(vat_percent)
+        bounded = _bounded_net(exact, 1 + share, least, most)
         excl_vat = Money.of(bounded, compiled.currency)
-        vat = Money.of(Fraction(excl_vat.decimal) * (factor - 1), compiled.currency)
+        vat = Money(half_up(excl_vat.minor * share), compiled.currency)
     else:
         bounded, with_vat = _own_vat(compiled, lines, exact, least, most)
         excl_vat = Money.of(bounded, compiled.currency)
         vat = Money.of(with_vat - bounded, compiled.currency)
-    return Price(excl_vat, vat, excl_vat + vat, lines, bounded - exact)
+    # Almost no charge meets a bound, and then there is no need to subtract fractions.
+    adjustment = bounded - exact if bounded is not exact else Fraction(0)
+    return Price(excl_vat, vat, excl_vat + vat, lines, adjustment)
+
+
+@lru_cache(maxsize=64)
+def _share(percent: Decimal) -> Fraction:
+    return Fraction(percent) / 100
+
+
+def _bounded_net(exact: Fraction, factor: Fraction, least: _Limit, most: _Limit) -> Fraction:
+    """The bounds with VAT are reckoned back to ones without, so that VAT stays what was agreed."""
+    floors = [least.excl_vat, least.incl_vat and least.incl_vat / factor]
+    ceilings = [most.excl_vat, most.incl_vat and most.incl_vat / factor]
+    return _clamp(
+        exact,
+        max((each for each in floors if each is not None), default=None),
+        min((each for each in ceilings if each is not None), default=None),
+    )
 
 
 def _own_vat(
