@@ -404,6 +404,7 @@ class Place:
     longitude: float
     site_name: str | None
     city: str | None
+    time_zone: str | None
 
 
 def folded(text: str) -> str:

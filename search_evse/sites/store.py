@@ -261,11 +261,12 @@ FROM search_evse.evse e JOIN search_evse.site s USING (operator, site_id)
 """
 _FIND_ONE = f"{_FIND} WHERE e.evse_id = $1"
 _FIND_ALL = f"{_FIND} WHERE e.evse_id = ANY($1::text[])"
-_PLACES = """
-SELECT e.evse_id, e.operator, e.latitude, e.longitude, s.name, s.city
+_PLACE = """
+SELECT e.evse_id, e.operator, e.latitude, e.longitude, s.name, s.city, s.time_zone
 FROM search_evse.evse e JOIN search_evse.site s USING (operator, site_id)
-WHERE e.evse_id = ANY($1::text[])
 """
+_PLACES = f"{_PLACE} WHERE e.evse_id = ANY($1::text[])"
+_ALL_PLACES = f"{_PLACE} WHERE e.findable ORDER BY e.evse_id LIMIT $1"
 
 
 class EvseRegister:
@@ -322,17 +323,11 @@ class EvseRegister:
     async def places(self, evse_ids: Collection[EvseId]) -> list[Place]:
         """Where these EVSEs are, for a map; unknown ones are left out."""
         rows = await self._database.pool.fetch(_PLACES, list(evse_ids))
-        return [
-            Place(
-                evse_id=EvseId(row["evse_id"]),
-                operator=PartyId(row["operator"]),
-                latitude=row["latitude"],
-                longitude=row["longitude"],
-                site_name=row["name"],
-                city=row["city"],
-            )
-            for row in rows
-        ]
+        return [_to_place(row) for row in rows]
+
+    async def all_places(self, most: int) -> list[Place]:
+        """Where EVSEs are, whichever; for a map of a whole hub, `most` of them."""
+        return [_to_place(row) for row in await self._database.pool.fetch(_ALL_PLACES, most)]
 
     def _remember(self, found: Iterable[Found], asked_after: int) -> None:
         # What was asked before the last change may be what it changed.
@@ -346,6 +341,18 @@ class EvseRegister:
     def _forget(self) -> None:
         self._forgotten += 1
         self._remembered.clear()
+
+
+def _to_place(row: Any) -> Place:
+    return Place(
+        evse_id=EvseId(row["evse_id"]),
+        operator=PartyId(row["operator"]),
+        latitude=row["latitude"],
+        longitude=row["longitude"],
+        site_name=row["name"],
+        city=row["city"],
+        time_zone=row["time_zone"],
+    )
 
 
 def _to_found(row: Any) -> Found:
