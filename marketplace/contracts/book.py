@@ -26,14 +26,13 @@ from marketplace.contracts import model
 from marketplace.contracts.model import Absence, StatusChange
 from marketplace.contracts.ports import BookRow, BookSource
 from marketplace.offerings.model import (
-    ROAMING,
     Coverage,
     RoamingTerms,
     Strategy,
     Terms,
     parse_terms,
 )
-from marketplace.services.model import Operation, Protocol, Service, Status
+from marketplace.services.model import ROAMING, Operation, Protocol, Service, Status
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
 from roaming.tariff import Tariff
@@ -169,17 +168,19 @@ class ContractBook:
             await self._load()
 
     async def refresh(self) -> None:
-        """See whatever was committed before this call. Many callers at once share one look."""
+        """See whatever was committed before this call. Many callers at once share one look.
+
+        A book that was never loaded stays empty: a process that answers no calls needs none.
+        """
+        if self._fence is None:
+            return
         self._asked += 1
         wanted = self._asked
         async with self._lock:
             if self._done >= wanted:
                 return
             covered = self._asked
-            if self._fence is None:
-                await self._load()
-            else:
-                await self._read(self._fence)
+            await self._read(self._fence)
             self._done = covered
 
     async def check(self) -> bool:

@@ -206,8 +206,8 @@ def changed(
         return contract
     target = TRANSITIONS[status].get(action)
     if action is Action.SUSPEND and status is Status.SUSPENDED:
-        # The other party holds it already; now both do.
-        return _with(contract, suspended_by=contract.suspended_by | {by})
+        # The other party holds it already; now both do, and the history says so.
+        target = Status.SUSPENDED
     if target is None:
         raise ContractCannot(
             f"a contract that is {status} takes no {action}",
@@ -217,6 +217,9 @@ def changed(
         )
     if action is Action.RESUME:
         if by not in contract.suspended_by:
+            if any(one.status is Status.SUSPENDED and one.by == by for one in contract.history):
+                # It has lifted its own hold already; the other party's remains.
+                return contract
             raise NotYoursToResume(
                 "who suspended a contract resumes it",
                 field="action",
@@ -225,21 +228,23 @@ def changed(
             )
         holding = contract.suspended_by - {by}
         if holding:
-            return _with(contract, suspended_by=holding)
+            return replace(contract, suspended_by=holding, version=contract.version + 1)
     since = now
     if action is Action.TERMINATE:
         since = now + timedelta(days=contract.terms.notice_days)
     entry = StatusChange(target, since, by, now, reason)
-    return _with(
+    suspended_by = {
+        Action.SUSPEND: contract.suspended_by | {by},
+        Action.RESUME: frozenset[PartyId](),
+        # While a notice runs, who held the contract holds it still.
+        Action.TERMINATE: contract.suspended_by,
+    }[action]
+    return replace(
         contract,
         # Stable: of two changes at one moment the later recorded one counts.
         history=(contract.history[0], *sorted((*contract.history[1:], entry), key=_since)),
-        suspended_by={
-            Action.SUSPEND: frozenset({by}),
-            Action.RESUME: frozenset[PartyId](),
-            # While a notice runs, who held the contract holds it still.
-            Action.TERMINATE: contract.suspended_by,
-        }[action],
+        suspended_by=suspended_by,
+        version=contract.version + 1,
     )
 
 
@@ -256,17 +261,3 @@ def _termination(contract: Contract) -> StatusChange | None:
 
 def _since(change: StatusChange) -> datetime:
     return change.since
-
-
-def _with(
-    contract: Contract,
-    *,
-    history: tuple[StatusChange, ...] | None = None,
-    suspended_by: frozenset[PartyId],
-) -> Contract:
-    return replace(
-        contract,
-        history=contract.history if history is None else history,
-        suspended_by=suspended_by,
-        version=contract.version + 1,
-    )

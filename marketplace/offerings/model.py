@@ -15,14 +15,14 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from marketplace.partners.model import Role
+from marketplace.services.model import ROAMING
 from roaming.evse_id import EvseId
 from roaming.money import places_of
 from roaming.party import PartyId
 from roaming.refusal import Clash, Malformed, NotYours, Unknown
 from roaming.tariff import Tariff
 
-ROAMING = "roaming"
-ROLES = ("dso", "evse-operator", "evsp", "service-provider")
 MOST_PARTIES = 10_000
 MOST_PATTERNS = 10_000
 MOST_OPERATIONS = 500
@@ -92,12 +92,12 @@ class Audience:
     @classmethod
     def of_roles(cls, roles: Collection[str]) -> Audience:
         for role in roles:
-            if role not in ROLES:
+            if role not in list(Role):
                 raise BadOffering(
                     f"there is no role {role[:100]!r}",
                     field="audience.roles",
                     value=role[:100],
-                    rule=", ".join(ROLES),
+                    rule=", ".join(Role),
                 )
         if not roles:
             raise BadOffering("nobody is named", field="audience.roles", rule="at least one role")
@@ -322,7 +322,7 @@ def may_offer(
     """NotYourServiceToOffer unless the party may offer the service."""
     if party == service_provider:
         return
-    if service == ROAMING and "evse-operator" in roles:
+    if service == ROAMING and Role.EVSE_OPERATOR in roles:
         return
     raise NotYourServiceToOffer(
         "a service is offered by its provider; roaming, by EVSE operators",

@@ -1,0 +1,1 @@
+"""The marketplace, capability by capability."""

@@ -1,0 +1,163 @@
+"""The book: what it finds, what it parses, and that it misses nothing that was committed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+
+from gridroam.marketplace_wing import Marketplace
+from marketplace.contracts.book import ContractBook, ContractInForce, NotInForce
+from marketplace.contracts.model import Absence
+from marketplace.contracts.store import SqlBookSource
+from marketplace.services import flows as service_flows
+from marketplace.services.model import Action
+from roaming.evse_id import EvseId
+from tests.marketplace.fakes import (
+    EVSP,
+    HUB,
+    NOW,
+    OPERATOR,
+    OTHER,
+    ROAMING_TERMS,
+    HandClock,
+    Member,
+    agree_roaming,
+)
+
+
+def new_book(market: Marketplace) -> ContractBook:
+    return ContractBook(SqlBookSource(market.database), market.clock)
+
+
+async def test_a_roaming_agreement_comes_with_its_tariff_ready(
+    market: Marketplace, operator: Member, evsp: Member, clock: HandClock
+) -> None:
+    terms = ROAMING_TERMS | {"evses": ["FR*PD1*E12*", "fr-pd1-E77"]}
+    contract = await agree_roaming(operator, evsp, terms=terms)
+    agreement = market.book.roaming(OPERATOR, EVSP, clock())
+    assert agreement is not None
+    assert agreement.contract_id == contract["contract_id"]
+    assert (agreement.operator, agreement.evsp) == (OPERATOR, EVSP)
+    assert (agreement.currency, agreement.vat_percent) == ("EUR", Decimal(20))
+    assert agreement.tariff.elements[0].price_components[0].price == Decimal("0.35")
+    assert agreement.covers(EvseId("FR*PD1*E123"))
+    assert agreement.covers(EvseId("FR*PD1*E77"))
+    assert not agreement.covers(EvseId("FR*PD1*E771"))
+    assert market.book.roaming(OPERATOR, EVSP, clock()) is agreement
+    assert market.book.roaming(EVSP, OPERATOR, clock()) is None
+    assert market.book.roaming(OPERATOR, OTHER, clock()) is None
+    assert market.book.roaming(OPERATOR, EVSP, NOW - timedelta(seconds=1)) is None
+
+
+async def test_why_there_is_none_is_said_by_the_contract_that_came_closest(
+    market: Marketplace, operator: Member, evsp: Member, clock: HandClock
+) -> None:
+    past = await agree_roaming(
+        operator, evsp, valid_from="2025-01-01T00:00:00Z", valid_until="2025-06-01T00:00:00Z"
+    )
+    coming = await agree_roaming(operator, evsp, valid_from="2026-06-01T00:00:00Z")
+    find = market.book.find
+    assert find(EVSP, OPERATOR, "roaming", 1, NOW) == NotInForce(
+        Absence.NOT_YET_VALID, coming["contract_id"]
+    )
+    await operator.http.post(f"/marketplace/contracts/{past['contract_id']}/suspend")
+    assert find(EVSP, OPERATOR, "roaming", 1, NOW) == NotInForce(
+        Absence.SUSPENDED, past["contract_id"]
+    )
+    assert find(EVSP, None, "roaming", 1, NOW) == NotInForce(Absence.NO_CONTRACT)
+    assert find(EVSP, None, "no-such", 1, NOW) == NotInForce(Absence.NO_CONTRACT)
+    assert find(EVSP, OPERATOR, "roaming", 2, NOW) == NotInForce(Absence.NO_CONTRACT)
+
+
+async def test_the_catalogue_is_in_the_book(market: Marketplace, clock: HandClock) -> None:
+    search = market.book.service("search-evse", 1)
+    assert search is not None
+    assert (search.provider, search.endpoint, search.callable) == (HUB, None, True)
+    roaming = market.book.service("roaming", 1)
+    assert roaming is not None
+    assert not roaming.callable
+    for action, suspended in ((Action.SUSPEND, True), (Action.PUBLISH, False)):
+        await service_flows.change(
+            market.catalogue, HUB, "search-evse", 1, action, memory=market.book, now=clock()
+        )
+        entry = market.book.service("search-evse", 1)
+        assert entry is not None
+        assert entry.suspended is suspended
+    assert market.book.service("search-evse", 2) is None
+
+
+async def test_a_slow_writer_is_not_missed(
+    market: Marketplace, operator: Member, evsp: Member, clock: HandClock
+) -> None:
+    contract = await agree_roaming(operator, evsp)
+    book = new_book(market)
+    await book.load()
+    slow = await market.database.pool.acquire()
+    transaction = slow.transaction()
+    await transaction.start()
+    try:
+        await slow.execute(
+            "UPDATE marketplace.contract SET changed_xid = pg_current_xact_id()::text::bigint,"
+            " valid_until = $2, version = version + 1 WHERE contract_id = $1",
+            contract["contract_id"],
+            NOW + timedelta(hours=1),
+        )
+        # Another, quicker transaction commits in between and is seen.
+        clock.forward(minutes=1)
+        await market.add_partner(OTHER, ["evsp"], "Quick")
+        await book.refresh()
+        assert isinstance(book.find(OTHER, None, "search-evse", 1, clock()), ContractInForce)
+        await transaction.commit()
+    finally:
+        await market.database.pool.release(slow)
+    await book.refresh()
+    found = book.find(EVSP, OPERATOR, "roaming", 1, NOW + timedelta(hours=1))
+    assert found == NotInForce(Absence.EXPIRED, contract["contract_id"])
+
+
+async def test_what_was_committed_before_a_refresh_is_seen_after_it_however_many_ask(
+    market: Marketplace, clock: HandClock
+) -> None:
+    book = new_book(market)
+    await book.load()
+
+    async def join_and_look(code: str) -> bool:
+        joined = await market.add_partner(OTHER.__class__(f"NL*{code}"), ["evsp"], code)
+        await book.refresh()
+        return isinstance(
+            book.find(joined.partner.party, None, "search-evse", 1, clock()), ContractInForce
+        )
+
+    assert all(await asyncio.gather(*(join_and_look(f"A{n:02}") for n in range(12))))
+    assert len(book) == 36
+
+
+async def test_a_book_that_differs_is_found_out_and_loaded_anew(
+    market: Marketplace, operator: Member
+) -> None:
+    book = new_book(market)
+    await book.load()
+    assert await book.check()
+    async with market.database.begin() as connection:
+        # A change behind the hub's back, which no look by transaction would show.
+        await connection.exec_driver_sql(
+            "DELETE FROM marketplace.contract WHERE service = 'search-evse'"
+        )
+    assert not await book.check()
+    assert await book.check()
+    assert book.find(OPERATOR, None, "search-evse", 1, NOW) == NotInForce(Absence.NO_CONTRACT)
+
+
+async def test_its_age_is_the_time_since_it_was_last_known_to_be_right(
+    market: Marketplace, clock: HandClock
+) -> None:
+    book = new_book(market)
+    assert book.age_s(NOW) == float("inf")
+    await book.refresh()
+    assert book.age_s(NOW) == float("inf")
+    await book.load()
+    clock.forward(seconds=7)
+    assert book.age_s(clock()) == 7
+    await book.refresh()
+    assert book.age_s(clock()) == 0

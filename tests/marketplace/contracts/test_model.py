@@ -1,0 +1,198 @@
+"""A contract's status through time, by example and by law."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from marketplace.contracts import model
+from marketplace.contracts.model import (
+    TRANSITIONS,
+    Absence,
+    Action,
+    Contract,
+    ContractCannot,
+    NotYoursToResume,
+    OwnOffering,
+    Status,
+    StatusChange,
+)
+from marketplace.offerings.model import Audience, Offering, ServiceTerms
+from marketplace.offerings.model import Status as OfferingStatus
+from roaming.party import PartyId
+from roaming.refusal import Refusal
+from tests.marketplace.fakes import EVSP, NOW, OPERATOR
+
+HOUR = timedelta(hours=1)
+
+
+def offering(
+    valid_from: datetime | None = None,
+    valid_until: datetime | None = None,
+    notice_days: int = 0,
+) -> Offering:
+    return Offering(
+        offering_id="o1",
+        service="search",
+        major=1,
+        provider=OPERATOR,
+        terms=ServiceTerms(notice_days=notice_days),
+        audience=Audience.public(),
+        valid_from=valid_from,
+        valid_until=valid_until,
+        status=OfferingStatus.PUBLISHED,
+        published_at=NOW,
+    )
+
+
+def contract(**parts: object) -> Contract:
+    return model.agreed("c1", offering(**parts), EVSP, NOW)  # type: ignore[arg-type]
+
+
+def absence(one: Contract, at: datetime) -> Absence | None:
+    return model.absence(one.valid_from, one.valid_until, one.history, at)
+
+
+def test_nobody_makes_a_contract_with_itself() -> None:
+    with pytest.raises(OwnOffering):
+        model.agreed("c1", offering(), OPERATOR, NOW)
+
+
+def test_without_a_beginning_it_begins_when_it_is_accepted() -> None:
+    assert contract().valid_from == NOW
+    assert contract(valid_from=NOW - HOUR).valid_from == NOW - HOUR
+
+
+@given(
+    some.integers(-100, 100),
+    some.integers(1, 100),
+    some.integers(-300, 300),
+)
+def test_it_is_in_force_from_its_beginning_until_just_before_its_end(
+    begins: int, lasts: int, asked: int
+) -> None:
+    start = NOW + begins * HOUR
+    one = contract(valid_from=start, valid_until=start + lasts * HOUR)
+    at = NOW + asked * HOUR
+    expected = begins <= asked < begins + lasts
+    assert (absence(one, at) is None) is expected
+    if not expected:
+        late = asked >= begins + lasts
+        assert absence(one, at) is (Absence.EXPIRED if late else Absence.NOT_YET_VALID)
+
+
+actions = some.lists(
+    some.tuples(
+        some.sampled_from(Action), some.sampled_from([OPERATOR, EVSP]), some.integers(0, 5)
+    ),
+    max_size=12,
+)
+
+
+@given(actions, some.integers(0, 3))
+def test_whatever_the_parties_do_a_suspended_contract_is_never_in_force(
+    asked: list[tuple[Action, PartyId, int]], notice_days: int
+) -> None:
+    one, now = contract(notice_days=notice_days), NOW
+    held: set[PartyId] = set()
+    for action, by, hours in asked:
+        now += hours * HOUR
+        terminated = one.status_at(now) is Status.TERMINATED
+        try:
+            changed = model.changed(one, action, by, now)
+        except Refusal:
+            continue
+        # Idempotent: once more changes nothing.
+        assert model.changed(changed, action, by, now) == changed
+        # The past stays as it was.
+        for back in (HOUR / 2, HOUR, 3 * HOUR):
+            assert changed.status_at(now - back) is one.status_at(now - back)
+        one = changed
+        if not terminated and one.status_at(now) is not Status.TERMINATED:
+            if action is Action.SUSPEND:
+                held.add(by)
+            if action is Action.RESUME:
+                held.discard(by)
+            assert (one.status_at(now) is Status.SUSPENDED) is bool(held)
+            assert one.suspended_by == held
+        if one.status_at(now) in (Status.SUSPENDED, Status.TERMINATED):
+            assert absence(one, now) is not None
+        else:
+            assert absence(one, now) is None
+
+
+def test_a_table_says_what_may_follow_what() -> None:
+    assert set(TRANSITIONS) == set(Status)
+    assert TRANSITIONS[Status.TERMINATED] == {}
+    for follow in TRANSITIONS.values():
+        assert set(follow.values()) <= set(Status)
+
+
+def test_each_party_lifts_only_its_own_suspension() -> None:
+    one = model.changed(contract(), Action.SUSPEND, OPERATOR, NOW)
+    with pytest.raises(NotYoursToResume):
+        model.changed(one, Action.RESUME, EVSP, NOW)
+    both = model.changed(one, Action.SUSPEND, EVSP, NOW)
+    still = model.changed(both, Action.RESUME, OPERATOR, NOW + HOUR)
+    assert still.status_at(NOW + HOUR) is Status.SUSPENDED
+    free = model.changed(still, Action.RESUME, EVSP, NOW + HOUR)
+    assert free.status_at(NOW + HOUR) is Status.RESUMED
+
+
+def test_a_suspension_does_not_reach_back() -> None:
+    one = model.changed(contract(valid_from=NOW - HOUR), Action.SUSPEND, OPERATOR, NOW)
+    assert absence(one, NOW - timedelta(seconds=1)) is None
+    assert absence(one, NOW) is Absence.SUSPENDED
+
+
+def test_a_terminated_contract_takes_nothing_more() -> None:
+    one = model.changed(contract(), Action.TERMINATE, EVSP, NOW)
+    assert absence(one, NOW) is Absence.TERMINATED
+    for action in (Action.SUSPEND, Action.RESUME):
+        with pytest.raises(ContractCannot):
+            model.changed(one, action, EVSP, NOW)
+
+
+def test_a_termination_waits_for_the_notice_of_the_terms() -> None:
+    one = model.changed(contract(notice_days=30), Action.TERMINATE, EVSP, NOW)
+    last = NOW + timedelta(days=30)
+    assert one.ends == last
+    assert absence(one, last - HOUR) is None
+    assert absence(one, last) is Absence.TERMINATED
+    held = model.changed(one, Action.SUSPEND, OPERATOR, NOW + HOUR)
+    assert absence(held, NOW + HOUR) is Absence.SUSPENDED
+    free = model.changed(held, Action.RESUME, OPERATOR, NOW + 2 * HOUR)
+    assert absence(free, NOW + 2 * HOUR) is None
+    assert absence(free, last) is Absence.TERMINATED
+
+
+def test_before_its_first_change_a_contract_was_agreed() -> None:
+    history = (StatusChange(Status.AGREED, NOW, EVSP, NOW),)
+    assert model.status_at(history, NOW - 1000 * HOUR) is Status.AGREED
+
+
+times = some.integers(0, 20)
+spans = some.tuples(times, some.none() | some.integers(1, 20)).map(
+    lambda span: (
+        NOW + span[0] * HOUR,
+        None if span[1] is None else NOW + (span[0] + span[1]) * HOUR,
+    )
+)
+
+
+@given(spans, spans)
+def test_two_spans_overlap_if_and_only_if_they_share_an_hour(
+    one: tuple[datetime, datetime | None], other: tuple[datetime, datetime | None]
+) -> None:
+    def hours(span: tuple[datetime, datetime | None]) -> set[int]:
+        return {
+            n
+            for n in range(60)
+            if span[0] <= NOW + n * HOUR and (span[1] is None or NOW + n * HOUR < span[1])
+        }
+
+    assert model.overlap(*one, *other) is bool(hours(one) & hours(other))
+    assert model.overlap(*one, *other) is model.overlap(*other, *one)
