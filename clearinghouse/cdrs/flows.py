@@ -73,9 +73,11 @@ async def _book(submissions: Sequence[Submission], intake: Intake) -> list[Outco
     async with intake.books.write({one.operator for one in submissions}) as book:
         # Looked at again, now that no other writer of these operators is under way.
         booked = await book.booked({cdr.key for cdr in candidates})
-        rejected = await book.rejected({cdr.key for cdr in candidates})
         fingerprints = await book.fingerprints(
             {cdr.fingerprint for cdr in candidates if cdr.fingerprint is not None}
+        )
+        rejected = await book.rejected(
+            {cdr.key for cdr in candidates if not cdr.booked or cdr.fingerprint in fingerprints}
         )
         outcomes, to_write = model.settle_batch(candidates, booked, rejected, fingerprints)
         if to_write:

@@ -6,6 +6,7 @@ import aiohttp
 
 from clearinghouse.cdrs import wire
 from clearinghouse.forwarding.model import Delivery, Reply
+from clearinghouse.forwarding.ports import Endpoint
 from kit.encoding import encode_json
 
 _MOST_SAID_BYTES = 400
@@ -35,7 +36,7 @@ class HttpSender:
     async def close(self) -> None:
         await self._session.close()
 
-    async def send(self, url: str, delivery: Delivery) -> Reply:
+    async def send(self, endpoint: Endpoint, delivery: Delivery) -> Reply:
         body = encode_json(
             {
                 "delivery_id": delivery.delivery_id,
@@ -44,9 +45,10 @@ class HttpSender:
         )
         try:
             async with self._session.post(
-                url,
+                endpoint.url,
                 data=body,
                 headers={
+                    **endpoint.headers,
                     "Content-Type": "application/json",
                     "Idempotency-Key": delivery.delivery_id,
                 },

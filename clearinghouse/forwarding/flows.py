@@ -38,13 +38,13 @@ async def forward(
     clock: Clock,
 ) -> Progress:
     """Send an EVSP its next records, and keep what came of it."""
-    url = endpoints.of(evsp, PURPOSE)
-    if url is None:
+    endpoint = await endpoints.of(evsp, PURPOSE)
+    if endpoint is None:
         return Progress.NOTHING_TO_DO
     delivery = await outbox.next(evsp, holder=holder, most=MOST_IN_A_DELIVERY, now=clock())
     if isinstance(delivery, Nothing):
         return Progress.UNFINISHED_BEFORE if delivery.unfinished else Progress.NOTHING_TO_DO
-    reply = await sender.send(url, delivery)
+    reply = await sender.send(endpoint, delivery)
     match verdict(reply):
         case Verdict.DELIVERED:
             await outbox.delivered(delivery, clock())

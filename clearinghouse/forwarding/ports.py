@@ -12,16 +12,25 @@ from roaming.party import PartyId
 PURPOSE = "cdrs"
 
 
+class Endpoint(Protocol):
+    """Where a partner is called; `headers` go along and may hold secrets."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
 class Endpoints(Protocol):
-    def of(self, party: PartyId, purpose: str) -> str | None:
-        """The URL that a partner has given for `purpose` ("cdrs"), out of memory.
+    async def of(self, party: PartyId, purpose: str) -> Endpoint | None:
+        """Where a partner wants to be called for `purpose` ("cdrs").
 
         None: the partner fetches its records itself.
         """
 
 
 class Sender(Protocol):
-    async def send(self, url: str, delivery: Delivery) -> Reply:
+    async def send(self, endpoint: Endpoint, delivery: Delivery) -> Reply:
         """One attempt, within a bounded time. Never raises for what a partner does."""
 
 

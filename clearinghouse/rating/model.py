@@ -132,10 +132,17 @@ _UNITS = {
 
 def _exact(number: Fraction) -> str:
     """A decimal where there is an exact one ("0.125"), else the fraction itself ("1/3")."""
-    if number.denominator == 1:
-        return str(number.numerator)
-    decimal = Decimal(number.numerator) / Decimal(number.denominator)
-    return f"{decimal:f}" if Fraction(decimal) == number else str(number)
+    numerator, denominator = number.numerator, number.denominator
+    if denominator == 1:
+        return str(numerator)
+    for places in range(1, _PLACES_MOST):
+        whole, left = divmod(10**places, denominator)
+        if not left:
+            return f"{Decimal(f'{numerator * whole}e-{places}'):f}"
+    return f"{numerator}/{denominator}"
+
+
+_PLACES_MOST = 25
 
 
 class Rater:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+
+from starlette.types import ASGIApp
 
 from clearinghouse.cdrs import wire
 from clearinghouse.cdrs.flows import Intake
@@ -15,6 +18,7 @@ from clearinghouse.cdrs.store import SqlAuthorisations, SqlBooks, SqlCustomers
 from clearinghouse.rating.model import Rater
 from kit.database import Database
 from kit.encoding import encode_json
+from kit.http import CALLER, Answer, Caller, call_asgi
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
@@ -158,3 +162,37 @@ def many(
         )
         for number in range(count)
     ]
+
+
+class House:
+    """The application, called as one party or another."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        party: PartyId | None = OPERATOR,
+        roles: Sequence[str] = ("evse-operator",),
+        query: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        scope = {}
+        if party is not None:
+            scope[CALLER] = Caller(party, frozenset(roles), "client", None, "request")
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await call_asgi(
+            self._app, method, path, body=raw, query=query, headers=headers, extra_scope=scope
+        )
+
+    async def post(self, body: Any, **how: Any) -> tuple[int, Any]:
+        answer = await self.call("POST", "/cdrs", body, **how)
+        return answer.status, json.loads(answer.body)
+
+    async def get(self, path: str, **how: Any) -> tuple[int, Any]:
+        answer = await self.call("GET", path, b"", **how)
+        return answer.status, json.loads(answer.body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class EvspServer:
     calls: list[tuple[str, list[str]]] = field(default_factory=list)
     taken: dict[str, list[str]] = field(default_factory=dict)
     url: str = ""
+    authorization: str | None = None
     _runner: web.AppRunner | None = None
 
     @property
@@ -65,6 +66,7 @@ class EvspServer:
         key = request.headers["Idempotency-Key"]
         assert key == body["delivery_id"]
         self.calls.append((key, ids))
+        self.authorization = request.headers.get("Authorization")
         response = await self.behaviour(body)
         if 200 <= response.status < 300:
             assert self.taken.get(key, ids) == ids, "one key, one content"
@@ -72,10 +74,17 @@ class EvspServer:
         return response
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class AddressBook:
     urls: dict[PartyId, str] = field(default_factory=dict)
 
-    def of(self, party: PartyId, purpose: str) -> str | None:
+    async def of(self, party: PartyId, purpose: str) -> Address | None:
         assert purpose == "cdrs"
-        return self.urls.get(party)
+        url = self.urls.get(party)
+        return None if url is None else Address(url)

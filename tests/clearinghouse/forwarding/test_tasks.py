@@ -30,6 +30,7 @@ from tests.clearinghouse.cdrs.fakes import (
     many,
 )
 from tests.clearinghouse.forwarding.fakes import (
+    Address,
     AddressBook,
     EvspServer,
     answering,
@@ -289,7 +290,7 @@ async def test_killed_after_sending_it_sends_the_same_again_under_the_same_id(
     begun = await outbox.next(EVSP, holder="the one that dies", most=100, now=NOW)
     assert isinstance(begun, Delivery)
     sender = HttpSender.open()
-    assert (await sender.send(evsp.url, begun)).status == 200
+    assert (await sender.send(Address(evsp.url), begun)).status == 200
     await sender.close()
     # It dies here: what was sent is not on record. Meanwhile more is booked.
     ids += await book(database, 5, "B")
@@ -353,7 +354,8 @@ async def test_an_evsp_that_says_more_than_anyone_would_read_is_cut_short(
     delivery = await SqlOutbox(database).next(EVSP, holder="one", most=2, now=NOW)
     assert isinstance(delivery, Delivery)
     sender = HttpSender.open()
-    reply = await sender.send(evsp.url, delivery)
+    reply = await sender.send(Address(evsp.url, {"Authorization": "Basic c2VjcmV0"}), delivery)
     await sender.close()
     assert reply == Reply(500, "x" * len(reply.says))
     assert len(reply.says) <= 400
+    assert evsp.authorization == "Basic c2VjcmV0", "the headers that it asked for go along"

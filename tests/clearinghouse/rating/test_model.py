@@ -1,0 +1,117 @@
+"""Which terms apply to a charge; the tariff's own rules are tested with roaming."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from clearinghouse.rating.model import (
+    BadTimeZone,
+    Rater,
+    UnreadableTerms,
+    line_shown,
+    zone_named,
+)
+from roaming.charge import Charge
+from roaming.pricing import PriceLine
+from roaming.tariff import Dimension
+from tests.clearinghouse.cdrs.fakes import FakeAgreement
+
+# 17:30 to 18:30 in Paris, 16:30 to 17:30 in London, 16:30 to 17:30 in UTC.
+AT_DUSK = Charge.whole(
+    datetime(2025, 1, 15, 16, 30, tzinfo=UTC), datetime(2025, 1, 15, 17, 30, tzinfo=UTC), 10_000
+)
+DEAR_FROM_18 = {
+    "elements": [
+        {
+            "price_components": [{"type": "ENERGY", "price": 1, "step_size": 1}],
+            "restrictions": {"start_time": "18:00", "end_time": "23:00"},
+        },
+        {"price_components": [{"type": "ENERGY", "price": 0, "step_size": 1}]},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("of_cdr", "of_agreement", "of_evse", "costs", "by"),
+    [
+        ("Europe/London", "Europe/Paris", "Europe/Paris", "0.00", "Europe/London"),
+        (None, "Europe/Paris", "Europe/London", "5.00", "Europe/Paris"),
+        (None, None, "Europe/Paris", "5.00", "Europe/Paris"),
+        (None, None, None, "0.00", "UTC"),
+    ],
+)
+def test_the_clock_is_the_records_own_then_the_agreements_then_the_evses(
+    of_cdr: str | None, of_agreement: str | None, of_evse: str | None, costs: str, by: str
+) -> None:
+    agreement = FakeAgreement(tariff=DEAR_FROM_18, time_zone=of_agreement, vat_percent=None)
+    rated = Rater().rate(agreement, AT_DUSK, cdr_zone=of_cdr, evse_zone=of_evse)
+    assert (rated.amounts()["excl_vat"], rated.time_zone) == (costs, by)
+
+
+def test_a_price_comes_with_its_lines() -> None:
+    rated = Rater().rate(FakeAgreement(), AT_DUSK, cdr_zone=None, evse_zone=None)
+    assert rated.agreement_id == "agreement-1"
+    assert rated.amounts() == {
+        "currency": "EUR",
+        "excl_vat": "5.00",
+        "vat": "1.00",
+        "incl_vat": "6.00",
+    }
+    assert rated.lines == [
+        {
+            "dimension": "ENERGY",
+            "quantity": "10000",
+            "unit": "Wh",
+            "price_per_unit": "0.50",
+            "amount": "5",
+        }
+    ]
+
+
+def test_an_amount_that_no_decimal_can_say_stays_a_fraction() -> None:
+    line = PriceLine(Dimension.TIME, Fraction(1), Decimal("0.5"), Fraction(1, 7200), Decimal(19))
+    assert line_shown(line) == {
+        "dimension": "TIME",
+        "quantity": "1",
+        "unit": "s",
+        "price_per_unit": "0.5",
+        "amount": "1/7200",
+        "vat_percent": "19",
+    }
+    eighth = PriceLine(Dimension.FLAT, Fraction(1), Decimal(1), Fraction(-1, 8), None)
+    assert line_shown(eighth)["amount"] == "-0.125"
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"tariff": {}},
+        {"tariff": {"elements": "none"}},
+        {"currency": "XXX"},
+        {"time_zone": "Europe/Atlantis"},
+    ],
+)
+def test_terms_that_cannot_be_read_are_refused_each_time(terms: dict[str, Any]) -> None:
+    rater = Rater()
+    for _ in range(2):
+        with pytest.raises(UnreadableTerms, match="agreement-1"):
+            rater.rate(FakeAgreement(**terms), AT_DUSK, cdr_zone=None, evse_zone=None)
+
+
+def test_only_so_many_agreements_are_kept_read() -> None:
+    rater = Rater(most=2)
+    for number in range(5):
+        agreement = FakeAgreement(contract_id=str(number))
+        assert rater.rate(agreement, AT_DUSK, cdr_zone=None, evse_zone=None).currency == "EUR"
+    assert len(rater._terms) == 2
+
+
+@pytest.mark.parametrize("name", ["Europe/Atlantis", "", "../etc/passwd", "/etc/localtime"])
+def test_a_time_zone_is_one_of_the_database(name: str) -> None:
+    with pytest.raises(BadTimeZone):
+        zone_named(name)
