@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 
 STORES = [
+    "central_system.cards.store",
+    "central_system.hub.store",
+    "central_system.stations.store",
+    "central_system.transactions.store",
     "clearinghouse.authorisation.store",
     "clearinghouse.cdrs.store",
     "clearinghouse.customers.store",

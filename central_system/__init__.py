@@ -1,0 +1,1 @@
+"""An OCPP central system for each operator; it calls the hub as any operator would."""

@@ -1,0 +1,1 @@
+"""Cards that an operator knows itself: they are answered here, and no hub is asked."""

@@ -1,0 +1,1 @@
+"""How the central system calls the hub: as an operator, with a contract, through the one door."""

@@ -1,0 +1,1 @@
+"""Charge points: enrolment, passwords, connectors, who is connected, and what is free."""

@@ -1,0 +1,1 @@
+"""Charges: begun, metered, ended, and handed to the clearing house as records."""
