@@ -148,19 +148,12 @@ class ContractBook:
         self._current_at: datetime | None = None
         self._fence: int | None = None
         self._services: dict[tuple[str, int], ServiceEntry] = {}
-        self._empty()
-
-    def _empty(self) -> None:
-        self._held: dict[_Key, tuple[_Held, ...]] = {}
-        self._terms: dict[bytes, str] = {}
-        self._shared: dict[Any, Any] = {}
-        self._contracts = 0
-        self._versions = 0
+        self._pages = _Pages()
         self._parsed: OrderedDict[bytes, Terms] = OrderedDict()
         self._agreements: OrderedDict[tuple[str, int], RoamingAgreement] = OrderedDict()
 
     def __len__(self) -> int:
-        return self._contracts
+        return self._pages.contracts
 
     async def load(self) -> None:
         """Read everything anew."""
@@ -180,7 +173,7 @@ class ContractBook:
             if self._done >= wanted:
                 return
             covered = self._asked
-            await self._read(self._fence)
+            await self._read(self._pages, self._fence)
             self._done = covered
 
     async def check(self) -> bool:
@@ -189,10 +182,10 @@ class ContractBook:
             if self._fence is None:
                 await self._load()
                 return True
-            counted = await self._read(self._fence, count=True)
-            if counted == (self._contracts, self._versions):
+            counted = await self._read(self._pages, self._fence, count=True)
+            if counted == (self._pages.contracts, self._pages.versions):
                 return True
-            log.warning("book differs", database=counted, memory=(self._contracts, self._versions))
+            log.warning("book differs", database=counted, contracts=self._pages.contracts)
             await self._load()
             return False
 
@@ -218,7 +211,7 @@ class ContractBook:
             if entry is None:
                 return _NOTHING
             provider = entry.provider
-        held = self._held.get((requester, provider, service, major))
+        held = self._pages.held.get((requester, provider, service, major))
         if held is None:
             return _NOTHING
         one = _in_force(held, at)
@@ -237,7 +230,7 @@ class ContractBook:
 
     def roaming(self, operator: PartyId, evsp: PartyId, at: datetime) -> RoamingAgreement | None:
         """The roaming agreement of an operator and an EVSP in force at a moment."""
-        held = self._held.get((evsp, operator, ROAMING, 1))
+        held = self._pages.held.get((evsp, operator, ROAMING, 1))
         one = None if held is None else _in_force(held, at)
         return self._agreement(one) if isinstance(one, _Held) else None
 
@@ -272,31 +265,27 @@ class ContractBook:
         known = self._parsed.get(one.terms_digest)
         if known is not None:
             return known
-        terms = parse_terms(one.service, msgspec.json.decode(self._terms[one.terms_digest]))
+        terms = parse_terms(one.service, msgspec.json.decode(self._pages.terms[one.terms_digest]))
         self._parsed[one.terms_digest] = terms
         if len(self._parsed) > MOST_PARSED:
             self._parsed.popitem(last=False)
         return terms
 
     async def _load(self) -> None:
-        # Into a book of its own: until it is whole, the old one answers.
-        fresh = ContractBook(self._source, self._clock)
-        await fresh._read(None)
-        for name in (
-            *("_held", "_terms", "_shared", "_contracts", "_versions", "_parsed", "_agreements"),
-            *("_services", "_fence", "_current_at"),
-        ):
-            setattr(self, name, getattr(fresh, name))
+        # Until the new pages are whole, the old ones answer.
+        pages = _Pages()
+        await self._read(pages, None)
+        self._pages = pages
 
     async def _read(
-        self, fence: int | None, *, count: bool = False
+        self, pages: _Pages, fence: int | None, *, count: bool = False
     ) -> tuple[int | None, int | None]:
         began = self._clock()
         reading = await self._source.read(
             fence,
-            known_terms=self._terms.keys(),
-            take_terms=self._take_terms,
-            take=self._take,
+            known_terms=pages.terms.keys(),
+            take_terms=pages.take_terms,
+            take=pages.take,
             count=count,
         )
         self._services = {
@@ -308,10 +297,25 @@ class ContractBook:
         self._current_at = began
         return reading.contracts, reading.versions
 
-    def _take_terms(self, digest: bytes, body: str) -> None:
-        self._terms[self._share(digest)] = body
 
-    def _take(self, rows: Sequence[BookRow]) -> None:
+class _Pages:
+    """The contracts themselves, by (requester, provider, service, major), and the terms' texts.
+
+    `contracts` is how many there are and `versions` the sum of their versions: what the database
+    is compared with.
+    """
+
+    def __init__(self) -> None:
+        self.held: dict[_Key, tuple[_Held, ...]] = {}
+        self.terms: dict[bytes, str] = {}
+        self.contracts = 0
+        self.versions = 0
+        self._shared: dict[Any, Any] = {}
+
+    def take_terms(self, digest: bytes, body: str) -> None:
+        self.terms[self._share(digest)] = body
+
+    def take(self, rows: Sequence[BookRow]) -> None:
         for row in rows:
             self._hold(row)
 
@@ -328,15 +332,12 @@ class ContractBook:
         one.history = row.history
         one.version = row.version
         key = (one.requester, one.provider, one.service, one.major)
-        standing = self._held.get(key, ())
+        standing = self.held.get(key, ())
         others = tuple(old for old in standing if old.contract_id != one.contract_id)
-        if len(others) == len(standing):
-            self._contracts += 1
-            self._versions += one.version
-        else:
-            [old] = [old for old in standing if old.contract_id == one.contract_id]
-            self._versions += one.version - old.version
-        self._held[key] = (*others, one)
+        replaced = sum(old.version for old in standing if old.contract_id == one.contract_id)
+        self.contracts += 1 + len(others) - len(standing)
+        self.versions += one.version - replaced
+        self.held[key] = (*others, one)
 
     def _share(self, value: Any) -> Any:
         return self._shared.setdefault(value, value)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 from httpx import AsyncClient
 
-from gridroam.marketplace_wing import Marketplace, build
 from kit.database import Database
 from tests.marketplace.fakes import (
     EVSP,
@@ -19,6 +18,7 @@ from tests.marketplace.fakes import (
     client_of,
     join,
 )
+from tests.marketplace.whole import Marketplace, build
 
 HUB_KEY = b"0123456789abcdef0123456789abcdef"
 
@@ -30,9 +30,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 async def market(database: Database, clock: HandClock) -> AsyncIterator[Marketplace]:
-    market = build(
-        database, clock=clock, hub=HUB, issuer=ISSUER, hub_key=HUB_KEY, allow_loopback=True
-    )
+    market = build(database, clock=clock, hub=HUB, issuer=ISSUER, secret=HUB_KEY)
     async with market.running():
         yield market
 
@@ -40,9 +38,7 @@ async def market(database: Database, clock: HandClock) -> AsyncIterator[Marketpl
 @pytest.fixture
 async def second(database: Database, clock: HandClock) -> AsyncIterator[Marketplace]:
     """The same hub in another process, as far as a test can have one."""
-    market = build(
-        database, clock=clock, hub=HUB, issuer=ISSUER, hub_key=HUB_KEY, allow_loopback=True
-    )
+    market = build(database, clock=clock, hub=HUB, issuer=ISSUER, secret=HUB_KEY)
     async with market.running():
         yield market
 

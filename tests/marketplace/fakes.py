@@ -13,12 +13,12 @@ from httpx import ASGITransport, AsyncClient
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gridroam.marketplace_wing import Marketplace
 from kit import problem
 from kit.http import CALLER, Caller
 from kit.problem import refusal_response
 from roaming.party import PartyId
 from roaming.refusal import Refusal
+from tests.marketplace.whole import Marketplace
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ISSUER = "http://hub.test"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gridroam.marketplace_wing import Marketplace, build
 from kit.access_token import TokenRefused
 from kit.database import Database
 from kit.secrets import SealBroken
 from marketplace.access import flows
 from tests.marketplace.conftest import HUB_KEY
 from tests.marketplace.fakes import HUB, ISSUER, HandClock, Member, join, until
+from tests.marketplace.whole import Marketplace, build
 
 
 async def rotate(market: Marketplace, *, on_demand: bool = False) -> bool:
@@ -18,7 +18,7 @@ async def rotate(market: Marketplace, *, on_demand: bool = False) -> bool:
         market.access,
         ring=market.ring,
         verifier=market.verifier,
-        box=market.box,
+        box=market.core.box,
         now=market.clock(),
         on_demand=on_demand,
     )
@@ -74,9 +74,7 @@ async def test_two_processes_that_start_at_once_make_one_key(
 
 async def test_a_revocation_outlives_the_process(database: Database, clock: HandClock) -> None:
     def start() -> Marketplace:
-        return build(
-            database, clock=clock, hub=HUB, issuer=ISSUER, hub_key=HUB_KEY, allow_loopback=True
-        )
+        return build(database, clock=clock, hub=HUB, issuer=ISSUER, secret=HUB_KEY)
 
     before = start()
     async with before.running():
@@ -100,9 +98,7 @@ async def test_a_revocation_outlives_the_process(database: Database, clock: Hand
 async def test_another_hub_key_opens_nothing(
     market: Marketplace, database: Database, clock: HandClock
 ) -> None:
-    stranger = build(
-        database, clock=clock, hub=HUB, issuer=ISSUER, hub_key=b"x" * 32, allow_loopback=True
-    )
+    stranger = build(database, clock=clock, hub=HUB, issuer=ISSUER, secret=b"x" * 32)
     with pytest.raises(SealBroken):
         await flows.refresh(
             stranger.access, ring=stranger.ring, verifier=stranger.verifier, now=clock()

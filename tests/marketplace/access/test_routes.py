@@ -13,9 +13,9 @@ from httpx import AsyncClient, Response
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from gridroam.marketplace_wing import Marketplace
 from kit.access_token import TokenRefused
 from tests.marketplace.fakes import EVSP, ISSUER, NOW, OPERATOR, HandClock, Member, join, until
+from tests.marketplace.whole import Marketplace
 
 GRANT = {"grant_type": "client_credentials"}
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

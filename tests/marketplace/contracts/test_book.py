@@ -6,7 +6,6 @@ import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
-from gridroam.marketplace_wing import Marketplace
 from marketplace.contracts.book import ContractBook, ContractInForce, NotInForce
 from marketplace.contracts.model import Absence
 from marketplace.contracts.store import SqlBookSource
@@ -24,6 +23,7 @@ from tests.marketplace.fakes import (
     Member,
     agree_roaming,
 )
+from tests.marketplace.whole import Marketplace
 
 
 def new_book(market: Marketplace) -> ContractBook:
@@ -79,7 +79,7 @@ async def test_the_catalogue_is_in_the_book(market: Marketplace, clock: HandCloc
     assert not roaming.callable
     for action, suspended in ((Action.SUSPEND, True), (Action.PUBLISH, False)):
         await service_flows.change(
-            market.catalogue, HUB, "search-evse", 1, action, memory=market.book, now=clock()
+            market.core.catalogue, HUB, "search-evse", 1, action, memory=market.book, now=clock()
         )
         entry = market.book.service("search-evse", 1)
         assert entry is not None

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import pytest
 from httpx import AsyncClient
 
-from gridroam.marketplace_wing import Marketplace
 from kit import event_log
 from kit.event_log import START
 from marketplace.contracts.book import ContractInForce, NotInForce
@@ -25,6 +24,7 @@ from tests.marketplace.fakes import (
     offer_roaming,
     until,
 )
+from tests.marketplace.whole import Marketplace
 
 CONTRACTS = "/marketplace/contracts"
 

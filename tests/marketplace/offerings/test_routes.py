@@ -6,7 +6,6 @@ from typing import Any
 
 from httpx import AsyncClient
 
-from gridroam.marketplace_wing import Marketplace
 from marketplace.offerings import flows
 from tests.marketplace.fakes import (
     EVSP,
@@ -17,6 +16,7 @@ from tests.marketplace.fakes import (
     Member,
     offer_roaming,
 )
+from tests.marketplace.whole import Marketplace
 
 OFFERINGS = "/marketplace/offerings"
 
@@ -44,7 +44,7 @@ async def test_the_hubs_offerings_are_there_for_the_roles_they_are_for(
     hubs = await operator.http.get(OFFERINGS, params={"provider": HUB})
     names = {one["service"] for one in hubs.json()}
     assert names == {"search-evse", "clearing-house", "contract-validation"}
-    await flows.ensure_hub_offerings(market.offerings, HUB, clock())
+    await flows.ensure_hub_offerings(market.core.offerings, HUB, clock())
     again = await operator.http.get(OFFERINGS, params={"provider": HUB})
     assert again.json() == hubs.json()
 
@@ -54,8 +54,8 @@ async def test_what_the_hub_withdrew_stays_withdrawn(
 ) -> None:
     params = {"provider": str(HUB), "service": "search-evse"}
     [search] = (await operator.http.get(OFFERINGS, params=params)).json()
-    await flows.withdraw(market.offerings, HUB, [], search["offering_id"], clock())
-    await flows.ensure_hub_offerings(market.offerings, HUB, clock())
+    await flows.withdraw(market.core.offerings, HUB, [], search["offering_id"], clock())
+    await flows.ensure_hub_offerings(market.core.offerings, HUB, clock())
     assert (await operator.http.get(OFFERINGS, params=params)).json() == []
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from gridroam.marketplace_wing import Marketplace
 from kit import event_log
 from kit.event_log import START
 from marketplace.partners import flows
 from marketplace.partners.model import BadPartner, UnknownPartner
 from tests.marketplace.fakes import EVSP, OPERATOR, HandClock
+from tests.marketplace.whole import Marketplace
 
 
 async def test_a_partner_joins_with_a_secret_and_contracts(market: Marketplace) -> None:
@@ -40,8 +40,8 @@ async def test_joining_again_gives_a_further_secret_of_the_same_client(
         # The first one ends when the overlap has run.
         later = await book.client(first.client_id, clock.forward(days=7))
         assert later is not None
-        assert await market.checker.matches(again.client_secret, later.secret_hashes)
-        assert not await market.checker.matches(first.client_secret, later.secret_hashes)
+        assert await market.core.checker.matches(again.client_secret, later.secret_hashes)
+        assert not await market.core.checker.matches(first.client_secret, later.secret_hashes)
 
 
 async def test_a_registration_that_fails_leaves_nothing_behind(market: Marketplace) -> None:
@@ -49,7 +49,7 @@ async def test_a_registration_that_fails_leaves_nothing_behind(market: Marketpla
         with pytest.raises(BadPartner):
             await market.add_partner(EVSP, roles, name)
     with pytest.raises(UnknownPartner):
-        await flows.find(market.partners, EVSP)
+        await flows.find(market.core.partners, EVSP)
 
 
 async def test_secrets_are_kept_as_hashes_alone(market: Marketplace) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from httpx import AsyncClient
 
-from gridroam.marketplace_wing import Marketplace
 from marketplace.partners import flows
 from marketplace.partners.model import Purpose
 from tests.marketplace.fakes import EVSP, OPERATOR, Member
+from tests.marketplace.whole import Marketplace
 
 PARTNERS = "/marketplace/partners"
 ENDPOINT = {
@@ -48,10 +48,10 @@ async def test_a_party_says_where_it_is_called(market: Marketplace, evsp: Member
     listed = await evsp.http.get(path)
     assert [one["url"] for one in listed.json()] == [ENDPOINT["url"]]
     assert "very-secret" not in listed.text
-    kept = await flows.endpoint_to_call(market.partners, EVSP, Purpose.CDRS)
+    kept = await flows.endpoint_to_call(market.core.partners, EVSP, Purpose.CDRS)
     assert kept is not None
     assert dict(kept.headers) == ENDPOINT["headers"]
-    assert await flows.endpoint_to_call(market.partners, EVSP, Purpose.AUTHORISATION) is None
+    assert await flows.endpoint_to_call(market.core.partners, EVSP, Purpose.AUTHORISATION) is None
     async with market.database.begin() as connection:
         dump = await connection.exec_driver_sql(
             "SELECT e::text FROM marketplace.endpoint AS e UNION ALL SELECT body::text"

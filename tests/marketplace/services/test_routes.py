@@ -7,8 +7,8 @@ from typing import Any
 
 from httpx import AsyncClient
 
-from gridroam.marketplace_wing import Marketplace
 from tests.marketplace.fakes import HUB, OPERATOR, HandClock, Member
+from tests.marketplace.whole import Marketplace
 
 SERVICES = "/marketplace/services"
 PARKING: dict[str, Any] = {
