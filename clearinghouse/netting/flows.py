@@ -32,20 +32,42 @@ async def run_clearing(
     Gross and bilateral clearing of a partner are those of its own obligations. Multilateral
     clearing is always that of all, since a partner's payments depend on everyone's.
     """
+    (run,) = await run_clearings(
+        period, currency, [strategy], caller=caller, hub=hub, books=books, clock=clock
+    )
+    return run
+
+
+async def run_clearings(
+    period: Period,
+    currency: str,
+    strategies: Sequence[Strategy],
+    *,
+    caller: PartyId,
+    hub: PartyId,
+    books: Books,
+    clock: Clock,
+) -> list[ClearingRun]:
+    """Clear a period by several strategies, all from one look at the ledger; see run_clearing."""
     places_of(currency)
-    whole = caller == hub or strategy is Strategy.MULTILATERAL
+    whole = caller == hub or Strategy.MULTILATERAL in strategies
+    runs: list[ClearingRun] = []
     async with books.open() as book:
-        owed = await book.obligations(period, currency, None if whole else caller)
-        run = ClearingRun(
-            run_id=str(uuid4()),
-            requested_by=caller,
-            period=period,
-            currency=currency,
-            clearing=model.clear(strategy, owed),
-            recorded_at=clock(),
-        )
-        await book.record(run, _event(run))
-    return _seen(run, caller, hub)
+        everyone = await book.obligations(period, currency, None if whole else caller)
+        own = [one for one in everyone if caller in (one.debtor, one.creditor)]
+        for strategy in strategies:
+            all_of_it = caller == hub or strategy is Strategy.MULTILATERAL
+            run = ClearingRun(
+                run_id=str(uuid4()),
+                requested_by=caller,
+                period=period,
+                currency=currency,
+                clearing=model.clear(strategy, everyone if all_of_it else own),
+                recorded_at=clock(),
+            )
+            await book.record(run, _event(run))
+            runs.append(_seen(run, caller, hub))
+    return runs
 
 
 async def show_run(run_id: str, *, caller: PartyId, hub: PartyId, books: Books) -> ClearingRun:

@@ -81,12 +81,13 @@ def draw_up(
 ) -> Statement:
     """The statement of one party, out of everybody's obligations of the period.
 
-    Everybody's are needed since a party's multilateral payments depend on all of them.
+    Everybody's are needed since a party's payments under MULTILATERAL depend on all of them.
     """
     everyone = tuple(obligations)
     owing: dict[PartyId, Side] = {}
     owed: dict[PartyId, Side] = {}
-    for debt in everyone:
+    own = [debt for debt in everyone if party in (debt.debtor, debt.creditor)]
+    for debt in own:
         side = Side(debt.amount_minor, debt.vat_minor, debt.cdrs)
         if debt.debtor == party:
             owing[debt.creditor] = side
@@ -100,7 +101,12 @@ def draw_up(
             Account(other, owing.get(other, NOTHING), owed.get(other, NOTHING))
             for other in sorted(owing.keys() | owed.keys())
         ),
-        clearings={strategy: clear(strategy, everyone).seen_by(party) for strategy in Strategy},
+        clearings={
+            strategy: clear(
+                strategy, everyone if strategy is Strategy.MULTILATERAL else own
+            ).seen_by(party)
+            for strategy in Strategy
+        },
     )
 
 
