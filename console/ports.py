@@ -15,6 +15,7 @@ class Place:
     operator: str
     latitude: float
     longitude: float
+    time_zone: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -44,8 +45,15 @@ def app(feed: Feed, places: Map, directory: Directory, clearings: Clearings) -> 
 
     async def show_places(_: Request) -> Response:
         found = await places.places(MOST_PLACES)
+        zones = Counter(one.time_zone for one in found if one.time_zone)
         return json_response(
-            [[one.evse_id, one.operator, one.latitude, one.longitude] for one in found]
+            {
+                # The day's clock is the one that hangs at most of its charge points.
+                "time_zone": zones.most_common(1)[0][0] if zones else "UTC",
+                "places": [
+                    [one.evse_id, one.operator, one.latitude, one.longitude] for one in found
+                ],
+            }
         )
 
     async def show_names(_: Request) -> Response:

@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 const FADE_MS = 1600;
 const day = {
   places: [], byEvse: new Map(), charging: new Set(), flashes: new Map(),
-  counts: {}, refused: {}, debts: new Map(), paid: null, clock: null, names: {},
+  counts: {}, refused: {}, debts: new Map(), paid: null, clock: null, names: {}, zone: "UTC",
 };
 let moneyChanged = true, countsChanged = true;
 
@@ -66,12 +66,13 @@ const debtKey = (d) => `${d.debtor}|${d.creditor}|${d.currency}`;
 const fetchJson = async (path) => (await fetch(path)).json();
 
 async function loadPlaces() {
-  const [places, names] = await Promise.all([fetchJson("/console/places"), fetchJson("/console/names")]);
+  const [told, names] = await Promise.all([fetchJson("/console/places"), fetchJson("/console/names")]);
   day.names = names;
-  day.places = places.map(([evse, operator, lat, lon]) => ({ evse, operator, lat, lon }));
+  day.zone = told.time_zone;
+  day.places = told.places.map(([evse, operator, lat, lon]) => ({ evse, operator, lat, lon }));
   day.byEvse = new Map(day.places.map((place) => [place.evse, place]));
   layOutMap();
-  moneyChanged = true;
+  moneyChanged = countsChanged = true;
 }
 
 async function loadPayments(runId) {
@@ -119,10 +120,10 @@ function showRefusal(refusal) {
   while ($("refusals").children.length > 60) $("refusals").lastChild.remove();
 }
 
-// The clock is the local time of the day that is played, as its own offset tells it.
+// The clock is that of the place where most charge points stand.
 function shownTime(iso, withDay) {
   const at = new Date(iso);
-  const zone = { timeZone: "Europe/Paris", hour: "2-digit", minute: "2-digit" };
+  const zone = { timeZone: day.zone, hour: "2-digit", minute: "2-digit" };
   return at.toLocaleString("en-GB", withDay ? { weekday: "short", day: "numeric", month: "short", year: "numeric", ...zone } : zone);
 }
 

@@ -38,6 +38,10 @@ class Stages:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the bars as they are, so that other things can be printed."""
         self._progress.stop()
 
     @contextmanager

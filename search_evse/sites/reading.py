@@ -276,8 +276,11 @@ def _end_of_element(buffer: str, at: int) -> int | None:
             depth += 1
         elif mark in ("}", "]"):
             depth -= 1
+            if depth < 0 and mark == "]":
+                # The end of the array itself.
+                return token.start()
             if depth <= 0:
-                return token.end() if depth == 0 else token.start()
+                return token.end()
         elif mark == "," and depth == 0:
             return token.start()
     return None

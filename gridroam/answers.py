@@ -1,0 +1,196 @@
+"""The wings' questions to each other, each answered by a few lines that ask who knows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from clearinghouse.netting.store import SqlBooks as Clearings
+from console.ports import Paid
+from console.ports import Place as ShownPlace
+from gateway.calls.model import Denial, Grant, Quota, Reason, Service, covers
+from marketplace.contracts.book import ContractBook, NotInForce, RoamingAgreement
+from marketplace.contracts.model import Absence
+from marketplace.offerings.model import ServiceTerms
+from marketplace.partners import flows as partner_flows
+from marketplace.partners.model import Endpoint, Purpose
+from marketplace.partners.ports import Partners
+from roaming.evse_id import EvseId
+from roaming.party import PartyId
+from search_evse.sites.store import EvseRegister
+
+_REASONS = {
+    Absence.NO_CONTRACT: Reason.NO_CONTRACT,
+    Absence.NOT_YET_VALID: Reason.NOT_YET_VALID,
+    Absence.EXPIRED: Reason.CONTRACT_EXPIRED,
+    Absence.TERMINATED: Reason.CONTRACT_EXPIRED,
+    Absence.SUSPENDED: Reason.CONTRACT_SUSPENDED,
+}
+assert _REASONS.keys() == set(Absence)
+
+
+class ContractsForGateway:
+    """The marketplace's book, in the gateway's words."""
+
+    def __init__(self, book: ContractBook) -> None:
+        self._book = book
+
+    def find_service(self, name: str, major: int) -> Service | None:
+        entry = self._book.service(name, major)
+        if entry is None or not entry.callable:
+            return None
+        return Service(
+            name=entry.name,
+            major=entry.major,
+            provider=entry.provider,
+            endpoint=entry.endpoint,
+            suspended=entry.suspended,
+        )
+
+    def find(
+        self, requester: PartyId, service: str, major: int, operation: str, at: datetime
+    ) -> Grant | Denial:
+        found = self._book.find(requester, None, service, major, at)
+        if isinstance(found, NotInForce):
+            return Denial(_REASONS[found.reason], found.contract_id)
+        assert isinstance(found.terms, ServiceTerms), "what can be called has service terms"
+        if not covers(found.terms.operations, operation):
+            return Denial(Reason.OPERATION_NOT_COVERED, found.contract_id)
+        quota = Quota(found.terms.quota.calls_per_day, found.terms.quota.calls_per_second)
+        return Grant(found.contract_id, quota or None, found.terms.price_per_call_minor > 0)
+
+    def age_s(self, now: datetime) -> float:
+        return self._book.age_s(now)
+
+
+class AgreementInForce:
+    """A roaming agreement, in the clearing house's words."""
+
+    __slots__ = ("_agreement", "_tariff")
+
+    def __init__(self, agreement: RoamingAgreement) -> None:
+        self._agreement = agreement
+        self._tariff = agreement.tariff.to_json()
+
+    @property
+    def contract_id(self) -> str:
+        return self._agreement.contract_id
+
+    @property
+    def currency(self) -> str:
+        return self._agreement.currency
+
+    @property
+    def tariff(self) -> Mapping[str, Any]:
+        return self._tariff
+
+    @property
+    def vat_percent(self) -> Decimal | None:
+        return self._agreement.vat_percent
+
+    @property
+    def time_zone(self) -> str:
+        return self._agreement.time_zone
+
+    def covers(self, evse_id: EvseId) -> bool:
+        return self._agreement.covers(evse_id)
+
+
+class AgreementsForClearing:
+    """Roaming agreements out of the marketplace's book. Each is put into words once."""
+
+    MOST = 20_000
+
+    def __init__(self, book: ContractBook) -> None:
+        self._book = book
+        self._worded: dict[int, tuple[RoamingAgreement, AgreementInForce]] = {}
+
+    def between(self, operator: PartyId, evsp: PartyId, at: datetime) -> AgreementInForce | None:
+        found = self._book.roaming(operator, evsp, at)
+        if found is None:
+            return None
+        # The book hands out the same object for the same version of a contract.
+        known = self._worded.get(id(found))
+        if known is not None and known[0] is found:
+            return known[1]
+        if len(self._worded) >= self.MOST:
+            self._worded.clear()
+        worded = AgreementInForce(found)
+        self._worded[id(found)] = (found, worded)
+        return worded
+
+
+class EvsesForClearing:
+    """Charge points out of Search EVSE's register."""
+
+    def __init__(self, register: EvseRegister) -> None:
+        self._register = register
+
+    async def find(self, evse_id: EvseId) -> tuple[PartyId, str | None] | None:
+        found = await self._register.find(evse_id)
+        return None if found is None else (found.operator, found.time_zone)
+
+    async def find_many(
+        self, evse_ids: Collection[EvseId]
+    ) -> Mapping[EvseId, tuple[PartyId, str | None]]:
+        found = await self._register.find_all(evse_ids)
+        return {evse_id: (one.operator, one.time_zone) for evse_id, one in found.items()}
+
+
+class EndpointsOfPartners:
+    """Where partners are called, as they have said themselves."""
+
+    def __init__(self, partners: Partners) -> None:
+        self._partners = partners
+
+    async def of(self, party: PartyId, purpose: str) -> Endpoint | None:
+        return await partner_flows.endpoint_to_call(self._partners, party, Purpose(purpose))
+
+
+class DirectoryForConsole:
+    """Every partner's name."""
+
+    def __init__(self, partners: Partners) -> None:
+        self._partners = partners
+
+    async def names(self) -> dict[str, str]:
+        names: dict[str, str] = {}
+        after: PartyId | None = None
+        while page := await partner_flows.page(self._partners, after, 1000):
+            names |= {partner.party: partner.name for partner in page}
+            after = page[-1].party
+        return names
+
+
+class MapForConsole:
+    """Where the charge points are."""
+
+    def __init__(self, register: EvseRegister) -> None:
+        self._register = register
+
+    async def places(self, limit: int) -> Sequence[ShownPlace]:
+        return [
+            ShownPlace(
+                place.evse_id, place.operator, place.latitude, place.longitude, place.time_zone
+            )
+            for place in await self._register.all_places(limit)
+        ]
+
+
+class ClearingsForConsole:
+    """What a clearing run came to."""
+
+    def __init__(self, books: Clearings) -> None:
+        self._books = books
+
+    async def payments(self, run_id: str) -> Sequence[Paid]:
+        async with self._books.open() as book:
+            run = await book.find(run_id)
+        if run is None:
+            return []
+        return [
+            Paid(payment.payer, payment.payee, run.currency, payment.amount_minor)
+            for payment in run.clearing.payments
+        ]

@@ -1,0 +1,89 @@
+"""What every process of a hub has, whatever parts it runs: its database and the books on it.
+
+Nothing here is started; `gridroam.wiring` starts, `gridroam.office` uses it beside a running hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kit.clock import Clock
+from kit.database import Database
+from kit.personal_data import Vault
+from kit.secrets import SecretBox, SecretChecker
+from marketplace.access.store import SqlAccess, add_client_secret, end_tokens
+from marketplace.contracts import flows as contract_flows
+from marketplace.contracts.book import ContractBook
+from marketplace.contracts.store import SqlBookSource, SqlContracts, SqlDesk
+from marketplace.offerings import flows as offering_flows
+from marketplace.offerings.store import SqlOfferings
+from marketplace.partners.model import Partner
+from marketplace.partners.store import Joining, SqlPartners
+from marketplace.services import flows as service_flows
+from marketplace.services.store import SqlCatalogue
+from roaming.party import PartyId
+from search_evse.sites.store import EvseRegister
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The books of one hub on one database."""
+
+    hub: PartyId
+    clock: Clock
+    database: Database
+    box: SecretBox
+    vault: Vault
+    checker: SecretChecker
+    access: SqlAccess
+    partners: SqlPartners
+    catalogue: SqlCatalogue
+    offerings: SqlOfferings
+    contracts: SqlContracts
+    book: ContractBook
+    evses: EvseRegister
+
+    async def open_the_market(self) -> None:
+        """The hub's own services and public offerings are in the catalogue after this."""
+        now = self.clock()
+        await service_flows.ensure_hub_services(self.catalogue, self.hub, memory=self.book, now=now)
+        await offering_flows.ensure_hub_offerings(self.offerings, self.hub, now)
+
+
+def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Core:
+    """Put a hub's books together. `secret`: 32 bytes, the same for the data's whole life."""
+    box = SecretBox(_derived(secret, b"seal"))
+    contracts = SqlContracts(database)
+
+    async def accept_public(
+        connection: AsyncConnection, partner: Partner, now: datetime
+    ) -> Sequence[str]:
+        return await contract_flows.accept_public(
+            SqlDesk(connection), hub, partner.party, partner.roles, now
+        )
+
+    return Core(
+        hub=hub,
+        clock=clock,
+        database=database,
+        box=box,
+        vault=Vault(_derived(secret, b"personal data"), clock),
+        checker=SecretChecker(),
+        access=SqlAccess(database),
+        partners=SqlPartners(database, Joining(add_client_secret, end_tokens, accept_public), box),
+        catalogue=SqlCatalogue(database),
+        offerings=SqlOfferings(database),
+        contracts=contracts,
+        book=ContractBook(SqlBookSource(database), clock),
+        evses=EvseRegister(database),
+    )
+
+
+def _derived(secret: bytes, purpose: bytes) -> bytes:
+    """One secret, many uses, none of which tells of another."""
+    return hashlib.blake2b(purpose, key=secret, digest_size=32).digest()

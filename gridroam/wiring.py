@@ -1,0 +1,302 @@
+"""The composition root: the only place that knows every part, and ties them together.
+
+All of it is ordinary calls. Arguments carry what the process owns; what is opened is closed, in the
+reverse order, by the exit stack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+from uuid import uuid4
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from clearinghouse.authorisation import routes as authorisation_routes
+from clearinghouse.authorisation.client import HttpEvsps
+from clearinghouse.authorisation.store import SqlCustomers as AuthorisationCustomers
+from clearinghouse.authorisation.store import SqlDecisions, SqlPolicies
+from clearinghouse.cdrs import routes as cdr_routes
+from clearinghouse.cdrs import store as cdr_store
+from clearinghouse.cdrs.flows import Intake
+from clearinghouse.customers import routes as customer_routes
+from clearinghouse.customers.store import SqlCustomers
+from clearinghouse.forwarding import routes as forwarding_routes
+from clearinghouse.forwarding.client import HttpSender
+from clearinghouse.forwarding.store import SqlOutbox
+from clearinghouse.forwarding.tasks import Forwarder
+from clearinghouse.netting import routes as netting_routes
+from clearinghouse.netting.store import SqlBooks as Clearings
+from clearinghouse.rating.model import Rater
+from clearinghouse.settlement import routes as settlement_routes
+from clearinghouse.settlement.store import SqlBooks as Statements
+from console import routes as console_routes
+from console.feed import Feed
+from gateway.calls.guard import authenticate
+from gateway.calls.routes import gateway
+from gateway.calls.store import RefusalLog, SqlQuotas
+from gateway.calls.upstream import Upstream
+from gateway.usage import routes as usage_routes
+from gateway.usage.store import SqlMeter, SqlUsage
+from gridroam.answers import (
+    AgreementsForClearing,
+    ClearingsForConsole,
+    ContractsForGateway,
+    DirectoryForConsole,
+    EndpointsOfPartners,
+    EvsesForClearing,
+    MapForConsole,
+)
+from gridroam.core import Core, core
+from gridroam.doors import doors
+from gridroam.home import Home
+from gridroam.service_apps import ServiceApp
+from gridroam.settings import Settings
+from kit import problem
+from kit.access_token import Verifier
+from kit.clock import utc_now
+from kit.database import Database
+from marketplace.access import routes as access_routes
+from marketplace.access import tasks as access_tasks
+from marketplace.access.keys import KeyRing
+from marketplace.access.model import KeyRules
+from marketplace.access.token_server import TokenServer
+from marketplace.contracts import routes as contract_routes
+from marketplace.contracts import tasks as contract_tasks
+from marketplace.offerings import routes as offering_routes
+from marketplace.partners import routes as partner_routes
+from marketplace.services import routes as service_routes
+from search_evse.availability import routes as availability_routes
+from search_evse.availability.store import SqlBoards
+from search_evse.finder import routes as finder_routes
+from search_evse.finder.store import SqlFinder
+from search_evse.sites import routes as site_routes
+from search_evse.sites.store import SqlBooks as Sites
+
+AUDIENCE = "gridroam"
+# Without a token: where tokens come from, and where machines ask whether we live.
+PUBLIC = ("/oauth/", "/.well-known/", "/health/", "/openapi.json", "/docs", "/metrics")
+
+
+@asynccontextmanager
+async def hub(settings: Settings, home: Home, database_url: str) -> AsyncIterator[ASGIApp]:
+    """A running hub as one ASGI application, for as long as the block lasts."""
+    async with AsyncExitStack() as stack:
+        database = await Database.open(database_url, pool_size=12)
+        stack.push_async_callback(database.close)
+        parts = core(database, home.secret, hub=settings.hub_party, clock=utc_now)
+        await parts.open_the_market()
+        yield await _Hub(settings, parts, stack).build()
+
+
+class _Hub:
+    """One hub being put together; each method ties one part in."""
+
+    def __init__(self, settings: Settings, parts: Core, stack: AsyncExitStack) -> None:
+        assert settings.public_url is not None
+        self.settings = settings
+        self.parts = parts
+        self.stack = stack
+        self.registry = CollectorRegistry()
+        self.url = settings.public_url
+        self.verifier = Verifier(self.url, AUDIENCE, parts.clock)
+
+    async def build(self) -> ASGIApp:
+        parts, settings, stack = self.parts, self.settings, self.stack
+        await stack.enter_async_context(
+            contract_tasks.kept_current(parts.database, parts.book, parts.clock)
+        )
+        await stack.enter_async_context(_running(parts.evses.keep_fresh()))
+        main = FastAPI(
+            title="Gridroam",
+            description="Roaming marketplace and clearing house for electric-vehicle charging.",
+            version="0.1.0",
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+        )
+        problem.install(main)
+        await self._access(main)
+        if "marketplace" in settings.only:
+            self._marketplace(main)
+        services: dict[str, ServiceApp] = {}
+        if "search-evse" in settings.only:
+            services["search-evse"] = self._search_evse()
+        if "marketplace" in settings.only:
+            services["contract-validation"] = ServiceApp(
+                [], [contract_routes.validation_router(parts.book, parts.hub, parts.clock)]
+            )
+        if "clearinghouse" in settings.only:
+            services["clearing-house"] = self._clearing_house()
+        door = self._gateway(services) if "gateway" in settings.only else None
+        console = self._console() if "console" in settings.only else None
+        return doors(
+            main=authenticate(main, self.verifier, PUBLIC, new_request_id=lambda: uuid4().hex),
+            described=main,
+            services=services,
+            gateway=door,
+            console=console,
+            central_system=None,
+            registry=self.registry,
+            database=parts.database,
+            contracts_age_s=lambda: parts.book.age_s(parts.clock()),
+        )
+
+    async def _access(self, main: FastAPI) -> None:
+        parts = self.parts
+        ring = KeyRing(parts.box, KeyRules())
+        server = TokenServer(self.url, AUDIENCE, ring, self.verifier)
+        await self.stack.enter_async_context(
+            access_tasks.kept_current(
+                parts.database,
+                parts.access,
+                ring=ring,
+                verifier=self.verifier,
+                box=parts.box,
+                clock=parts.clock,
+            )
+        )
+        main.include_router(access_routes.router(parts.access, server, parts.checker, parts.clock))
+
+    def _marketplace(self, main: FastAPI) -> None:
+        parts = self.parts
+        loopback = self.settings.allow_loopback_endpoints
+        for router in (
+            partner_routes.router(
+                parts.partners, parts.database, parts.clock, allow_loopback=loopback
+            ),
+            service_routes.router(
+                parts.catalogue, parts.database, parts.clock, parts.book, allow_loopback=loopback
+            ),
+            offering_routes.router(parts.offerings, parts.database, parts.clock),
+            contract_routes.router(parts.contracts, parts.database, parts.clock, parts.book),
+            usage_routes.router(SqlUsage(parts.database), parts.clock),
+        ):
+            main.include_router(router)
+
+    def _search_evse(self) -> ServiceApp:
+        parts = self.parts
+        return ServiceApp(
+            [],
+            [
+                finder_routes.router(SqlFinder(parts.database)),
+                site_routes.router(Sites(parts.database), parts.clock, parts.database),
+                availability_routes.router(SqlBoards(parts.database), parts.clock),
+            ],
+        )
+
+    def _clearing_house(self) -> ServiceApp:
+        parts, stack = self.parts, self.stack
+        database, clock = parts.database, parts.clock
+        evses = EvsesForClearing(parts.evses)
+        agreements = AgreementsForClearing(parts.book)
+        endpoints = EndpointsOfPartners(parts.partners)
+        evsps = HttpEvsps(endpoints)
+        stack.push_async_callback(evsps.close)
+        decisions = SqlDecisions(database)
+        stack.push_async_callback(decisions.close)
+        customers = AuthorisationCustomers(database)
+        stack.push_async_callback(customers.close)
+        intake = cdr_routes.Routes(
+            Intake(
+                books=cdr_store.SqlBooks(database),
+                evses=evses,
+                agreements=agreements,
+                customers=cdr_store.SqlCustomers(database),
+                authorisations=cdr_store.SqlAuthorisations(database),
+                rater=Rater(),
+                clock=clock,
+            ),
+            database,
+        )
+        stack.push_async_callback(intake.close)
+        outbox = SqlOutbox(database)
+        if self.settings.runs_tasks:
+            sender = HttpSender.open()
+            stack.push_async_callback(sender.close)
+            forwarder = Forwarder(
+                database=database, outbox=outbox, endpoints=endpoints, sender=sender, clock=clock
+            )
+            forwarder.start()
+            stack.push_async_callback(forwarder.close)
+        return ServiceApp(
+            [
+                *authorisation_routes.hot_routes(
+                    evses=evses,
+                    customers=customers,
+                    agreements=agreements,
+                    evsps=evsps,
+                    decisions=decisions,
+                    database=database,
+                    clock=clock,
+                ),
+                *intake.hot_routes(),
+            ],
+            [
+                authorisation_routes.router(
+                    decisions=decisions,
+                    policies=SqlPolicies(database),
+                    database=database,
+                    clock=clock,
+                ),
+                customer_routes.router(SqlCustomers(database), database, clock),
+                netting_routes.router(
+                    Clearings(database), database=database, clock=clock, hub=parts.hub
+                ),
+                settlement_routes.router(Statements(database)),
+                forwarding_routes.router(outbox, clock=clock),
+            ],
+        )
+
+    def _gateway(self, services: Mapping[str, ServiceApp]) -> ASGIApp:
+        parts, stack = self.parts, self.stack
+        contracts = ContractsForGateway(parts.book)
+        quotas = SqlQuotas(parts.database)
+        stack.push_async_callback(quotas.close)
+        meter = SqlMeter(parts.database)
+        stack.push_async_callback(meter.close)
+        refusals = RefusalLog(parts.database, hub=parts.hub)
+        stack.push_async_callback(refusals.close)
+        upstream = Upstream()
+        stack.push_async_callback(upstream.close)
+        return gateway(
+            verifier=self.verifier,
+            catalogue=contracts,
+            contracts=contracts,
+            quotas=quotas,
+            meter=meter,
+            refusals=refusals,
+            local={name: service.app for name, service in services.items()},
+            operations={name: service.operations for name, service in services.items()},
+            upstream=upstream,
+            clock=parts.clock,
+            registry=self.registry,
+        )
+
+    def _console(self) -> ASGIApp:
+        parts = self.parts
+        feed = Feed(parts.database)
+        feed.start()
+        self.stack.push_async_callback(feed.close)
+        return console_routes.app(
+            feed,
+            MapForConsole(parts.evses),
+            DirectoryForConsole(parts.partners),
+            ClearingsForConsole(Clearings(parts.database)),
+        )
+
+
+@asynccontextmanager
+async def _running(work: Any) -> AsyncIterator[None]:
+    """Run a coroutine beside the block, and end it with the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
