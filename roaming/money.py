@@ -86,8 +86,7 @@ class Money:
     @property
     def decimal(self) -> Decimal:
         """The amount in the currency's own unit, with all its places: Decimal("12.50")."""
-        digits = tuple(int(digit) for digit in str(abs(self.minor)))
-        return Decimal((int(self.minor < 0), digits, -places_of(self.currency)))
+        return Decimal(f"{self.minor}e-{places_of(self.currency)}")
 
     def __str__(self) -> str:
         return f"{self.decimal:f} {self.currency}"
