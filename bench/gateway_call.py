@@ -1,0 +1,415 @@
+"""A checked, metered, forwarded call against proxies that check the same, and a bare forward.
+
+2,000 partners, 8,000 contracts, a JSON upstream in a process of its own. What is compared is CPU
+time a call, read from the server's process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import uvicorn
+import uvloop
+from joserfc import jwt
+from joserfc.jwk import ECKey
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Receive, Scope, Send
+from yarl import URL
+
+from bench.processes import PeerMissing, cpu_us_a_call, free_port, running
+from bench.row import Options, Row
+from gateway.calls.model import Denial, Grant, Limits, Reason, Service
+from gateway.calls.routes import gateway
+from gateway.calls.store import RefusalLog, SqlQuotas
+from gateway.calls.upstream import Upstream
+from gateway.usage.store import SqlMeter
+from kit.access_token import Verifier
+from kit.clock import utc_now
+from kit.database import Database
+from roaming.party import PartyId
+
+NAME = "gateway-call"
+
+PARTNERS = 2_000
+SERVICES = 20
+CONTRACTS_EACH = 4
+LIMIT = "plain ASGI under uvicorn + aiohttp forward, no check"
+UNIT = "us CPU a call"
+ISSUER = "https://hub.example"
+ANSWER = json.dumps(
+    {
+        "evses": [
+            {"id": f"DE*GEM*E0001*{n}", "status": "AVAILABLE", "lat": 48.1371, "lon": 11.5754}
+            for n in range(4)
+        ],
+        "total": 4,
+    }
+).encode()
+
+
+async def run(options: Options) -> list[Row]:
+    requests = 3_000 if options.quick else 30_000
+    rounds = 1 if options.quick else 3
+    calls = _Calls(options.scratch)
+    params: dict[str, Any] = {
+        "partners": PARTNERS,
+        "contracts": PARTNERS * CONTRACTS_EACH,
+        "requests": requests,
+        "at_once": 16,
+    }
+    rows = []
+    async with AsyncExitStack() as stack:
+        upstream = free_port()
+        await stack.enter_async_context(running(_me("upstream", upstream), upstream))
+
+        async def measured(name: str, *more: str, **environment: str) -> float:
+            port = free_port()
+            command = _me(name, port, str(upstream), *more)
+            async with running(command, port, environment=environment) as pid:
+                return await cpu_us_a_call(
+                    pid,
+                    calls.url(port),
+                    {"Authorization": f"Bearer {calls.token}"},
+                    requests=requests,
+                    rounds=rounds,
+                )
+
+        floor = await measured("floor")
+        ours = await measured(
+            "ours", str(calls.keys_file), GRIDROAM_BENCH_DATABASE=options.database_url
+        )
+        rows.append(_row(ours, floor, {**params, "calls_a_core_second": round(1e6 / ours)}))
+        for peer, start in (("nginx maps + limit + log", _nginx), ("HAProxy maps", _haproxy)):
+            try:
+                value = await start(calls, upstream, requests, rounds)
+            except PeerMissing as missing:
+                rows.append(_row(ours, floor, {**params, "not_started": str(missing)}, peer))
+            else:
+                rows.append(_row(ours, floor, params, peer, value))
+    return rows
+
+
+def _row(
+    ours: float,
+    floor: float,
+    params: dict[str, Any],
+    peer: str | None = None,
+    peer_value: float | None = None,
+) -> Row:
+    return Row(
+        name=NAME,
+        ours=round(ours, 1),
+        unit=UNIT,
+        peer=peer,
+        peer_value=None if peer_value is None else round(peer_value, 1),
+        limit=LIMIT,
+        limit_value=round(floor, 1),
+        ratio_to_limit=round(ours / floor, 2),
+        params=params,
+    )
+
+
+def _party(number: int) -> PartyId:
+    alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    a, rest = divmod(number, 36 * 36)
+    return PartyId("DE" + alphabet[a] + alphabet[rest // 36] + alphabet[rest % 36])
+
+
+def _pairs() -> Iterator[tuple[PartyId, str]]:
+    """Who has a contract on what: every partner on CONTRACTS_EACH services, spread evenly."""
+    for number in range(PARTNERS):
+        for turn in range(CONTRACTS_EACH):
+            yield _party(number), f"service-{(number + turn * 5) % SERVICES}"
+
+
+class _Calls:
+    """One caller of the many, what it may call, and the files that the servers read."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.party = _party(PARTNERS // 2)
+        self.service = next(service for party, service in _pairs() if party == self.party)
+        key = ECKey.generate_key("P-256", {"kid": "bench", "use": "sig", "alg": "ES256"})
+        now = datetime.now(UTC)
+        self.token = jwt.encode(
+            {"alg": "ES256", "typ": "at+jwt", "kid": "bench"},
+            {
+                "iss": ISSUER,
+                "aud": ISSUER,
+                "sub": "bench",
+                "client_id": "bench",
+                "party": str(self.party),
+                "roles": ["evse-operator"],
+                "iat": int(now.timestamp()),
+                "exp": int((now + timedelta(hours=6)).timestamp()),
+                "jti": secrets.token_hex(8),
+            },
+            key,
+        )
+        self.keys_file = scratch / "jwks.json"
+        self.keys_file.write_text(json.dumps([key.as_dict(private=False)]))
+
+    def url(self, port: int) -> str:
+        return f"http://127.0.0.1:{port}/services/{self.service}/evses?near=48.1,11.5"
+
+
+def _me(role: str, port: int, *more: str) -> list[str]:
+    return [sys.executable, "-m", "bench.gateway_call", role, str(port), *more]
+
+
+# The servers ----------------------------------------------------------------------------------
+
+
+def _serve(app: ASGIApp, port: int) -> uvicorn.Server:
+    """The same settings for the floor and for ours."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            port=port,
+            http="httptools",
+            loop="uvloop",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+        )
+    )
+
+
+def _floor(upstream_port: int) -> ASGIApp:
+    session: aiohttp.ClientSession | None = None
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal session
+        if session is None:
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=256), auto_decompress=False
+            )
+        address = f"http://127.0.0.1:{upstream_port}{scope['raw_path'].decode()}"
+        query = scope["query_string"].decode()
+        async with session.request(
+            scope["method"], URL(f"{address}?{query}" if query else address, encoded=True)
+        ) as answer:
+            body = await answer.read()
+            kind = answer.headers.get("content-type", "").encode()
+            headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+@dataclass(slots=True)
+class _Book:
+    """The contracts as the hub holds them: all in memory, one look-up a call."""
+
+    services: dict[tuple[str, int], Service]
+    grants: dict[tuple[PartyId, str, int], Grant]
+
+    def find_service(self, name: str, major: int) -> Service | None:
+        return self.services.get((name, major))
+
+    def find(
+        self, requester: PartyId, service: str, major: int, operation: str, at: datetime
+    ) -> Grant | Denial:
+        found = self.grants.get((requester, service, major))
+        return Denial(Reason.NO_CONTRACT) if found is None else found
+
+    def age_s(self, now: datetime) -> float:
+        return 0.0
+
+
+async def _ours(port: int, upstream_port: int, keys: list[dict[str, Any]]) -> None:
+    database = await Database.open(os.environ["GRIDROAM_BENCH_DATABASE"])
+    verifier = Verifier(ISSUER, ISSUER, utc_now)
+    verifier.set_keys(keys)
+    address = f"http://127.0.0.1:{upstream_port}"
+    book = _Book(
+        {
+            (f"service-{n}", 1): Service(f"service-{n}", 1, _party(n), address)
+            for n in range(SERVICES)
+        },
+        {
+            (party, service, 1): Grant(f"C-{number:06d}")
+            for number, (party, service) in enumerate(_pairs())
+        },
+    )
+    meter = SqlMeter(database)
+    quotas = SqlQuotas(database)
+    refusals = RefusalLog(database, hub=PartyId("EU*GRD"))
+    upstream = Upstream(allow_loopback=True)
+    app = gateway(
+        verifier=verifier,
+        catalogue=book,
+        contracts=book,
+        quotas=quotas,
+        meter=meter,
+        refusals=refusals,
+        local={},
+        operations={},
+        upstream=upstream,
+        clock=utc_now,
+        registry=CollectorRegistry(),
+        limits=Limits(calls_per_second=1e6),
+    )
+    await _serve(app, port).serve()
+    await upstream.close()
+    await quotas.close()
+    await meter.close()
+    await refusals.close()
+    await database.close()
+
+
+class _JsonUpstream(asyncio.Protocol):
+    """Answers every request head with the same JSON; it must cost next to nothing."""
+
+    _ANSWER = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+        + str(len(ANSWER)).encode()
+        + b"\r\n\r\n"
+        + ANSWER
+    )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are transports by what they do, not by class.
+        self._transport = cast(asyncio.Transport, transport)
+        self._waiting = b""
+
+    def data_received(self, data: bytes) -> None:
+        *heads, self._waiting = (self._waiting + data).split(b"\r\n\r\n")
+        self._transport.write(self._ANSWER * len(heads))
+
+
+async def _upstream(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(_JsonUpstream, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+# The peers ------------------------------------------------------------------------------------
+
+
+def _write_maps(calls: _Calls) -> None:
+    """The same partners and contracts, as text maps. The one caller's key is its token."""
+    names = {_party(n): f"key-{n:05d}" for n in range(PARTNERS)}
+    names[calls.party] = calls.token
+    contracts = list(enumerate(_pairs()))
+    write = {
+        "keys.nginx": [f'"Bearer {key}" "{party}";' for party, key in names.items()],
+        "contracts.nginx": [f'"{party}:{name}" "C-{n:06d}";' for n, (party, name) in contracts],
+        "keys.haproxy": [f"{key} {party}" for party, key in names.items()],
+        "contracts.haproxy": [f"{party}:{name} C-{n:06d}" for n, (party, name) in contracts],
+    }
+    for name, lines in write.items():
+        (calls.scratch / name).write_text("\n".join(lines) + "\n")
+
+
+async def _nginx(calls: _Calls, upstream: int, requests: int, rounds: int) -> float:
+    _write_maps(calls)
+    port, folder = free_port(), calls.scratch
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    # A proxy_set_header inside the location drops inherited ones, so all stand together.
+    (folder / "nginx.conf").write_text(
+        f"""
+worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+{temporary}
+keepalive_requests 1000000; map_hash_max_size 262144; map_hash_bucket_size 1024;
+map $http_authorization $partner {{ default ""; include {folder}/keys.nginx; }}
+map "$partner:$service" $contract {{ default ""; include {folder}/contracts.nginx; }}
+limit_req_zone $contract zone=contracts:10m rate=1000000r/s;
+log_format meter '$msec $partner $service $contract $status $request_time $bytes_sent $request_id';
+access_log {folder}/meter.log meter buffer=64k flush=1s;
+upstream partner {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000; }}
+server {{ listen 127.0.0.1:{port}; set $service "";
+ location ~ ^/services/(?<name>[a-z0-9-]+)(?<rest>/.*)$ {{ set $service $name;
+  if ($partner = "") {{ return 401; }} if ($contract = "") {{ return 403; }}
+  limit_req zone=contracts burst=1000 nodelay;
+  proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Authorization "";
+  proxy_set_header X-Contract-Id $contract; proxy_set_header X-Caller-Party $partner;
+  proxy_set_header X-Request-Id $request_id; proxy_pass http://partner$rest$is_args$args; }} }} }}
+"""
+    )
+    command = ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]
+    return await _peer(command, port, calls, requests, rounds)
+
+
+async def _haproxy(calls: _Calls, upstream: int, requests: int, rounds: int) -> float:
+    _write_maps(calls)
+    port, folder = free_port(), calls.scratch
+    (folder / "haproxy.cfg").write_text(
+        f"""
+global
+    nbthread 1
+    maxconn 4096
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 30s
+    timeout server 30s
+    http-reuse always
+backend limits
+    stick-table type string len 16 size 100k expire 10s store http_req_rate(1s),http_req_cnt
+frontend door
+    bind 127.0.0.1:{port}
+    unique-id-format %[uuid()]
+    unique-id-header X-Request-Id
+    http-request set-var(txn.key) req.hdr(authorization),word(2,' ')
+    http-request set-var(txn.partner) var(txn.key),map_str({folder}/keys.haproxy)
+    http-request return status 401 unless {{ var(txn.partner) -m found }}
+    http-request set-var(txn.service) path,field(3,/)
+    http-request set-var(txn.pair) var(txn.partner),concat(:,txn.service)
+    http-request set-var(txn.contract) var(txn.pair),map_str({folder}/contracts.haproxy)
+    http-request return status 403 unless {{ var(txn.contract) -m found }}
+    http-request track-sc0 var(txn.contract) table limits
+    http-request return status 429 if {{ sc0_http_req_rate gt 1000000 }}
+    http-request del-header authorization
+    http-request set-header X-Contract-Id %[var(txn.contract)]
+    http-request set-header X-Caller-Party %[var(txn.partner)]
+    http-request replace-path /services/[^/]*(/.*) \\1
+    default_backend partner
+backend partner
+    server one 127.0.0.1:{upstream}
+"""
+    )
+    command = ["haproxy", "-f", str(folder / "haproxy.cfg"), "-db"]
+    return await _peer(command, port, calls, requests, rounds)
+
+
+async def _peer(command: list[str], port: int, calls: _Calls, requests: int, rounds: int) -> float:
+    async with running(command, port) as pid:
+        return await cpu_us_a_call(
+            pid,
+            calls.url(port),
+            {"Authorization": f"Bearer {calls.token}"},
+            requests=requests,
+            rounds=rounds,
+        )
+
+
+def _main(role: str, port: int, *more: str) -> None:
+    if role == "upstream":
+        uvloop.run(_upstream(port))
+    elif role == "floor":
+        _serve(_floor(int(more[0])), port).run()
+    else:
+        uvloop.run(_ours(port, int(more[0]), json.loads(Path(more[1]).read_text())))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

@@ -1,0 +1,109 @@
+"""Processes under load: starting them, loading them from another process, reading their CPU."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+
+class PeerMissing(Exception):
+    """A peer that is not installed or does not start; the row says so, and the bench goes on."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process and its children, in seconds (proc(5))."""
+    pids = [pid]
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            pids += [int(child) for child in (task / "children").read_text().split()]
+    spent = 0
+    for one in pids:
+        with suppress(OSError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            spent += int(fields[11]) + int(fields[12])
+    return spent / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def running(
+    command: Sequence[str], port: int, *, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[int]:
+    """A process that listens on `port`; its pid. PeerMissing holds what it said before it ended."""
+    if shutil.which(command[0]) is None:
+        raise PeerMissing(f"{command[0]} is not installed")
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
+    )
+    try:
+        await _listening(process, port)
+        yield process.pid
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), 20)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
+    deadline = asyncio.get_running_loop().time() + 60
+    while asyncio.get_running_loop().time() < deadline:
+        if process.returncode is not None:
+            assert process.stderr is not None
+            said = (await process.stderr.read()).decode(errors="replace")
+            raise PeerMissing(f"ended with {process.returncode}: {said[-500:]}")
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+    raise PeerMissing(f"did not listen on port {port} within a minute")
+
+
+async def load(
+    url: str, headers: Mapping[str, str], *, requests: int, at_once: int = 16
+) -> tuple[float, int]:
+    """Seconds for `requests` GETs from another process, and how many were answered by a 2xx."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.loader", url, str(requests), str(at_once)),
+        *(f"{name}: {value}" for name, value in headers.items()),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 300)
+    told = msgspec.json.decode(out)
+    return told["seconds"], told["good"]
+
+
+async def cpu_us_a_call(
+    pid: int, url: str, headers: Mapping[str, str], *, requests: int, rounds: int = 1
+) -> float:
+    """Microseconds of CPU that a call costs process `pid`: the least of `rounds`."""
+    least = float("inf")
+    for _ in range(rounds):
+        before = cpu_s(pid)
+        _, good = await load(url, headers, requests=requests)
+        spent = cpu_s(pid) - before
+        if good != requests:
+            raise PeerMissing(f"only {good} of {requests} calls were answered by a 2xx")
+        least = min(least, spent / requests * 1e6)
+    return least
