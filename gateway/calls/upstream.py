@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -25,6 +29,7 @@ from gateway.calls.model import (
     ProviderUnreachable,
 )
 from gateway.calls.ports import Answer, Body
+from kit.outside_url import is_inside, is_loopback
 
 REQUEST_HEADERS = {
     name.lower().encode(): name
@@ -82,7 +87,8 @@ WATCH_AFTER_S = 0.25
 class Upstream:
     """Connections to all partners. Each partner has a pool of its own, so none waits for another.
 
-    `total_s` bounds a call, `idle_s` each wait for the next piece of an answer.
+    `total_s` bounds a call, `idle_s` each wait for the next piece of an answer. Addresses inside
+    the hub's own network are not called; `allow_loopback` is for partners on the same machine.
     """
 
     def __init__(
@@ -93,12 +99,14 @@ class Upstream:
         idle_s: float = 15.0,
         connections_each: int = 256,
         idle_connection_s: float = 30.0,
+        allow_loopback: bool = False,
     ) -> None:
         self._timeout = aiohttp.ClientTimeout(
             total=total_s, connect=connect_s, sock_connect=connect_s, sock_read=idle_s
         )
         self._connections_each = connections_each
         self._idle_connection_s = idle_connection_s
+        self._allow_loopback = allow_loopback
         self._session: aiohttp.ClientSession | None = None
         self.under_way = 0
 
@@ -115,6 +123,7 @@ class Upstream:
                     limit_per_host=self._connections_each,
                     keepalive_timeout=self._idle_connection_s,
                     ttl_dns_cache=60,
+                    resolver=OutsideResolver(allow_loopback=self._allow_loopback),
                 ),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -139,7 +148,10 @@ class Upstream:
         watch = _Watch(body) if data is None or isinstance(data, bytes) else None
         self.under_way += 1
         try:
-            await self._exchange(session, call, service.endpoint, data, answer)
+            endpoint = Endpoint.of(service.endpoint)
+            if endpoint.inside and not (self._allow_loopback and endpoint.loopback):
+                raise _unreachable(call)
+            await self._exchange(session, call, endpoint, data, answer)
         except aiohttp.ClientError as error:
             raise sending.failure or _failure(call, error) from None
         except TimeoutError as error:
@@ -158,21 +170,19 @@ class Upstream:
         self,
         session: aiohttp.ClientSession,
         call: Call,
-        endpoint: str,
+        endpoint: Endpoint,
         data: bytes | AsyncIterator[bytes] | None,
         answer: Answer,
     ) -> None:
-        base = endpoint.rstrip("/")
-        address = f"{base}{call.rest}?{call.query}" if call.query else base + call.rest
         response = await session.request(
             call.method,
-            URL(address, encoded=True),
+            URL(endpoint.address(call.rest, call.query), encoded=True),
             headers=request_headers(call),
             data=data,
             allow_redirects=False,
         )
         try:
-            headers = response_headers(response.raw_headers, base, call.root)
+            headers = response_headers(response.raw_headers, endpoint, call.root)
             length = response.content_length
             if length is not None and length <= WHOLE_BYTES:
                 whole = await response.read()
@@ -189,6 +199,64 @@ class Upstream:
                 response.release()
             else:
                 response.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A partner's address from the catalogue, taken apart once."""
+
+    base: str
+    query: str
+    beginning: re.Pattern[bytes]
+    inside: bool
+    loopback: bool
+
+    @staticmethod
+    @lru_cache(maxsize=4096)
+    def of(url: str) -> Endpoint:
+        base, _, query = url.partition("?")
+        base = base.rstrip("/")
+        parsed = URL(base, encoded=True)
+        host, path = parsed.raw_host or "", parsed.raw_path.rstrip("/")
+        return Endpoint(
+            base=base,
+            query=query,
+            # What an address below the endpoint begins with, absolute or from the root.
+            beginning=re.compile(
+                f"(?:{re.escape(base.removesuffix(path))})?{re.escape(path)}(?=/)".encode()
+            ),
+            inside=is_inside(host),
+            loopback=is_loopback(host),
+        )
+
+    def address(self, rest: str, query: str) -> str:
+        """Where a call goes. `rest` begins with a slash, so it cannot change the host."""
+        both = f"{self.query}&{query}" if self.query and query else self.query or query
+        return f"{self.base}{rest}?{both}" if both else self.base + rest
+
+
+class OutsideResolver(ThreadedResolver):
+    """Looks names up, and refuses those that lead into the hub's own network.
+
+    The catalogue saw only the name; who owns it may let it point anywhere by now.
+    """
+
+    def __init__(self, *, allow_loopback: bool) -> None:
+        super().__init__()
+        self._allow_loopback = allow_loopback
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        outside = [
+            one
+            for one in found
+            if not is_inside(one["host"]) or (self._allow_loopback and is_loopback(one["host"]))
+        ]
+        if not outside:
+            raise OSError(f"{host} leads into the hub's own network")
+        return outside
 
 
 class _Watch:
@@ -256,7 +324,7 @@ def request_headers(call: Call) -> CIMultiDict[str]:
 
 
 def response_headers(
-    raw: Iterable[tuple[bytes, bytes]], base: str, root: str
+    raw: Iterable[tuple[bytes, bytes]], endpoint: Endpoint, root: str
 ) -> list[tuple[bytes, bytes]]:
     """What of a partner's headers the caller is told."""
     kept = [_NOSNIFF]
@@ -264,7 +332,7 @@ def response_headers(
         name = given.lower()
         if name in RESPONSE_HEADERS:
             if name in _POINTING:
-                ours = _in_our_house(name, value, base, root)
+                ours = _in_our_house(name, value, endpoint.beginning, root.encode())
                 if ours is None:
                     continue
                 value = ours
@@ -272,29 +340,18 @@ def response_headers(
     return kept
 
 
-def _in_our_house(name: bytes, value: bytes, base: str, root: str) -> bytes | None:
+def _in_our_house(
+    name: bytes, value: bytes, beginning: re.Pattern[bytes], root: bytes
+) -> bytes | None:
     """An address below the endpoint becomes one below the service; any other stays untold.
 
     A redirect elsewhere would carry the caller, and its access token, past the door.
     """
-    begins = _beginning(base)
     if name == b"location":
-        found = begins.match(value)
-        return None if found is None else root.encode() + value[found.end() :]
-    told = _sub_links(begins, value, root.encode())
+        found = beginning.match(value)
+        return None if found is None else root + value[found.end() :]
+    told = re.sub(b"<" + beginning.pattern, lambda _: b"<" + root, value)
     return None if b"://" in told or b"<//" in told else told
-
-
-@lru_cache(maxsize=1024)
-def _beginning(base: str) -> re.Pattern[bytes]:
-    """Matches what an address below `base` begins with, absolute or from the root."""
-    path = URL(base, encoded=True).raw_path.rstrip("/")
-    origin = base.removesuffix(path)
-    return re.compile(f"(?:{re.escape(origin)})?{re.escape(path)}(?=/)".encode())
-
-
-def _sub_links(begins: re.Pattern[bytes], value: bytes, root: bytes) -> bytes:
-    return re.sub(b"<" + begins.pattern, lambda _: b"<" + root, value)
 
 
 def _failure(call: Call, error: Exception) -> ProviderUnreachable | ProviderBroken | ProviderSilent:
@@ -311,10 +368,17 @@ def _failure(call: Call, error: Exception) -> ProviderUnreachable | ProviderBrok
             rule="try again with the same Idempotency-Key: it may have done the work",
         )
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.InvalidURL)):
-        return ProviderUnreachable(
-            f"{whose} cannot be reached", rule=f"try again later, or ask {provider}"
-        )
+        return _unreachable(call)
     return ProviderBroken(
         f"{whose} broke off, or answered in no HTTP",
         rule="try again with the same Idempotency-Key: it may have done the work",
+    )
+
+
+def _unreachable(call: Call) -> ProviderUnreachable:
+    assert call.service is not None
+    provider = call.service.provider
+    return ProviderUnreachable(
+        f"{call.service_name} of {provider} cannot be reached",
+        rule=f"try again later, or ask {provider}",
     )

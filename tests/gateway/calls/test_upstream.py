@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from gateway.calls.model import Grant, Lease, Limits, Period, Quota, Service
-from gateway.calls.upstream import Upstream
+from gateway.calls.upstream import OutsideResolver, Upstream
+from kit.http import call_asgi
 from tests.gateway.calls.fakes import NOON, OPERATOR, PROVIDER, CountedQuotas, House
 from tests.gateway.calls.servers import free_port, partner, raw_partner, served, until
 
@@ -23,7 +24,7 @@ PROBLEMS = "https://gridroam.org/problems/"
 
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
-    house = House(upstream=Upstream(connect_s=0.5, total_s=2.0, idle_s=1.0))
+    house = House(upstream=Upstream(connect_s=0.5, total_s=2.0, idle_s=1.0, allow_loopback=True))
     yield house
     await house.upstream.close()
 
@@ -361,7 +362,7 @@ async def test_a_slow_partner_does_not_slow_another(house: House) -> None:
         await gate.wait()
         return web.Response()
 
-    house.upstream = Upstream(connections_each=4)
+    house.upstream = Upstream(connections_each=4, allow_loopback=True)
     async with (
         partner(slow) as theirs,
         partner(hello) as others,
@@ -383,7 +384,7 @@ async def test_a_slow_partner_does_not_slow_another(house: House) -> None:
 async def test_when_the_caller_goes_away_the_partner_is_let_go_and_the_call_is_recorded(
     house: House, client: httpx.AsyncClient
 ) -> None:
-    house.upstream = Upstream(total_s=60, idle_s=60)
+    house.upstream = Upstream(total_s=60, idle_s=60, allow_loopback=True)
     assert isinstance(house.quotas, CountedQuotas)
     house.quotas.left = 1
     async with (
@@ -411,3 +412,35 @@ async def test_head_and_empty_answers_have_no_body(house: House, client: httpx.A
         publish(house, theirs.address)
         assert (await client.head("/services/weather/")).status_code == 200
         assert (await client.delete("/services/weather/")).status_code == 204
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "[::1]"])
+async def test_the_hubs_own_network_is_not_called(host: str) -> None:
+    house = House(upstream=Upstream(connect_s=0.5))
+    publish(house, f"http://{host}:{free_port()}")
+    answer = await call_asgi(
+        house.open(), "GET", "/services/weather/", headers={"authorization": "Bearer operator"}
+    )
+    await house.upstream.close()
+    assert answer.status == 502
+    assert b"provider-unreachable" in answer.body
+
+
+async def test_a_name_is_held_to_where_it_leads() -> None:
+    resolver = OutsideResolver(allow_loopback=False)
+    with pytest.raises(OSError, match="own network"):
+        await resolver.resolve("localhost", 80)
+    allowed = await OutsideResolver(allow_loopback=True).resolve("localhost", 80)
+    assert {one["host"] for one in allowed} == {"127.0.0.1"}
+
+
+async def test_an_endpoint_with_a_query_of_its_own_keeps_it(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    async with partner(hello) as theirs:
+        publish(house, theirs.address + "/api?map=fr")
+        paths = [
+            (await client.get("/services/weather/x" + query)).json()["path"]
+            for query in ("", "?a=1")
+        ]
+    assert paths == ["/api/x?map=fr", "/api/x?map=fr&a=1"]
