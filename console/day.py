@@ -135,8 +135,8 @@ def _rejected(day: Day, _: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _delivered(day: Day, body: Mapping[str, Any]) -> dict[str, Any]:
-    day.delivered += body["count"]
-    return {"kind": "delivered", "count": body["count"]}
+    day.delivered += body["cdrs"]
+    return {"kind": "delivered", "count": body["cdrs"]}
 
 
 def _cleared(day: Day, body: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -79,18 +79,25 @@ class Home:
             yield self._database_url
             return
         postgres = EmbeddedPostgres(self.folder)
-        with (self.folder / "postgres.lock").open("w") as lock:
-            # Starting and stopping exclude each other; using does not exclude anybody.
-            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-            await postgres.start()
-            await postgres.create_database(DATABASE)
-            await migrating.upgrade(postgres.url(DATABASE))
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        with (self.folder / "postgres.users").open("w") as users:
+            async with self._alone_at("postgres.change"):
+                await postgres.start()
+                await postgres.create_database(DATABASE)
+                await migrating.upgrade(postgres.url(DATABASE))
+                fcntl.flock(users, fcntl.LOCK_SH)
             try:
                 yield postgres.url(DATABASE)
             finally:
-                if _alone(lock):
-                    await asyncio.to_thread(postgres.stop)
+                async with self._alone_at("postgres.change"):
+                    if _is_last(users):
+                        await asyncio.to_thread(postgres.stop)
+
+    @asynccontextmanager
+    async def _alone_at(self, name: str) -> AsyncIterator[None]:
+        """One process at a time: two must not start, or start and stop, one server."""
+        with (self.folder / name).open("w") as lock:
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            yield
 
     @asynccontextmanager
     async def database(self, *, pool_size: int = 4) -> AsyncIterator[Database]:
@@ -102,10 +109,10 @@ class Home:
                 await database.close()
 
 
-def _alone(lock: IO[str]) -> bool:
-    """Whether nobody else holds the shared lock; if so, it is now held exclusively."""
+def _is_last(users: IO[str]) -> bool:
+    """Whether nobody else holds the shared lock on the server."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
