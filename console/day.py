@@ -38,6 +38,7 @@ class Day:
     refused: Counter[str] = field(default_factory=Counter)
     refusals: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=SHOWN_REFUSALS))
     charging: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
     cdrs: int = 0
     rejected: int = 0
     delivered: int = 0
@@ -66,6 +67,7 @@ class Day:
             "refused": dict(self.refused),
             "refusals": list(self.refusals),
             "charging": sorted(self.charging),
+            "used": sorted(self.used),
             "cdrs": self.cdrs,
             "rejected": self.rejected,
             "delivered": self.delivered,
@@ -87,6 +89,7 @@ class Day:
 def _decided(day: Day, body: Mapping[str, Any]) -> dict[str, Any]:
     if body["decision"] == "accepted":
         day.authorised += 1
+        day.used.add(body["evse_id"])
         return {"kind": "authorised", "evse": body["evse_id"]}
     day.refused[body["reason"]] += 1
     refusal = {

@@ -253,6 +253,7 @@ def day(
         through=through,
         home=None,
         port=port,
+        names=rehearsal.names_in(folder / "parties.json"),
     )
     _run(lambda: rehearsal.day(plan, Console(), stay=not exit_, report=report))
 

@@ -5,7 +5,7 @@
 const $ = (id) => document.getElementById(id);
 const FADE_MS = 1600;
 const day = {
-  places: [], byEvse: new Map(), charging: new Set(), flashes: new Map(),
+  places: [], byEvse: new Map(), charging: new Set(), used: [], flashes: new Map(),
   counts: {}, refused: {}, debts: new Map(), paid: null, clock: null, names: {}, zone: "UTC",
 };
 let moneyChanged = true, countsChanged = true;
@@ -18,6 +18,7 @@ const take = {
     day.counts = { authorised: told.authorised, cdrs: told.cdrs, delivered: told.delivered, energy_wh: told.energy_wh };
     day.refused = told.refused;
     day.charging = new Set(told.charging);
+    day.used = told.used;
     day.debts = new Map(told.debts.map((d) => [debtKey(d), { ...d }]));
     day.paid = null;
     $("refusals").replaceChildren();
@@ -25,13 +26,13 @@ const take = {
     for (const run of Object.values(told.cleared)) loadPayments(run);
     loadPlaces();
   },
-  authorised(told) { day.counts.authorised++; flash(told.evse, "on"); },
+  authorised(told) { day.counts.authorised++; flash(told.evse, "on"); use(told.evse); },
   refused(told) {
     day.refused[told.reason] = (day.refused[told.reason] || 0) + 1;
     flash(told.evse, "no");
     showRefusal(told);
   },
-  started(told) { day.charging.add(told.evse); },
+  started(told) { day.charging.add(told.evse); use(told.evse); },
   stopped(told) { day.charging.delete(told.evse); },
   cdr(told) {
     day.counts.cdrs++;
@@ -71,6 +72,7 @@ async function loadPlaces() {
   day.zone = told.time_zone;
   day.places = told.places.map(([evse, operator, lat, lon]) => ({ evse, operator, lat, lon }));
   day.byEvse = new Map(day.places.map((place) => [place.evse, place]));
+  for (const evse of day.used) use(evse);
   layOutMap();
   moneyChanged = countsChanged = true;
 }
@@ -135,6 +137,7 @@ const partnerName = (party) => day.names[party] || party;
 
 const canvas = $("points"), pen = canvas.getContext("2d");
 
+function use(evse) { const place = day.byEvse.get(evse); if (place) place.used = true; }
 function flash(evse, how) { day.flashes.set(evse, { how, at: performance.now() }); }
 
 // Equirectangular about the middle latitude, fitted to where 98 % of the points are: a few points
@@ -158,8 +161,10 @@ function layOutMap() {
 function drawMap(now) {
   const scale = window.devicePixelRatio || 1;
   pen.clearRect(0, 0, canvas.width, canvas.height);
-  pen.fillStyle = "#3b5157";
-  for (const place of day.places) pen.fillRect(place.x - scale, place.y - scale, 2 * scale, 2 * scale);
+  for (const place of day.places) {
+    pen.fillStyle = place.used ? "#3f9a72" : "#567079";
+    pen.fillRect(place.x - scale, place.y - scale, 2.2 * scale, 2.2 * scale);
+  }
   for (const evse of day.charging) {
     const place = day.byEvse.get(evse);
     if (!place) continue;
@@ -264,7 +269,7 @@ function shape(name, attributes) {
 function ring(svg, parties, rows, net, most, currency) {
   const radius = 138, spots = new Map();
   parties.forEach((party, index) => {
-    const angle = Math.PI / 2 + (2 * Math.PI * (index + 0.5)) / parties.length;
+    const angle = Math.PI / 2 + 0.12 + ((2 * Math.PI - 0.24) * (index + 0.5)) / parties.length;
     spots.set(party, { angle, x: radius * Math.cos(angle), y: radius * Math.sin(angle) });
   });
   const focused = document.activeElement?.closest?.("svg") === svg ? document.activeElement.dataset.party : null;
@@ -274,7 +279,8 @@ function ring(svg, parties, rows, net, most, currency) {
     if (!from || !to) continue;
     const path = shape("path", {
       class: "ribbon", d: `M${from.x},${from.y} Q0,0 ${to.x},${to.y}`,
-      stroke: `hsl(${spots.get(row.payer).angle * 57.3 % 360} 62% 62%)`,
+      // Neighbours on the ring differ in colour: the golden angle from one to the next.
+      stroke: `hsl(${(parties.indexOf(row.payer) * 137.5) % 360} 60% 66%)`,
       "stroke-width": Math.max(0.6, 22 * Math.sqrt(row.amount_minor / most)).toFixed(2),
     });
     path.dataset.payer = row.payer;

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import shutil
 import tempfile
 from collections import Counter, defaultdict
@@ -333,6 +334,11 @@ class _Rehearsal:
         sums = [await ledger.ledger_sum(currency) for currency in sorted(currencies)]
         worst = max(sums, key=lambda one: abs(one.minor))
         return f"{worst.decimal:f}"
+
+
+def names_in(parties: Path) -> dict[PartyId, str]:
+    """The names of the parties of a day, for people to read."""
+    return {PartyId(one["party"]): one["name"] for one in json.loads(parties.read_text())}
 
 
 def _into(report: Report, run: ClearingRun) -> None:
