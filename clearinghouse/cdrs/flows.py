@@ -17,6 +17,7 @@ from roaming.contract_id import ContractId
 from roaming.events import EventType
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
+from roaming.pricing import BadCharge
 from roaming.token import TokenUid
 
 # Pricing is pure reckoning: between slices the other callers of this process get their turn.
@@ -134,7 +135,7 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
                 cdr_zone=cdr.time_zone,
                 evse_zone=facts.evse.time_zone,
             )
-        except UnreadableTerms as unreadable:
+        except (UnreadableTerms, BadCharge) as unreadable:
             state, reasons = model.examine(cdr, replace(facts, rateable=False))
             reasons = tuple(
                 Reason(one.name, unreadable.detail) if one.name == "tariff-unreadable" else one

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from roaming.charge import Charge
 from roaming.evse_id import EvseId
 from roaming.money import BadMoney, Money
-from roaming.pricing import Compiled, PriceLine, price_charge
+from roaming.pricing import Compiled, Price, PriceLine, price_charge
 from roaming.refusal import Malformed
 from roaming.tariff import BadTariff, Dimension, Tariff
 
@@ -122,6 +122,13 @@ def line_shown(line: PriceLine) -> dict[str, Any]:
     return shown
 
 
+def _limits(price: Price) -> list[dict[str, Any]]:
+    """The line by which a min_price adds, or a max_price takes away; without it the sum is off."""
+    if not price.adjustment:
+        return []
+    return [{"dimension": "PRICE_LIMIT", "amount": _exact(price.adjustment)}]
+
+
 _UNITS = {
     Dimension.ENERGY: "Wh",
     Dimension.TIME: "s",
@@ -175,7 +182,7 @@ class Rater:
             excl_vat=price.excl_vat,
             vat=price.vat,
             incl_vat=price.incl_vat,
-            lines=[line_shown(line) for line in price.lines],
+            lines=[*(line_shown(line) for line in price.lines), *_limits(price)],
         )
 
     def _terms_of(self, agreement: Agreement) -> Terms:

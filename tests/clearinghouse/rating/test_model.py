@@ -73,6 +73,18 @@ def test_a_price_comes_with_its_lines() -> None:
     ]
 
 
+def test_what_a_price_limit_takes_away_is_a_line_of_its_own() -> None:
+    capped = FakeAgreement(
+        tariff={
+            "elements": [{"price_components": [{"type": "ENERGY", "price": 1, "step_size": 1}]}],
+            "max_price": {"excl_vat": 4},
+        }
+    )
+    rated = Rater().rate(capped, AT_DUSK, cdr_zone=None, evse_zone=None)
+    assert rated.lines[-1] == {"dimension": "PRICE_LIMIT", "amount": "-6"}
+    assert rated.amounts()["excl_vat"] == "4.00"
+
+
 def test_an_amount_that_no_decimal_can_say_stays_a_fraction() -> None:
     line = PriceLine(Dimension.TIME, Fraction(1), Decimal("0.5"), Fraction(1, 7200), Decimal(19))
     assert line_shown(line) == {
