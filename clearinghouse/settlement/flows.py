@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clearinghouse.netting.model import Period
-from clearinghouse.settlement.model import Item, Statement, draw_up
+from clearinghouse.settlement.model import Item, Statement, draw_up, draw_up_all
 from clearinghouse.settlement.ports import After, Books
 from roaming.money import places_of
 from roaming.party import PartyId
@@ -17,6 +17,14 @@ async def statement(party: PartyId, period: Period, currency: str, *, books: Boo
     async with books.read() as book:
         owed = await book.obligations(period, currency, None)
     return draw_up(party, period, currency, owed)
+
+
+async def statements(period: Period, currency: str, *, books: Books) -> Mapping[PartyId, Statement]:
+    """Everybody's statements of a period from one look at the ledger; see `statement`."""
+    places_of(currency)
+    async with books.read() as book:
+        owed = await book.obligations(period, currency, None)
+    return draw_up_all(period, currency, owed)
 
 
 async def items(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from clearinghouse.netting.model import Clearing, Obligation, Period, Strategy, clear
+from clearinghouse.netting.model import Clearing, Obligation, Payment, Period, Strategy, clear
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
@@ -84,9 +85,51 @@ def draw_up(
     Everybody's are needed since a party's payments under MULTILATERAL depend on all of them.
     """
     everyone = tuple(obligations)
+    own = [debt for debt in everyone if party in (debt.debtor, debt.creditor)]
+    multilateral = clear(Strategy.MULTILATERAL, everyone).seen_by(party)
+    return _drawn_up(party, period, currency, own, multilateral)
+
+
+def draw_up_all(
+    period: Period, currency: str, obligations: Iterable[Obligation]
+) -> dict[PartyId, Statement]:
+    """The statement of each party that owes or is owed; for hundreds, all is cleared but once."""
+    whole = clear(Strategy.MULTILATERAL, obligations)
+    debts: defaultdict[PartyId, list[Obligation]] = defaultdict(list)
+    for debt in whole.obligations:
+        for party in {debt.debtor, debt.creditor}:
+            debts[party].append(debt)
+    payments: defaultdict[PartyId, list[Payment]] = defaultdict(list)
+    for payment in whole.payments:
+        payments[payment.payer].append(payment)
+        payments[payment.payee].append(payment)
+    return {
+        position.party: _drawn_up(
+            position.party,
+            period,
+            currency,
+            debts[position.party],
+            Clearing(
+                whole.strategy,
+                tuple(debts[position.party]),
+                tuple(payments[position.party]),
+                (position,),
+                whole.method,
+            ),
+        )
+        for position in whole.positions
+    }
+
+
+def _drawn_up(
+    party: PartyId,
+    period: Period,
+    currency: str,
+    own: Sequence[Obligation],
+    multilateral: Clearing,
+) -> Statement:
     owing: dict[PartyId, Side] = {}
     owed: dict[PartyId, Side] = {}
-    own = [debt for debt in everyone if party in (debt.debtor, debt.creditor)]
     for debt in own:
         side = Side(debt.amount_minor, debt.vat_minor, debt.cdrs)
         if debt.debtor == party:
@@ -102,9 +145,9 @@ def draw_up(
             for other in sorted(owing.keys() | owed.keys())
         ),
         clearings={
-            strategy: clear(
-                strategy, everyone if strategy is Strategy.MULTILATERAL else own
-            ).seen_by(party)
+            strategy: multilateral
+            if strategy is Strategy.MULTILATERAL
+            else clear(strategy, own).seen_by(party)
             for strategy in Strategy
         },
     )

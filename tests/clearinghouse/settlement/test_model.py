@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 
 from clearinghouse.netting.model import Obligation, Period, Strategy
-from clearinghouse.settlement.model import Account, Side, draw_up
+from clearinghouse.settlement.model import Account, Side, draw_up, draw_up_all
 from tests.clearinghouse.netting.test_model import A, B, C, D, debts, party
 
 JANUARY = Period(datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 2, 1, tzinfo=UTC))
@@ -47,3 +47,11 @@ def test_every_strategy_leaves_a_party_with_the_same(owed: list[Obligation]) -> 
             for one in statement.clearings[strategy].payments
         )
         assert moved == net
+
+
+@given(debts)
+def test_all_drawn_up_together_are_those_drawn_up_one_by_one(owed: list[Obligation]) -> None:
+    one_each = {(one.debtor, one.creditor): one for one in owed}.values()
+    together = draw_up_all(JANUARY, "EUR", one_each)
+    assert together == {one: draw_up(one, JANUARY, "EUR", one_each) for one in together}
+    assert together.keys() == {one for debt in owed for one in (debt.debtor, debt.creditor)}
