@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
 from pydantic import AwareDatetime, BaseModel
@@ -44,7 +44,8 @@ def router(boards: Boards, clock: Clock) -> APIRouter:
         """
         caller = caller_of(request)
         caller.must_be("evse-operator")
-        reported = Reported(EvseId(evse_id), told.status, told.at or clock(), caller.party)
+        since = clock() if told.at is None else told.at.astimezone(UTC)
+        reported = Reported(EvseId(evse_id), told.status, since, caller.party)
         standing = await flows.report_status(reported, boards=boards, clock=clock)
         return StatusShown(evse_id=reported.evse_id.display, status=standing.status, at=standing.at)
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from kit.http import caller_of, page_link
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
-from roaming.refusal import Unknown
+from roaming.refusal import Malformed, Unknown
 from search_evse.finder import model
 from search_evse.finder.model import BadQuery, EvseFound, Point
 from search_evse.finder.ports import Finder
@@ -141,7 +141,7 @@ class Search(BaseModel):
             radius_m=self.radius_m,
             connectors=_words_of("connector", self.connector, CONNECTOR_TYPES),
             min_power_w=self.min_power_w,
-            operators=frozenset(PartyId(party) for party in _split("operator", self.operator)),
+            operators=frozenset(_party(told) for told in _split("operator", self.operator)),
             statuses=frozenset(
                 Status(word) for word in _words_of("status", self.status, _SEARCHED)
             ),
@@ -177,6 +177,13 @@ def _split(name: str, told: str | None) -> list[str]:
     if not all(parts):
         raise BadQuery(f"{name} is empty", field=name, value=told, rule="one or more, by commas")
     return parts
+
+
+def _party(told: str) -> PartyId:
+    try:
+        return PartyId(told)
+    except Malformed as refusal:
+        raise BadQuery(refusal.detail, field="operator", value=told, rule=refusal.rule) from None
 
 
 def _words_of(name: str, told: str | None, allowed: frozenset[str]) -> frozenset[str]:

@@ -33,6 +33,7 @@ from search_evse.finder.model import (
     SiteFound,
     boxes_around,
 )
+from search_evse.sites.fields import PLACE_DECIMALS
 from search_evse.sites.model import ALL_HOURS, Connector, Status, folded
 
 # As the condition of the index of fast EVSEs is written in sites/store.py.
@@ -96,7 +97,7 @@ class _Conditions:
         if query.city is not None:
             conditions.append(f"s.city_key = {self.put(folded(query.city))}")
         if query.postal_code is not None:
-            begin = folded(query.postal_code).replace(" ", "").replace("_", "")
+            begin = folded(query.postal_code).replace(" ", "")
             conditions.append(f"s.postal_key LIKE {self.put(begin + '%')}")
         if query.words:
             wanted = " & ".join(f"{word}:*" for word in query.words)
@@ -115,7 +116,8 @@ class SqlFinder:
         if query.near is None:
             rows = await self._by_id(query, wanted)
         else:
-            rows = await self._nearest(query, query.near, wanted)
+            near = Point(*(round(degrees, PLACE_DECIMALS) for degrees in query.near))
+            rows = await self._nearest(query, near, wanted)
         found = tuple(_to_evse_found(row) for row in rows[: query.limit])
         after = None
         if len(rows) == wanted:

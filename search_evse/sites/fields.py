@@ -23,6 +23,10 @@ EVSE_ID_RULE = "must be an EVSE id of eMI3, as FR*PD1*E123, or of DIN SPEC 91286
 POWER_MOST_W = 400_000
 POWER_LEAST_W = 1_000
 
+# A millimetre. Kept that coarse, no difference of two places is so small that its square
+# underflows, which PostgreSQL takes for an error.
+PLACE_DECIMALS = 8
+
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _AHEAD_MOST = timedelta(days=1)
@@ -152,7 +156,7 @@ def to_number(value: object) -> float | None:
 
 
 def coordinates(latitude: object, longitude: object) -> tuple[float, float] | str:
-    """A place on this earth, or the rule that it breaks."""
+    """A place on this earth, to the millimetre, or the rule that it breaks."""
     if latitude in (None, "") or longitude in (None, ""):
         return "must be given"
     north, east = to_number(latitude), to_number(longitude)
@@ -160,6 +164,7 @@ def coordinates(latitude: object, longitude: object) -> tuple[float, float] | st
         return "must be two numbers in decimal degrees"
     if not -90 <= north <= 90 or not -180 <= east <= 180:
         return "must lie in the world: latitude -90 to 90, longitude -180 to 180"
+    north, east = round(north, PLACE_DECIMALS), round(east, PLACE_DECIMALS)
     if north == 0 and east == 0:
         return "must be given (0, 0 stands for missing)"
     return north, east

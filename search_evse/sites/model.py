@@ -411,4 +411,4 @@ def folded(text: str) -> str:
     """Text as it is compared: no accents, no case, single blanks. `Orléans` becomes `orleans`."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    return " ".join(re.findall(r"\w+", plain))
+    return " ".join(re.findall(r"[^\W_]+", plain))

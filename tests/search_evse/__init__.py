@@ -1,0 +1,1 @@
+"""Search EVSE, held to cuts of the real registers with all their dirt."""
