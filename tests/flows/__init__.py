@@ -1,0 +1,1 @@
+"""Stories across wings, told through a whole hub by its public API."""

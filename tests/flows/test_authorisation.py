@@ -1,0 +1,246 @@
+"""An operator asks for a customer that it does not know, and is told yes or the one reason why not.
+
+All of it by the public API, EVSPs on real sockets; the map is docs/flows/authorisation.md.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from kit.clock import utc_now
+from tests.flows.world import (
+    CARD,
+    CONTRACT,
+    EVSE,
+    OTHER_EVSE,
+    STRANGERS_EVSE,
+    World,
+    agreed,
+    world,
+)
+from tests.hub import (
+    CLEARING_HOUSE,
+    Behaviour,
+    Hub,
+    answering,
+    hanging,
+    server,
+    talking_nonsense,
+)
+
+NOBODYS_CARD = "DEADBEEF"
+
+
+@pytest.fixture
+async def day(hub: Hub) -> World:
+    return await world(hub)
+
+
+def is_refused(answer: Any, reason: str) -> None:
+    assert (answer["decision"], answer["reason"]) == ("refused", reason)
+    assert answer["services"] == []
+    assert answer["price"] is None
+    assert answer["authorisation_id"]
+
+
+async def test_a_known_customer_may_charge_and_the_price_is_told(day: World) -> None:
+    answer = await day.operator.asks(EVSE, CARD)
+    assert (answer["decision"], answer["reason"]) == ("accepted", None)
+    assert answer["evsp"] == "FR*XYZ"
+    assert answer["contract_id"] == CONTRACT.replace("-", "")
+    assert answer["services"] == ["charging"]
+    assert answer["price"]["agreement_id"] == day.agreement
+    [component] = answer["price"]["components"]
+    assert (component["type"], component["price"]) == ("ENERGY", "0.5")
+
+
+async def test_the_customer_may_also_be_known_by_the_contract_id(day: World) -> None:
+    for kind in ("contract-id", "plug-and-charge", "remote"):
+        answer = await day.operator.asks(
+            EVSE, CONTRACT, identification={"type": kind, "value": CONTRACT}
+        )
+        assert (kind, answer["decision"]) == (kind, "accepted")
+
+
+async def test_an_evse_is_found_however_it_is_spelt(day: World) -> None:
+    for spelling in ("frpd1e1", "FR-PD1-E1", "FR*PD1*E1"):
+        assert (await day.operator.asks(spelling, CARD))["decision"] == "accepted"
+
+
+async def test_an_evse_that_nobody_told_of_is_unknown(day: World) -> None:
+    is_refused(await day.operator.asks("FR*PD1*E999", CARD), "evse-unknown")
+
+
+async def test_an_evse_of_another_operator_is_unknown_to_this_one(day: World) -> None:
+    stranger = await day.hub.partner("NL*STR", "evse-operator")
+    await stranger.provides(STRANGERS_EVSE)
+    is_refused(await day.operator.asks(STRANGERS_EVSE, CARD), "evse-unknown")
+    is_refused(await stranger.asks(EVSE, CARD), "evse-unknown")
+
+
+async def test_what_is_no_evse_id_is_told_with_field_value_and_rule(day: World) -> None:
+    answer = await day.operator.call(
+        "POST",
+        f"{CLEARING_HOUSE}/authorisations",
+        {"evse_id": "not an EVSE", "identification": {"type": "rfid", "value": CARD}},
+    )
+    assert answer.status == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.body["field"] == "evse_id"
+    assert answer.body["value"] == "not an EVSE"
+    assert answer.body["rule"]
+    assert answer.body["request_id"]
+
+
+async def test_a_card_that_no_evsp_told_of_is_an_unknown_contract(day: World) -> None:
+    is_refused(await day.operator.asks(EVSE, NOBODYS_CARD), "unknown-contract")
+
+
+async def test_without_an_agreement_there_is_no_roaming(day: World) -> None:
+    newcomer = await day.hub.partner("DE*NEW", "evsp")
+    await newcomer.keeps("DE-NEW-123456789", "04FFFFFFFFFFFF")
+    answer = await day.operator.asks(EVSE, "04FFFFFFFFFFFF")
+    is_refused(answer, "no-roaming-agreement")
+    # Whose customer it is may be told, so that the two can agree; which one may not.
+    assert (answer["evsp"], answer["contract_id"]) == ("DE*NEW", None)
+
+
+async def test_an_agreement_is_about_its_own_evses_only(day: World) -> None:
+    other = await day.hub.partner("DE*SOM", "evsp")
+    await other.keeps("DE-SOM-123456789", "04EEEEEEEEEEEE")
+    await agreed(day.operator, other, evses=[EVSE])
+    assert (await day.operator.asks(EVSE, "04EEEEEEEEEEEE"))["decision"] == "accepted"
+    is_refused(await day.operator.asks(OTHER_EVSE, "04EEEEEEEEEEEE"), "no-roaming-agreement")
+
+
+async def test_a_suspended_agreement_holds_no_longer_and_a_resumed_one_does(day: World) -> None:
+    contract = f"/marketplace/contracts/{day.agreement}"
+    await day.evsp.post(f"{contract}/suspend", {"reason": "unpaid"})
+    is_refused(await day.operator.asks(EVSE, CARD), "no-roaming-agreement")
+    await day.evsp.post(f"{contract}/resume")
+    assert (await day.operator.asks(EVSE, CARD))["decision"] == "accepted"
+
+
+async def test_an_agreement_counts_at_the_time_of_the_fact(day: World) -> None:
+    before = (utc_now() - timedelta(days=500)).isoformat()
+    is_refused(await day.operator.asks(EVSE, CARD, at=before), "no-roaming-agreement")
+
+
+async def test_a_blocked_contract_is_refused_at_once(day: World) -> None:
+    assert (await day.operator.asks(EVSE, CARD))["decision"] == "accepted"
+    blocked = await day.evsp.call("DELETE", f"{CLEARING_HOUSE}/customer-contracts/{CONTRACT}")
+    assert blocked.status == 200
+    is_refused(await day.operator.asks(EVSE, CARD), "contract-blocked")
+
+
+async def test_a_contract_out_of_its_validity_is_expired(day: World) -> None:
+    yesterday = (utc_now() - timedelta(days=1)).isoformat()
+    await day.evsp.keeps(CONTRACT, CARD, valid_until=yesterday)
+    is_refused(await day.operator.asks(EVSE, CARD), "contract-expired")
+    earlier = (utc_now() - timedelta(days=2)).isoformat()
+    assert (await day.operator.asks(EVSE, CARD, at=earlier))["decision"] == "accepted"
+
+
+async def test_a_service_that_the_contract_leaves_out_is_not_covered(day: World) -> None:
+    answer = await day.operator.asks(EVSE, CARD, services=["charging", "parking"])
+    is_refused(answer, "service-not-covered")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "decision", "reason"),
+    [
+        (answering({"decision": "accepted"}), "accepted", None),
+        (answering({"decision": "refused"}), "refused", "contract-blocked"),
+        (answering({"decision": "refused", "reason": "over-limit"}), "refused", "over-limit"),
+        (hanging, "refused", "evsp-silent"),
+        (talking_nonsense, "refused", "evsp-silent"),
+        (answering({"decision": "accepted"}, status=500), "refused", "evsp-silent"),
+    ],
+    ids=["accepts", "refuses", "over-limit", "hangs", "nonsense", "broken"],
+)
+async def test_an_evsp_that_wants_to_be_asked_is_asked(
+    day: World, behaviour: Behaviour, decision: str, reason: str | None
+) -> None:
+    await day.evsp.keeps(CONTRACT, CARD, authorisation="ask")
+    async with server(behaviour) as evsp:
+        await day.evsp.listens_at("authorisation", evsp.url)
+        answer = await day.operator.asks(EVSE, CARD)
+        assert (answer["decision"], answer["reason"]) == (decision, reason)
+        [asked] = evsp.came
+    assert asked.json["evse_id"] == EVSE
+    assert asked.json["contract_id"] == CONTRACT.replace("-", "")
+    assert asked.json["operator"] == "FR*PD1"
+    # The operator's own token is between it and the hub.
+    assert "Authorization" not in asked.headers
+
+
+async def test_an_evsp_without_an_endpoint_is_silent_unless_its_silence_accepts(day: World) -> None:
+    await day.evsp.keeps(CONTRACT, CARD, authorisation="ask")
+    is_refused(await day.operator.asks(EVSE, CARD), "evsp-silent")
+    await day.evsp.put(f"{CLEARING_HOUSE}/evsp-policy", {"on_silence": "accept"})
+    assert (await day.operator.asks(EVSE, CARD))["decision"] == "accepted"
+
+
+async def test_where_several_reasons_hold_the_first_in_the_published_order_is_given(
+    day: World,
+) -> None:
+    """Everything is wrong at once; then it is mended, one by one, in the order of INTERFACES."""
+    yesterday = (utc_now() - timedelta(days=1)).isoformat()
+    wrong: dict[str, Any] = {"authorisation": "ask", "services": ["parking"]}
+    await day.evsp.keeps(CONTRACT, CARD, status="blocked", valid_until=yesterday, **wrong)
+    agreement = f"/marketplace/contracts/{day.agreement}"
+    await day.evsp.post(f"{agreement}/suspend")
+
+    is_refused(await day.operator.asks("FR*PD1*E999", NOBODYS_CARD), "evse-unknown")
+    is_refused(await day.operator.asks(EVSE, NOBODYS_CARD), "unknown-contract")
+    is_refused(await day.operator.asks(EVSE, CARD), "no-roaming-agreement")
+    await day.evsp.post(f"{agreement}/resume")
+    is_refused(await day.operator.asks(EVSE, CARD), "contract-blocked")
+    await day.evsp.keeps(CONTRACT, CARD, valid_until=yesterday, **wrong)
+    is_refused(await day.operator.asks(EVSE, CARD), "contract-expired")
+    await day.evsp.keeps(CONTRACT, CARD, **wrong)
+    is_refused(await day.operator.asks(EVSE, CARD), "service-not-covered")
+    async with server(answering({"decision": "refused", "reason": "over-limit"})) as evsp:
+        await day.evsp.listens_at("authorisation", evsp.url)
+        # Not asked as long as its answer could change nothing.
+        is_refused(await day.operator.asks(EVSE, CARD), "service-not-covered")
+        assert evsp.came == []
+        await day.evsp.keeps(CONTRACT, CARD, authorisation="ask")
+        is_refused(await day.operator.asks(EVSE, CARD), "over-limit")
+    is_refused(await day.operator.asks(EVSE, CARD), "evsp-silent")
+    await day.evsp.keeps(CONTRACT, CARD)
+    assert (await day.operator.asks(EVSE, CARD))["decision"] == "accepted"
+
+
+async def test_a_decision_is_explained_to_both_sides_and_to_nobody_else(day: World) -> None:
+    await day.evsp.keeps(CONTRACT, CARD, status="blocked")
+    answer = await day.operator.asks(EVSE, CARD)
+    path = f"{CLEARING_HOUSE}/authorisations/{answer['authorisation_id']}"
+    for side in (day.operator, day.evsp):
+        told = await side.get(path)
+        assert [step["reason"] for step in told["steps"] if step["outcome"] == "failed"] == [
+            "contract-blocked"
+        ]
+    stranger = await day.hub.partner("NL*STR", "evsp", "evse-operator")
+    assert (await stranger.call("GET", path)).status == 404
+
+
+async def test_asking_again_about_the_same_charge_gives_the_first_decision(day: World) -> None:
+    first = await day.operator.asks(EVSE, CARD, charge_id="charge-1")
+    await day.evsp.keeps(CONTRACT, CARD, status="blocked")
+    again = await day.operator.asks(EVSE, CARD, charge_id="charge-1")
+    assert again == first
+    other = await day.operator.call(
+        "POST",
+        f"{CLEARING_HOUSE}/authorisations",
+        {
+            "evse_id": OTHER_EVSE,
+            "identification": {"type": "rfid", "value": CARD},
+            "services": ["charging"],
+            "charge_id": "charge-1",
+        },
+    )
+    assert (other.status, other.problem) == (409, "charge-asked-differently")
