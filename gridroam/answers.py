@@ -11,6 +11,9 @@ from clearinghouse.netting.store import SqlBooks as Clearings
 from console.ports import Paid
 from console.ports import Place as ShownPlace
 from gateway.calls.model import Denial, Grant, Quota, Reason, Service, covers
+from kit.clock import Clock
+from marketplace.access import flows as access_flows
+from marketplace.access.ports import Access
 from marketplace.contracts.book import ContractBook, NotInForce, RoamingAgreement
 from marketplace.contracts.model import Absence
 from marketplace.offerings.model import ServiceTerms
@@ -19,6 +22,7 @@ from marketplace.partners.model import Endpoint, Purpose
 from marketplace.partners.ports import Partners
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
+from roaming.refusal import Unavailable
 from search_evse.sites.store import EvseRegister
 
 _REASONS = {
@@ -147,6 +151,30 @@ class EndpointsOfPartners:
 
     async def of(self, party: PartyId, purpose: str) -> Endpoint | None:
         return await partner_flows.endpoint_to_call(self._partners, party, Purpose(purpose))
+
+
+class KeyClients:
+    """The central system's clients at the hub in this process: each operator's own key."""
+
+    def __init__(self, access: Access, clock: Clock) -> None:
+        self._access = access
+        self._clock = clock
+
+    async def ensure(self, operator: PartyId, public_jwk: Mapping[str, Any]) -> str:
+        client = await access_flows.add_key_client(
+            self._access, operator, operator, {"keys": [public_jwk]}, self._clock()
+        )
+        return client.client_id
+
+
+class ClientsByHand:
+    """At a hub elsewhere an operator registers the key itself, and tells us the client id."""
+
+    async def ensure(self, operator: PartyId, public_jwk: Mapping[str, Any]) -> str:
+        raise Unavailable(
+            f"the hub does not know the key of {operator} yet",
+            rule=f"gridroam operator-key {operator} shows it, and says what to do with it",
+        )
 
 
 class DirectoryForConsole:

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from gridroam import exits
 from kit.encoding import encode_json
 from roaming.party import PartyId
-from roaming.refusal import Refusal
-
-Result = TypeVar("Result")
+from roaming.refusal import Malformed
 
 DEFAULT_HOME = Path(os.environ.get("GRIDROAM_HOME", "~/.local/share/gridroam")).expanduser()
 
-SHIPPED_DAY = Path(__file__).parent.parent / "examples" / "roaming_day"
+ROOT = Path(__file__).parent.parent
+SHIPPED_DAY = ROOT / "examples" / "roaming_day"
 
 app = typer.Typer(
     name="gridroam",
     help="An open roaming marketplace and clearing house for electric-vehicle charging.",
+    epilog="""Exit codes: 0 done; 1 the work failed; 2 wrong arguments or input.
+
+\b
+Examples:
+  gridroam serve --port 8080
+  gridroam partner add 'FR*PD1' --role evse-operator --name 'Point du Jour'
+  gridroam import evses evses.csv.gz
+  gridroam clear --period 2025-01 --currency EUR --strategy multilateral
+  gridroam day --exit""",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     add_completion=False,
 )
-partner = typer.Typer(help="The business partners of this hub.", no_args_is_help=True)
-imports = typer.Typer(help="Bring master data in.", no_args_is_help=True)
+partner = typer.Typer(
+    help="The business partners of this hub.", no_args_is_help=True, rich_markup_mode=None
+)
+imports = typer.Typer(help="Bring master data in.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(partner, name="partner")
 app.add_typer(imports, name="import")
 
@@ -47,28 +59,19 @@ DatabaseUrl = Annotated[
 ]
 
 
-def main() -> None:
-    """Run a command; a refusal is one line on standard error and exit code 2."""
+def main() -> NoReturn:
+    """Run a command; whatever goes wrong is one line on standard error and an exit code."""
     if not __debug__:
-        raise SystemExit("gridroam does not run under python -O: its assertions guard money")
+        sys.stderr.write("gridroam does not run under python -O: its assertions guard money\n")
+        raise SystemExit(2)
     try:
-        app(standalone_mode=True)
-    except Refusal as refusal:
-        sys.stderr.write(f"gridroam: {_one_line(refusal)}\n")
-        raise SystemExit(2) from None
-
-
-def _one_line(refusal: Refusal) -> str:
-    where = f"{refusal.field}: " if refusal.field else ""
-    rule = f" ({refusal.rule})" if refusal.rule else ""
-    return f"{where}{refusal.detail}{rule}".replace("\n", " ")
-
-
-def _run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    try:
-        return asyncio.run(work())
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except Exception as error:  # noqa: BLE001  told in one line, or whole when asked
+        exits.leave(error)
+    except KeyboardInterrupt as error:
+        exits.leave(error)
+    raise SystemExit(code)
 
 
 def _print_json(value: Any) -> None:
@@ -162,9 +165,13 @@ def partner_add(
     """Register a partner; prints its client id and secret, the secret for the only time."""
     from gridroam import office
 
-    added = _run(lambda: office.add_partner(home, database_url, PartyId(party), role, name))
+    added = exits.run(lambda: office.add_partner(home, database_url, PartyId(party), role, name))
     _print_json(
-        {"party": added.party, "client_id": added.client_id, "client_secret": added.client_secret}
+        {
+            "party": added.partner.party,
+            "client_id": added.client_id,
+            "client_secret": added.client_secret,
+        }
     )
 
 
@@ -173,7 +180,7 @@ def partner_list(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = No
     """Every partner, one JSON object a line."""
     from gridroam import office
 
-    for one in _run(lambda: office.list_partners(home, database_url)):
+    for one in exits.run(lambda: office.list_partners(home, database_url)):
         _print_json(one)
 
 
@@ -190,7 +197,7 @@ def import_evses(
     from gridroam import office
 
     owner = None if operator is None else PartyId(operator)
-    _print_json(_run(lambda: office.import_evses(home, database_url, file, owner)))
+    _print_json(exits.run(lambda: office.import_evses(home, database_url, file, owner)))
 
 
 @app.command()
@@ -224,7 +231,7 @@ def replay(
         home=home,
         port=port,
     )
-    played = _run(lambda: rehearsal.replay(plan, Console(stderr=True)))
+    played = exits.run(lambda: rehearsal.replay(plan, Console(stderr=True)))
     told = encode_json(played.to_json())
     if report is None:
         sys.stdout.write(told.decode() + "\n")
@@ -255,7 +262,7 @@ def day(
         port=port,
         names=rehearsal.names_in(folder / "parties.json"),
     )
-    _run(lambda: rehearsal.day(plan, Console(), stay=not exit_, report=report))
+    exits.run(lambda: rehearsal.day(plan, Console(), stay=not exit_, report=report))
 
 
 if __name__ == "__main__":

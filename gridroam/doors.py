@@ -43,7 +43,6 @@ def doors(
     roots: list[tuple[str, ASGIApp | None]] = [
         ("/services/", gateway),
         ("/ocpp/", central_system),
-        ("/central-system/", central_system),
         ("/console", console),
         ("/health/", operation),
         ("/metrics", operation),

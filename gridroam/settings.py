@@ -39,6 +39,8 @@ class Settings:
     allow_loopback_endpoints: bool = True
     # In a rehearsal the clock of the day that is played is the station's: see docs/replay.md.
     trust_station_time: bool = False
+    # Where the central system finds its hub when that is not this process.
+    hub_url: str | None = None
     # Timed and queued work (forwarding, outboxes) runs in one process of several.
     runs_tasks: bool = True
     log_format: str = "text"

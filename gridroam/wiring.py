@@ -14,8 +14,22 @@ from uuid import uuid4
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from central_system.cards import routes as card_routes
+from central_system.cards.store import SqlCards
+from central_system.hub.client import Hub as CentralSystemHub
+from central_system.hub.ports import Clients, Transport
+from central_system.hub.store import SqlKeys
+from central_system.hub.transports import InProcess, OverHttp
+from central_system.ocpp16.conversation import Desk
+from central_system.ocpp16.routes import Endpoint
+from central_system.ocpp16.store import SqlJournal
+from central_system.stations import routes as station_routes
+from central_system.stations.store import SqlStations, SqlStatuses
+from central_system.stations.tasks import StatusTeller
+from central_system.transactions.store import SqlTransactions
+from central_system.transactions.tasks import CdrSender
 from clearinghouse.authorisation import routes as authorisation_routes
 from clearinghouse.authorisation.client import HttpEvsps
 from clearinghouse.authorisation.store import SqlCustomers as AuthorisationCustomers
@@ -45,10 +59,12 @@ from gateway.usage.store import SqlMeter, SqlUsage
 from gridroam.answers import (
     AgreementsForClearing,
     ClearingsForConsole,
+    ClientsByHand,
     ContractsForGateway,
     DirectoryForConsole,
     EndpointsOfPartners,
     EvsesForClearing,
+    KeyClients,
     MapForConsole,
 )
 from gridroam.core import Core, core
@@ -64,7 +80,7 @@ from marketplace.access import routes as access_routes
 from marketplace.access import tasks as access_tasks
 from marketplace.access.keys import KeyRing
 from marketplace.access.model import KeyRules
-from marketplace.access.token_server import TokenServer
+from marketplace.access.token_server import TOKEN_PATH, TokenServer
 from marketplace.contracts import routes as contract_routes
 from marketplace.contracts import tasks as contract_tasks
 from marketplace.offerings import routes as offering_routes
@@ -104,6 +120,7 @@ class _Hub:
         self.registry = CollectorRegistry()
         self.url = settings.public_url
         self.verifier = Verifier(self.url, AUDIENCE, parts.clock)
+        self.front: ASGIApp | None = None
 
     async def build(self) -> ASGIApp:
         parts, settings, stack = self.parts, self.settings, self.stack
@@ -134,17 +151,21 @@ class _Hub:
             services["clearing-house"] = self._clearing_house()
         door = self._gateway(services) if "gateway" in settings.only else None
         console = self._console() if "console" in settings.only else None
-        return doors(
+        points: ASGIApp | None = None
+        if "central-system" in settings.only:
+            points = await self._central_system(main)
+        self.front = doors(
             main=authenticate(main, self.verifier, PUBLIC, new_request_id=lambda: uuid4().hex),
             described=main,
             services=services,
             gateway=door,
             console=console,
-            central_system=None,
+            central_system=points,
             registry=self.registry,
             database=parts.database,
             contracts_age_s=lambda: parts.book.age_s(parts.clock()),
         )
+        return self.front
 
     async def _access(self, main: FastAPI) -> None:
         parts = self.parts
@@ -276,6 +297,49 @@ class _Hub:
             clock=parts.clock,
             registry=self.registry,
         )
+
+    async def _central_system(self, main: FastAPI) -> ASGIApp:
+        """An operator's own system that is shipped with the hub, and calls it like any other's."""
+        parts, settings, stack = self.parts, self.settings, self.stack
+        hub_url = settings.hub_url or self.url
+        clients: Clients = KeyClients(parts.access, parts.clock)
+        transport: Transport = InProcess(self._whole_hub)
+        if settings.hub_url is not None:
+            elsewhere = OverHttp(settings.hub_url)
+            stack.push_async_callback(elsewhere.close)
+            transport, clients = elsewhere, ClientsByHand()
+        house = CentralSystemHub(
+            transport,
+            clients,
+            SqlKeys(parts.database, parts.box, parts.clock),
+            parts.clock,
+            token_audience=hub_url + TOKEN_PATH,
+        )
+        stations = SqlStations(parts.database)
+        charges = CdrSender(SqlTransactions(parts.database), house)
+        teller = StatusTeller(SqlStatuses(parts.database), house)
+        if settings.runs_tasks:
+            for worker in (charges, teller):
+                worker.start()
+                stack.push_async_callback(worker.close)
+        cards = SqlCards(parts.database)
+        journal = SqlJournal(parts.database, parts.vault, on_waiting=charges.wake)
+        stack.push_async_callback(journal.close)
+        endpoint = Endpoint(
+            stations=stations,
+            desk=Desk(parts.clock, cards, house, trust_station_time=settings.trust_station_time),
+            journal=journal,
+            clock=parts.clock,
+        )
+        endpoint.start()
+        stack.push_async_callback(endpoint.close)
+        main.include_router(station_routes.router(stations, parts.clock))
+        main.include_router(card_routes.router(cards))
+        return endpoint
+
+    async def _whole_hub(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.front is not None, "charge points come when all of the hub is there"
+        await self.front(scope, receive, send)
 
     def _console(self) -> ASGIApp:
         parts = self.parts

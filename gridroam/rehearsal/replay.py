@@ -23,7 +23,7 @@ from typing import Any
 import aiohttp
 from rich.console import Console
 
-from central_system.transactions import store as transaction_store
+from central_system.transactions.store import SqlTransactions
 from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.forwarding.store import SqlOutbox
 from clearinghouse.ledger.store import SqlLedger
@@ -304,10 +304,9 @@ class _Rehearsal:
             return True
         return bool(await outbox.undelivered())
 
-    async def _unsent(self) -> int:  # central system
+    async def _unsent(self) -> int:
         """Charges that are over, and whose CDR the central system has not handed in yet."""
-        async with self.parts.database.hot() as connection:
-            return await transaction_store.unsent_cdrs(connection)
+        return await SqlTransactions(self.parts.database).unsent_cdrs()
 
     async def _clear(self) -> None:
         if not self.given.charges:

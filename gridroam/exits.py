@@ -1,0 +1,118 @@
+"""How a command ends: its exit code, one line for what went wrong, and order after a signal.
+
+0 done; 1 the work failed; 2 wrong arguments or input. A command that SIGTERM or Ctrl-C ends takes
+back what it has begun (processes, folders) and ends with 128 + the signal's number, as a shell
+tells it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+from typer.exceptions import Abort, TyperException
+
+from kit.embedded_postgres import PostgresFailed
+from roaming.refusal import Refusal, Unavailable
+
+Result = TypeVar("Result")
+
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SHOWN = 400
+# Set it to see where a failure comes from.
+TRACEBACK = "GRIDROAM_TRACEBACK"
+
+
+class WorkFailed(RuntimeError):
+    """The work of a command failed; its message says so in one line."""
+
+
+def run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Run to the end. The first signal to end cancels the work; it may tidy up undisturbed."""
+    told: list[int] = []
+
+    async def until_told() -> Result:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def end(number: int) -> None:
+            if not told:
+                task.cancel()
+            told.append(number)
+
+        loop = asyncio.get_running_loop()
+        for number in ENDING_SIGNALS:
+            # nohup, and shells for what they start in the background, have some ignored already.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, end, number)
+        return await work()
+
+    try:
+        return asyncio.run(until_told())
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        raise SystemExit(128 + told[0]) from None
+
+
+def leave(error: BaseException) -> NoReturn:
+    """End the process because of `error`: one line on standard error, and the code it stands for.
+
+    Not for bugs only, but for them as well: whoever runs a hub reads what happened, not our code.
+    """
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    code, line = told(error)
+    if line:
+        with suppress(BrokenPipeError):
+            sys.stderr.write(f"gridroam: {line}\n")
+    raise SystemExit(code) from None
+
+
+def told(error: BaseException) -> tuple[int, str]:
+    """The exit code and the line for a failure; no line where all has been said."""
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has seen enough. Nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0, ""
+    if isinstance(error, KeyboardInterrupt | Abort):
+        return 128 + signal.SIGINT, ""
+    if isinstance(error, TyperException):
+        return error.exit_code, _one_line(error.format_message())
+    if isinstance(error, Unavailable):
+        return 1, _refusal_line(error)
+    if isinstance(error, Refusal):
+        return 2, _refusal_line(error)
+    if isinstance(error, WorkFailed):
+        return 1, _one_line(str(error))
+    if isinstance(error, PostgresFailed):
+        return 1, f"PostgreSQL: {_one_line(str(error))}"
+    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | SQLAlchemyError):
+        return 1, f"the database: {_one_line(str(error))}"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return 1, f"{where}{_one_line(error.strerror or str(error))}"
+    return 1, (
+        f"a bug, please tell: {type(error).__name__}: {_one_line(str(error))}"
+        f" ({TRACEBACK}=1 shows where)"
+    )
+
+
+def _refusal_line(refusal: Refusal) -> str:
+    where = f"{refusal.field}: " if refusal.field else ""
+    rule = refusal.rule
+    stated = f" ({rule})" if rule and rule not in refusal.detail else ""
+    return _one_line(f"{where}{refusal.detail}{stated}")
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[: SHOWN // 2]} … {line[-SHOWN // 2 :]}"
