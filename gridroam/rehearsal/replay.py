@@ -222,12 +222,22 @@ class _Rehearsal:
         with self.stages.stage(
             "agreements", "Agreeing on roaming", len(self.given.agreements)
         ) as stage:
+            accepted: dict[PartyId, list[str]] = defaultdict(list)
             for operator, agreements in offered.items():
                 for some in _chunks(agreements, AGREEMENTS_AT_ONCE):
-                    await self._offer_and_accept(operator, some)
+                    for evsp, offering_id in await self._offer(operator, some):
+                        accepted[evsp].append(offering_id)
+            for evsp, offering_ids in accepted.items():
+                for some in _chunks(offering_ids, AGREEMENTS_AT_ONCE):
+                    await self.partners[evsp].call(
+                        "POST", "/marketplace/contracts", {"offering_ids": some}
+                    )
                     stage.step(len(some))
 
-    async def _offer_and_accept(self, operator: PartyId, agreements: Sequence[Agreement]) -> None:
+    async def _offer(
+        self, operator: PartyId, agreements: Sequence[Agreement]
+    ) -> list[tuple[PartyId, str]]:
+        """Offer each EVSP its terms; to whom, and the offering's id."""
         offerings = [_offering(agreement) for agreement in agreements]
         # The same offerings again, in a replay that is played again, are the ones there are.
         shown = await self.partners[operator].call(
@@ -236,13 +246,10 @@ class _Rehearsal:
             offerings,
             headers={"Idempotency-Key": _key_of(offerings)},
         )
-        accepted: dict[PartyId, list[str]] = defaultdict(list)
-        for agreement, offering in zip(agreements, shown, strict=True):
-            accepted[agreement.evsp].append(offering["offering_id"])
-        for evsp, offering_ids in accepted.items():
-            await self.partners[evsp].call(
-                "POST", "/marketplace/contracts", {"offering_ids": offering_ids}
-            )
+        return [
+            (agreement.evsp, offering["offering_id"])
+            for agreement, offering in zip(agreements, shown, strict=True)
+        ]
 
     async def _play(self) -> play.Outcome:
         label = "Playing charges through " + self.plan.through.upper()
