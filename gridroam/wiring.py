@@ -282,7 +282,7 @@ class _Hub:
         stack.push_async_callback(meter.close)
         refusals = RefusalLog(parts.database, hub=parts.hub)
         stack.push_async_callback(refusals.close)
-        upstream = Upstream()
+        upstream = Upstream(allow_loopback=self.settings.allow_loopback_endpoints)
         stack.push_async_callback(upstream.close)
         return gateway(
             verifier=self.verifier,
