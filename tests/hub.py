@@ -33,10 +33,13 @@ DEADLINE_S = 15.0
 CLEARING_HOUSE = "/services/clearing-house"
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
     """Wait for a condition; TimeoutError says that it did not come."""
     async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110  the condition is anything, not an event
+        while True:
+            met = condition()
+            if met if isinstance(met, bool) else await met:
+                return
             await asyncio.sleep(0.01)
 
 
@@ -204,10 +207,12 @@ class Hub:
             f"/services/contract-validation/validate?requester={partner.party}"
             f"&provider={self.parts.hub}&service=contract-validation"
         )
-        async with asyncio.timeout(DEADLINE_S):
-            # The hub hears of a contract made beside it by a notice.
-            while (await partner.call("GET", own)).status != 200:
-                await asyncio.sleep(0.01)
+
+        async def known() -> bool:
+            # The hub hears of contracts that were made beside it by a notice.
+            return (await partner.call("GET", own)).status == 200
+
+        await until(known)
         return partner
 
 
