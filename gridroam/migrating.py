@@ -11,8 +11,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 
-import migrations
-
+# By its place, not by importing it: its own code stands on the roof's.
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
 # Any number, the same for all: two processes that start at once migrate one after the other.
 ADVISORY_LOCK = 7_431_001
 
@@ -20,7 +20,7 @@ ADVISORY_LOCK = 7_431_001
 def config(url: str | None = None) -> Config:
     """Alembic's settings; the migrations are found beside their package, wherever that is."""
     found = Config()
-    found.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    found.set_main_option("script_location", str(MIGRATIONS))
     found.attributes["url"] = url
     return found
 
