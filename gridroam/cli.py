@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,9 +13,8 @@ from rich.console import Console
 from gridroam import exits
 from kit.encoding import encode_json
 from roaming.party import PartyId
-from roaming.refusal import Malformed
 
-DEFAULT_HOME = Path(os.environ.get("GRIDROAM_HOME", "~/.local/share/gridroam")).expanduser()
+DEFAULT_HOME = Path("~/.local/share/gridroam")
 
 ROOT = Path(__file__).parent.parent
 SHIPPED_DAY = ROOT / "examples" / "roaming_day"
@@ -56,6 +53,10 @@ DatabaseUrl = Annotated[
         help="A PostgreSQL to use instead of the embedded one.",
         envvar="GRIDROAM_DATABASE_URL",
     ),
+]
+Lifeline = Annotated[
+    int | None,
+    typer.Option(hidden=True, help="A pipe: when its other end closes, the hub ends in order."),
 ]
 
 
@@ -101,8 +102,19 @@ def serve(
             help="Rehearsals only: an authorisation is judged at the station's time, not ours."
         ),
     ] = False,
+    lifeline_fd: Lifeline = None,
 ) -> None:
-    """Run a hub. Prints `ready http://host:port` once it answers; Ctrl-C ends it in order."""
+    """Run a hub. Prints `ready http://host:port` once it answers.
+
+    SIGTERM or Ctrl-C: takes no more calls, finishes those under way, ends with 0.
+
+    \b
+    Examples:
+      gridroam serve
+      gridroam serve --port 0 --home /srv/hub --log-format json
+      gridroam serve --database-url postgresql://hub:secret@db/gridroam --workers 4
+      gridroam serve --only gateway,clearinghouse
+    """
     from gridroam import serve as serving
     from gridroam.settings import Settings, parts_of
 
@@ -118,6 +130,7 @@ def serve(
         allow_loopback_endpoints=not refuse_loopback_endpoints,
         trust_station_time=trust_station_time,
         log_format=log_format,
+        lifeline_fd=lifeline_fd,
     )
     serving.run(settings, workers=workers)
 
@@ -133,6 +146,7 @@ def serve_worker(
     no_tasks: Annotated[bool, typer.Option("--no-tasks")] = False,
     refuse_loopback_endpoints: Annotated[bool, typer.Option()] = False,
     trust_station_time: Annotated[bool, typer.Option()] = False,
+    lifeline_fd: Lifeline = None,
 ) -> None:
     """One process of `serve --workers N`; started by it alone."""
     from gridroam import serve as serving
@@ -148,6 +162,7 @@ def serve_worker(
         trust_station_time=trust_station_time,
         runs_tasks=not no_tasks,
         log_format=log_format,
+        lifeline_fd=lifeline_fd,
     )
     serving.run_worker(settings, listening_fd)
 
@@ -162,7 +177,15 @@ def partner_add(
     home: HomeFolder = DEFAULT_HOME,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Register a partner; prints its client id and secret, the secret for the only time."""
+    """Register a partner; prints its client id and secret, the secret for the only time.
+
+    For a partner that is registered already: a further secret, and the roles as named now.
+
+    \b
+    Examples:
+      gridroam partner add 'FR*PD1' --role evse-operator --name 'Point du Jour'
+      gridroam partner add DE-XYZ --role evsp --role service-provider --name 'XYZ Mobility'
+    """
     from gridroam import office
 
     added = exits.run(lambda: office.add_partner(home, database_url, PartyId(party), role, name))
@@ -193,11 +216,110 @@ def import_evses(
     home: HomeFolder = DEFAULT_HOME,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Import charge points. One bad row never stops the rest; the reasons are counted and told."""
+    """Import charge points. One bad row never stops the rest; the reasons are counted and told.
+
+    \b
+    Examples:
+      gridroam import evses consolidation-irve-statique.csv
+      gridroam import evses locations.jsonl.gz --operator 'NL*ABC'
+    """
     from gridroam import office
 
     owner = None if operator is None else PartyId(operator)
     _print_json(exits.run(lambda: office.import_evses(home, database_url, file, owner)))
+
+
+@app.command()
+def clear(
+    currency: Annotated[str, typer.Option(help="ISO 4217, as EUR.")],
+    strategy: Annotated[str, typer.Option(help="gross, bilateral or multilateral.")],
+    period: Annotated[str | None, typer.Option(help="A month, as 2025-01.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="RFC 3339 with offset, or a day; with --to.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="The first moment that is not cleared any more.")
+    ] = None,
+    time_zone: Annotated[
+        str, typer.Option(help="By which months and days begin; an IANA name.")
+    ] = "UTC",
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Clear a period for everybody, record the run, and print it.
+
+    A CDR belongs to the period in which its charge ended.
+
+    \b
+    Examples:
+      gridroam clear --period 2025-01 --currency EUR --strategy multilateral
+      gridroam clear --from 2025-01-01 --to 2025-01-08 --time-zone Europe/Paris \\
+        --currency EUR --strategy bilateral
+    """
+    from gridroam import office
+
+    chosen = office.period_of(period, start, end, time_zone)
+    cleared = exits.run(
+        lambda: office.clear_period(
+            home, database_url, chosen, currency, office.strategy_named(strategy)
+        )
+    )
+    _print_json(cleared)
+
+
+@app.command()
+def events(
+    after: Annotated[
+        str | None, typer.Option(help="A cursor, as an event shows it; else from the start.")
+    ] = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", help="As cdr-accepted; repeatable.")
+    ] = None,
+    party: Annotated[str | None, typer.Option(help="Events that concern this party.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many at most; else all.")] = None,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """The log of all that happened, oldest first, one JSON object a line.
+
+    \b
+    Examples:
+      gridroam events --type cdr-accepted --party 'FR*PD1' --limit 10
+      gridroam events --after 7431-1024
+    """
+    from gridroam import office
+
+    asked = office.EventsAsked(
+        after=office.cursor_of(after),
+        types=office.types_named(type_ or []),
+        party=None if party is None else PartyId(party),
+        limit=limit,
+    )
+    exits.run(lambda: office.tell_events(home, database_url, asked, _print_json))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def bench(context: typer.Context) -> None:
+    """Side-by-side benchmarks; arguments go to them as they are.
+
+    \b
+    Examples:
+      gridroam bench
+      gridroam bench --help
+    """
+    script = ROOT / "bench" / "run.py"
+    if not script.exists():
+        raise exits.WorkFailed(f"{script} is not there: benchmarks come with the source tree only")
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    sys.stdout.flush()
+    os.execve(
+        sys.executable,
+        [sys.executable, "-m", "bench.run", *context.args],
+        {**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
 
 
 @app.command()
@@ -216,7 +338,16 @@ def replay(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The hub's port; 0 is any.")] = 0,
 ) -> None:
-    """Play real charges the whole way, from the card to the clearing statement."""
+    """Play real charges the whole way, from the card to the clearing statement.
+
+    On an empty home, or with --home on one that stays; the same replay again on that home bills
+    nothing twice. `ocpp` plays through virtual charge points, `api` as operators' central systems.
+
+    \b
+    Example:
+      gridroam replay --evses evses.csv.gz --customers customers.jsonl \\
+        --agreements agreements.json --charges charges.jsonl --report report.json
+    """
     from gridroam.rehearsal import replay as rehearsal
 
     if through not in {"ocpp", "api"}:
@@ -247,7 +378,13 @@ def day(
     through: Annotated[str, typer.Option(help="ocpp or api.")] = "ocpp",
     report: Annotated[Path | None, typer.Option(help="Where to write the report (JSON).")] = None,
 ) -> None:
-    """Play the roaming day that ships with the project; then stay up with the console."""
+    """Play the roaming day that ships with the project; then stay up with the console.
+
+    \b
+    Examples:
+      gridroam day
+      gridroam day --exit --through api --report report.json
+    """
     from gridroam.rehearsal import replay as rehearsal
 
     folder = SHIPPED_DAY

@@ -10,13 +10,15 @@ import asyncio
 import fcntl
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+import shutil
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import asyncpg
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from gridroam import migrating
 from kit.database import Database
@@ -30,13 +32,28 @@ class HomeTaken(Clash):
     """Another hub runs on this home."""
 
 
+class BadHome(Malformed):
+    """The folder cannot be a hub's home."""
+
+
 class Home:
     """A folder that one hub owns, and that commands may use beside it."""
 
     def __init__(self, folder: Path, database_url: str | None = None) -> None:
-        self.folder = folder.expanduser().resolve()
         self._database_url = database_url
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.folder = folder.expanduser().resolve()
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Whether files can be made here is only known by making one.
+            (self.folder / "hub.lock").touch(mode=0o600)
+        except (OSError, RuntimeError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise BadHome(
+                f"cannot use {folder} as a home: {why}",
+                field="--home",
+                value=folder,
+                rule="a folder that this user may write to",
+            ) from None
 
     @property
     def secret(self) -> bytes:
@@ -52,6 +69,11 @@ class Home:
             finally:
                 fresh.unlink()
         return path.read_bytes()
+
+    def remove(self) -> None:
+        """The folder and its PostgreSQL's data, once nobody uses them any more."""
+        EmbeddedPostgres(self.folder).remove()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
     def taken_by_this_hub(self) -> Iterator[None]:
@@ -80,12 +102,12 @@ class Home:
             return
         postgres = EmbeddedPostgres(self.folder)
         with (self.folder / "postgres.users").open("w") as users:
-            async with self._alone_at("postgres.change"):
-                await postgres.start()
-                await postgres.create_database(DATABASE)
-                await migrating.upgrade(postgres.url(DATABASE))
-                fcntl.flock(users, fcntl.LOCK_SH)
             try:
+                async with self._alone_at("postgres.change"):
+                    await _whole(postgres.start())
+                    await postgres.create_database(DATABASE)
+                    await migrating.upgrade(postgres.url(DATABASE))
+                    fcntl.flock(users, fcntl.LOCK_SH)
                 yield postgres.url(DATABASE)
             finally:
                 async with self._alone_at("postgres.change"):
@@ -109,6 +131,16 @@ class Home:
                 await database.close()
 
 
+async def _whole(start: Coroutine[Any, Any, None]) -> None:
+    """Cancelled in mid-start, a server would come up behind our back, with nobody to stop it."""
+    starting = asyncio.create_task(start)
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        raise
+
+
 def _is_last(users: IO[str]) -> bool:
     """Whether nobody else holds the shared lock on the server."""
     try:
@@ -120,18 +152,24 @@ def _is_last(users: IO[str]) -> bool:
 
 async def _reachable(url: str) -> None:
     """Malformed names the URL (without its password) that no server answers at."""
+    shown = "(not a URL)"
     try:
-        plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        parsed = make_url(url)
+        shown = parsed.render_as_string(hide_password=True)
+        plain = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
         connection = await asyncpg.connect(plain, timeout=10)
-    except (OSError, asyncpg.PostgresError, ValueError, TimeoutError) as error:
-        try:
-            shown = make_url(url).render_as_string(hide_password=True)
-        except ValueError:
-            shown = "(not a URL)"
+    except (OSError, asyncpg.PostgresError, ValueError, ArgumentError) as error:
         raise Malformed(
-            f"no PostgreSQL answers at {shown}: {error}",
+            f"no PostgreSQL answers at {shown}: {_why(error)}",
             field="--database-url",
             value=shown,
             rule="postgresql://user:password@host:port/name",
         ) from None
     await connection.close()
+
+
+def _why(error: Exception) -> str:
+    # Of a text that is no URL nobody knows which part of it is the password.
+    if isinstance(error, ArgumentError):
+        return "it cannot be read"
+    return str(error) or type(error).__name__

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from clearinghouse.netting import flows as netting_flows
 from clearinghouse.netting.model import ClearingRun, Period, Strategy
+from clearinghouse.netting.routes import shown
 from clearinghouse.netting.store import SqlBooks as Clearings
+from clearinghouse.rating.model import zone_named
 from gridroam.core import Core, core
 from gridroam.home import Home
 from gridroam.settings import Settings
@@ -21,11 +23,14 @@ from kit.event_log import START, Cursor, Event
 from marketplace.partners import flows as partner_flows
 from marketplace.partners.flows import Registration
 from marketplace.partners.model import roles_of
+from roaming.events import EventType
 from roaming.party import PartyId
 from roaming.refusal import Malformed
 from search_evse.sites import flows as site_flows
 from search_evse.sites.model import ImportReport
 from search_evse.sites.store import SqlBooks as Sites
+
+EVENTS_AT_ONCE = 1000
 
 
 @asynccontextmanager
@@ -109,17 +114,106 @@ async def clear(parts: Core, period: Period, currency: str, strategy: Strategy) 
     )
 
 
-async def events(
-    home: Path,
-    database_url: str | None,
-    *,
-    after: Cursor = START,
-    types: Sequence[str] = (),
-    party: PartyId | None = None,
-    limit: int = 1000,
-) -> list[Event]:
-    """The log behind a cursor, oldest first."""
-    async with open_core(home, database_url) as parts, parts.database.hot() as connection:
-        return await event_log.read(
-            connection, after, limit=limit, types=list(types) or None, party=party
+async def clear_period(
+    home: Path, database_url: str | None, period: Period, currency: str, strategy: Strategy
+) -> dict[str, Any]:
+    """`clear`, on a home: the run in the shape in which its route shows it."""
+    async with open_core(home, database_url) as parts:
+        return shown(await clear(parts, period, currency, strategy)).model_dump(
+            mode="json", by_alias=True
         )
+
+
+def period_of(month: str | None, start: str | None, end: str | None, zone_name: str) -> Period:
+    """A month, or from one instant to another; Malformed names what is missing or too much."""
+    zone = zone_named(zone_name)
+    if month is not None and start is None and end is None:
+        return Period.month(month, zone)
+    if month is None and start is not None and end is not None:
+        return Period.between(start, end, zone)
+    raise Malformed("which period?", field="--period", rule="either --period, or --from and --to")
+
+
+def strategy_named(name: str) -> Strategy:
+    if name not in set(Strategy):
+        raise Malformed(
+            f"there is no strategy {name!r}",
+            field="--strategy",
+            value=name,
+            rule=", ".join(Strategy),
+        )
+    return Strategy(name)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsAsked:
+    """Which events; no types and no party: all of them. `limit` None: to the end of the log."""
+
+    after: Cursor = START
+    types: Sequence[EventType] = ()
+    party: PartyId | None = None
+    limit: int | None = None
+
+
+def cursor_of(said: str | None) -> Cursor:
+    if said is None:
+        return START
+    try:
+        cursor = Cursor.parse(said)
+        if not all(0 <= number < 1 << 63 for number in cursor):
+            raise ValueError(said)
+    except ValueError:
+        raise Malformed(
+            f"{said!r} is no cursor", field="--after", value=said, rule="as an event shows it"
+        ) from None
+    return cursor
+
+
+def types_named(names: Sequence[str]) -> list[EventType]:
+    for name in names:
+        if name not in set(EventType):
+            raise Malformed(
+                f"there are no {name!r} events",
+                field="--type",
+                value=name,
+                rule=", ".join(EventType),
+            )
+    return [EventType(name) for name in names]
+
+
+async def tell_events(
+    home: Path, database_url: str | None, asked: EventsAsked, tell: Callable[[Any], None]
+) -> None:
+    """The log behind a cursor, oldest first, up to its present end or `limit`."""
+    left, after = asked.limit, asked.after
+    async with open_core(home, database_url) as parts:
+        while left is None or left > 0:
+            async with parts.database.hot() as connection:
+                page = await event_log.read(
+                    connection,
+                    after,
+                    limit=EVENTS_AT_ONCE if left is None else min(left, EVENTS_AT_ONCE),
+                    types=asked.types or None,
+                    party=asked.party,
+                )
+            if not page:
+                return
+            for event in page:
+                tell(_event_shown(event))
+            after = page[-1].cursor
+            left = None if left is None else left - len(page)
+
+
+def _event_shown(event: Event) -> dict[str, Any]:
+    return {
+        "cursor": str(event.cursor),
+        "type": event.type,
+        "party": event.party,
+        "occurred_at": event.occurred_at,
+        "recorded_at": event.recorded_at,
+        "stream": event.stream,
+        "version": event.version,
+        "correlation_id": event.correlation_id,
+        "causation_id": event.causation_id,
+        "body": event.body,
+    }

@@ -11,13 +11,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from typing import Protocol
 
 import uvicorn
 import uvloop
 
+from gridroam import exits
 from gridroam import logging as hub_logging
 from gridroam.home import Home
 from gridroam.settings import Settings
@@ -31,15 +33,19 @@ class PortTaken(Clash):
     """Something else listens where the hub should."""
 
 
+class WorkerEnded(exits.WorkFailed):
+    """One of several processes is gone; the hub ends rather than limp."""
+
+
 def run(settings: Settings, *, workers: int = 1) -> None:
     """Serve until told to stop. Raises HomeTaken, PortTaken, Malformed before serving anything."""
     hub_logging.configure(settings.log_format)
     home = Home(settings.home, settings.database_url)
     with home.taken_by_this_hub(), _listening(settings.host, settings.port) as listening:
         if workers == 1:
-            uvloop.run(_serve(settings, home, listening))
+            uvloop.run(_until_told(settings, _Serving(settings, home, listening)))
         else:
-            uvloop.run(_supervise(settings, home, listening, workers))
+            uvloop.run(_until_told(settings, _Supervising(settings, home, listening, workers)))
 
 
 def run_worker(settings: Settings, listening_fd: int) -> None:
@@ -47,32 +53,89 @@ def run_worker(settings: Settings, listening_fd: int) -> None:
     assert settings.database_url is not None
     hub_logging.configure(settings.log_format)
     listening = socket.socket(fileno=listening_fd)
-    uvloop.run(_serve(settings, Home(settings.home, settings.database_url), listening))
+    home = Home(settings.home, settings.database_url)
+    uvloop.run(_until_told(settings, _Serving(settings, home, listening)))
 
 
-async def _serve(settings: Settings, home: Home, listening: socket.socket) -> None:
-    url = _shown(settings.host, listening)
-    settings = replace(settings, public_url=settings.public_url or url)
-    async with home.database_url() as database_url, hub(settings, home, database_url) as app:
-        config = uvicorn.Config(
-            app,
-            http="httptools",
-            ws="websockets-sansio",
-            # 64 KiB a connection with it, 14 without (ARCHITECTURE).
-            ws_per_message_deflate=False,
-            ws_max_size=1024 * 1024,
-            ws_ping_interval=30,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            h11_max_incomplete_event_size=64 * 1024,
-            timeout_graceful_shutdown=GRACE_S,
-            backlog=2048,
-        )
-        server = _Server(config, url)
-        with _told_to_stop(server.stop):
-            await server.serve(sockets=[listening])
+class _Work(Protocol):
+    async def run(self) -> None: ...
+
+    def stop(self) -> bool:
+        """End in order; False while there is nothing yet that could."""
+
+
+async def _until_told(settings: Settings, work: _Work) -> None:
+    """Run until SIGTERM, Ctrl-C, or the end of whoever holds our lifeline.
+
+    Told during its start, a hub breaks it off and takes it back: it has promised nothing yet.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    told = False
+
+    def stop() -> None:
+        nonlocal told
+        if not work.stop() and not told:
+            task.cancel()
+        told = True
+
+    def holder_ended() -> None:
+        assert settings.lifeline_fd is not None
+        loop.remove_reader(settings.lifeline_fd)
+        stop()
+
+    for number in exits.ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop)
+    if settings.lifeline_fd is not None:
+        loop.add_reader(settings.lifeline_fd, holder_ended)
+    try:
+        await work.run()
+    except asyncio.CancelledError:
+        if not told:
+            raise
+
+
+class _Serving:
+    """One process that answers calls."""
+
+    def __init__(self, settings: Settings, home: Home, listening: socket.socket) -> None:
+        self._home = home
+        self._listening = listening
+        self._server: _Server | None = None
+        self._url = _shown(settings.host, listening)
+        self._settings = replace(settings, public_url=settings.public_url or self._url)
+
+    def stop(self) -> bool:
+        if self._server is None:
+            return False
+        self._server.stop()
+        return True
+
+    async def run(self) -> None:
+        async with (
+            self._home.database_url() as database_url,
+            hub(self._settings, self._home, database_url) as app,
+        ):
+            config = uvicorn.Config(
+                app,
+                http="httptools",
+                ws="websockets-sansio",
+                # 64 KiB a connection with it, 14 without (ARCHITECTURE).
+                ws_per_message_deflate=False,
+                ws_max_size=1024 * 1024,
+                ws_ping_interval=30,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                h11_max_incomplete_event_size=64 * 1024,
+                timeout_graceful_shutdown=GRACE_S,
+                backlog=2048,
+            )
+            self._server = _Server(config, self._url)
+            await self._server.serve(sockets=[self._listening])
 
 
 class _Server(uvicorn.Server):
@@ -97,53 +160,80 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _supervise(
-    settings: Settings, home: Home, listening: socket.socket, workers: int
-) -> None:
-    """Start `workers` processes on one socket; when one dies, end them all and say so."""
-    url = _shown(settings.host, listening)
-    async with home.database_url() as database_url:
-        async with _worker_processes(settings, url, database_url, listening, workers) as processes:
-            stop = asyncio.Event()
-            with _told_to_stop(stop.set):
-                for process in processes:
-                    assert process.stdout is not None
-                    await process.stdout.readline()
-                _say_ready(url)
+class _Supervising:
+    """Several processes on one socket; when one dies, all are ended, and it is said."""
+
+    def __init__(
+        self, settings: Settings, home: Home, listening: socket.socket, workers: int
+    ) -> None:
+        self._settings = settings
+        self._home = home
+        self._listening = listening
+        self._workers = workers
+        self._url = _shown(settings.host, listening)
+
+    def stop(self) -> bool:
+        # Waiting is all that a supervisor does: breaking that off is how it is ended.
+        return False
+
+    async def run(self) -> None:
+        async with (
+            self._home.database_url() as database_url,
+            _lifeline() as lifeline_fd,
+            _ended_in_order() as processes,
+        ):
+            for number in range(self._workers):
+                processes.append(await self._worker(number, database_url, lifeline_fd))
+            # Queued here, a call would wait for a process that never takes it.
+            self._listening.close()
+            if all(await asyncio.gather(*(_is_ready(process) for process in processes))):
+                _say_ready(self._url)
                 ends = [asyncio.create_task(process.wait()) for process in processes]
-                stopping = asyncio.create_task(stop.wait())
-                await asyncio.wait([*ends, stopping], return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
-        if not stop.is_set():
-            raise SystemExit("a worker process ended by itself; see its log above")
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            raise WorkerEnded("a worker process ended by itself; its log says why")
 
-
-@asynccontextmanager
-async def _worker_processes(
-    settings: Settings, url: str, database_url: str, listening: socket.socket, workers: int
-) -> AsyncIterator[list[asyncio.subprocess.Process]]:
-    processes = []
-    # The URL holds a password: it goes by the environment, which other users cannot read.
-    environment = {**os.environ, "GRIDROAM_WORKER_DATABASE_URL": database_url}
-    for number in range(workers):
-        command = [
-            *(sys.executable, "-m", "gridroam.cli", "serve-worker", str(listening.fileno())),
+    async def _worker(
+        self, number: int, database_url: str, lifeline_fd: int
+    ) -> asyncio.subprocess.Process:
+        settings, listening_fd = self._settings, self._listening.fileno()
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gridroam.cli", "serve-worker", str(listening_fd)),
             *("--home", str(settings.home), "--host", settings.host),
             *("--only", ",".join(sorted(settings.only)), "--log-format", settings.log_format),
-            *("--public-url", settings.public_url or url),
+            *("--public-url", settings.public_url or self._url),
+            *("--lifeline-fd", str(lifeline_fd)),
             *(["--refuse-loopback-endpoints"] * (not settings.allow_loopback_endpoints)),
             *([] if number == 0 else ["--no-tasks"]),
             *(["--trust-station-time"] if settings.trust_station_time else []),
-        ]
-        processes.append(
-            await asyncio.create_subprocess_exec(
-                *command,
-                env=environment,
-                pass_fds=[listening.fileno()],
-                stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
+            # The URL holds a password: it goes by the environment, which others cannot read.
+            env={**os.environ, "GRIDROAM_WORKER_DATABASE_URL": database_url},
+            pass_fds=[listening_fd, lifeline_fd],
+            stdout=asyncio.subprocess.PIPE,
+            # Ctrl-C is the supervisor's to hear.
+            start_new_session=True,
         )
+
+
+async def _is_ready(process: asyncio.subprocess.Process) -> bool:
+    assert process.stdout is not None
+    return (await process.stdout.readline()).startswith(b"ready ")
+
+
+@asynccontextmanager
+async def _lifeline() -> AsyncIterator[int]:
+    """A pipe for processes that must not outlive this one, even when it is killed."""
+    ours, theirs = os.pipe()
+    try:
+        yield ours
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@asynccontextmanager
+async def _ended_in_order() -> AsyncIterator[list[asyncio.subprocess.Process]]:
+    """Processes that are told to end with the block, and waited for."""
+    processes: list[asyncio.subprocess.Process] = []
     try:
         yield processes
     finally:
@@ -151,18 +241,6 @@ async def _worker_processes(
             with suppress(ProcessLookupError):
                 process.terminate()
         await asyncio.gather(*(process.wait() for process in processes))
-
-
-@contextmanager
-def _told_to_stop(stop: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 @contextmanager

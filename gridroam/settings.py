@@ -20,12 +20,16 @@ def parts_of(names: str | None) -> frozenset[str]:
         raise Malformed(
             f"there is no part {name!r}", field="--only", value=name, rule=", ".join(PARTS)
         )
+    if not asked:
+        raise Malformed(
+            "no part is named", field="--only", value=names, rule="some of " + ", ".join(PARTS)
+        )
     return frozenset(asked)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One hub process. `only` names the parts it runs; empty means all."""
+    """One hub process. `only` names the parts it runs."""
 
     home: Path
     host: str = "127.0.0.1"
@@ -44,6 +48,8 @@ class Settings:
     # Timed and queued work (forwarding, outboxes) runs in one process of several.
     runs_tasks: bool = True
     log_format: str = "text"
+    # A pipe that whoever started this process holds: when it closes, however they ended, we end.
+    lifeline_fd: int | None = None
 
     @property
     def on_loopback(self) -> bool:

@@ -82,6 +82,11 @@ class EmbeddedPostgres:
         while self._postmaster() is not None and time.monotonic() < deadline:
             time.sleep(0.02)
 
+    def remove(self) -> None:
+        """Stop it, and leave nothing of the cluster."""
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     async def create_database(self, name: str, *, template: str | None = None) -> None:
         """Make database `name` unless there is one."""
         connection = await asyncpg.connect(self.url("postgres"))

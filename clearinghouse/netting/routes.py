@@ -137,7 +137,7 @@ def router(books: Books, *, database: Database, clock: Clock, hub: PartyId) -> A
                 books=books,
                 clock=clock,
             )
-            return json_response(_shown(made).model_dump(mode="json", by_alias=True), 201)
+            return json_response(shown(made).model_dump(mode="json", by_alias=True), 201)
 
         return await once(request, run, database=database, party=caller.party, clock=clock)
 
@@ -154,7 +154,7 @@ def router(books: Books, *, database: Database, clock: Clock, hub: PartyId) -> A
     async def show_run(run_id: str, caller: Annotated[Caller, Depends(caller_of)]) -> RunShown:
         """A recorded run, as far as it concerns the caller."""
         _may_clear(caller, hub)
-        return _shown(await flows.show_run(run_id, caller=caller.party, hub=hub, books=books))
+        return shown(await flows.show_run(run_id, caller=caller.party, hub=hub, books=books))
 
     return routes
 
@@ -177,7 +177,7 @@ def _head(run: ClearingRun) -> RunHead:
     )
 
 
-def _shown(run: ClearingRun) -> RunShown:
+def shown(run: ClearingRun) -> RunShown:
     def amount(minor: int) -> str:
         return f"{Money(minor, run.currency).decimal:f}"
 

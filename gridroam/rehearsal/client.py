@@ -10,10 +10,11 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from gridroam.exits import WorkFailed
 from kit.encoding import encode_json
 
 
-class CallFailed(RuntimeError):
+class CallFailed(WorkFailed):
     """The hub said no to something that a replay needs; its problem document says why."""
 
 

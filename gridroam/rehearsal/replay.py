@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import shutil
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.netting.model import ClearingRun, Period, Strategy
 from gridroam import office
 from gridroam.core import Core
+from gridroam.home import Home
 from gridroam.rehearsal import evsp as evsp_endpoints
 from gridroam.rehearsal import hub_process, inputs, play
 from gridroam.rehearsal import report as reports
@@ -73,7 +73,8 @@ async def replay(plan: Plan, console: Console) -> Report:
 async def day(plan: Plan, console: Console, *, stay: bool, report: Path | None) -> None:
     """Play the shipped day and show its statement; then stay up with the console, if asked."""
     console.print("[bold]Gridroam[/] plays one day of real charges on real charge points.")
-    async with _played(plan, console) as (played, url):
+    async with _played(plan, console) as (played, running):
+        url = running.url
         if report is not None:
             await asyncio.to_thread(report.write_bytes, encode_json(played.to_json()))
         reports.show(played, console)
@@ -83,12 +84,14 @@ async def day(plan: Plan, console: Console, *, stay: bool, report: Path | None) 
                 f" {url}/docs the API. Ctrl-C ends it."
             )
             with suppress(asyncio.CancelledError):
-                await asyncio.Event().wait()
+                raise await running.died()
 
 
 @asynccontextmanager
-async def _played(plan: Plan, console: Console) -> AsyncIterator[tuple[Report, str]]:
-    """The report of a replay and the URL of its hub, which runs as long as the block lasts."""
+async def _played(
+    plan: Plan, console: Console
+) -> AsyncIterator[tuple[Report, hub_process.RunningHub]]:
+    """The report of a replay and its hub, which runs as long as the block lasts."""
     given = await asyncio.to_thread(
         inputs.read, plan.evses, plan.customers, plan.agreements, plan.charges
     )
@@ -96,7 +99,7 @@ async def _played(plan: Plan, console: Console) -> AsyncIterator[tuple[Report, s
         home = plan.home
         if home is None:
             home = Path(tempfile.mkdtemp(prefix="gridroam-replay-"))
-            stack.push_async_callback(asyncio.to_thread, shutil.rmtree, home, True)
+            stack.push_async_callback(asyncio.to_thread, Home(home).remove)
         stages = stack.enter_context(Stages(console))
         with stages.stage("start", "Starting the hub and its PostgreSQL"):
             running = await stack.enter_async_context(
@@ -109,10 +112,10 @@ async def _played(plan: Plan, console: Console) -> AsyncIterator[tuple[Report, s
         )
         console.print(f"Watch it at [bold]{running.url}/console[/]")
         rehearsal = _Rehearsal(plan, given, parts, running.url, session, endpoints, stages)
-        report = await rehearsal.run()
+        report = await running.while_alive(rehearsal.run())
         report.hub_peak_memory_mb = running.peak_memory_mb()
         stages.close()
-        yield report, running.url
+        yield report, running
 
 
 class _Rehearsal:
