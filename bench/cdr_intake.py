@@ -76,7 +76,7 @@ async def run(options: Options) -> list[Row]:
             running(
                 clearing_house.command(port),
                 port,
-                environment={clearing_house.DATABASE: options.database_url},
+                environment={serving.DATABASE: options.database_url},
             )
         )
         told = _Tellings(world)

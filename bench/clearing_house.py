@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, suppress
 
 import uvloop
 
-from bench.serving import behind_a_door, server
+from bench.serving import DATABASE, POOL_SIZE, behind_a_door, server
 from clearinghouse.authorisation import routes as authorisation_routes
 from clearinghouse.authorisation.client import HttpEvsps
 from clearinghouse.authorisation.store import SqlCustomers as AuthorisationCustomers
@@ -25,9 +25,6 @@ from kit.clock import utc_now
 from kit.database import Database
 from marketplace.contracts import tasks as contract_tasks
 from roaming.party import PartyId
-
-DATABASE = "GRIDROAM_BENCH_DATABASE"
-POOL_SIZE = 12
 
 
 def command(port: int) -> list[str]:

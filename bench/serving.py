@@ -12,6 +12,9 @@ from kit.database import Database
 from kit.http import CALLER, Caller
 from roaming.party import PartyId
 
+DATABASE = "GRIDROAM_BENCH_DATABASE"
+POOL_SIZE = 12
+"""Connections of one process, as many as the hub opens."""
 _HEADER = CALLER_HEADER.encode()
 
 

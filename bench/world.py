@@ -16,6 +16,8 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from rich.console import Console
+from rich.progress import track
 from sqlalchemy import Table
 
 from clearinghouse.customers.store import customer_contract, customer_token
@@ -86,9 +88,24 @@ class World:
             await copy(connection, contracts, _CONTRACT, self._contracts(digests))
             await copy(connection, sites, _SITE, self._sites())
             await copy(connection, evses, _EVSE, self._evses())
-            await copy(connection, customer_contract, _CUSTOMER, self._customers())
-            await copy(connection, customer_token, _TOKEN, self._tokens())
+            await copy(
+                *(connection, customer_contract, _CUSTOMER),
+                self._watched("customer contracts", self._customers()),
+            )
+            await copy(
+                *(connection, customer_token, _TOKEN),
+                self._watched("tokens", self._tokens()),
+            )
             await connection.execute("VACUUM ANALYZE")
+
+    def _watched(self, name: str, rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+        return track(
+            rows,
+            f"loading {name}",
+            total=self.customers,
+            transient=True,
+            console=Console(stderr=True),
+        )
 
     def _pairs(self) -> Iterator[tuple[int, int]]:
         return product(range(self.operators), range(self.evsps))
