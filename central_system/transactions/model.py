@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -191,6 +191,6 @@ def register_wh(sample: Mapping[str, Any]) -> int | None:
     try:
         value = Decimal(sample["value"].strip())
         energy_wh = wh_from_kwh(value if unit == "kWh" else value.scaleb(-3))
-    except (InvalidOperation, BadEnergy):
+    except (ArithmeticError, BadEnergy):
         return None
     return energy_wh if abs(energy_wh) <= METER_MOST_WH else None
