@@ -1,7 +1,7 @@
 """A checked, metered, forwarded call against proxies that check the same, and a bare forward.
 
-2,000 partners, 8,000 contracts, a JSON upstream in a process of its own. What is compared is CPU
-time a call, read from the server's process.
+2,000 partners and 8,000 contracts in the real tables and the real book, a JSON upstream in a
+process of its own. What is compared is CPU time a call, read from the server's process.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -29,14 +28,22 @@ from yarl import URL
 
 from bench.processes import PeerMissing, cpu_us_a_call, free_port, running
 from bench.row import Options, Row
-from gateway.calls.model import Denial, Grant, Limits, Reason, Service
+from gateway.calls.model import Limits
 from gateway.calls.routes import gateway
 from gateway.calls.store import RefusalLog, SqlQuotas
 from gateway.calls.upstream import Upstream
 from gateway.usage.store import SqlMeter
+from gridroam.answers import ContractsForGateway
 from kit.access_token import Verifier
 from kit.clock import utc_now
 from kit.database import Database
+from kit.worker import Worker
+from marketplace.contracts.book import ContractBook
+from marketplace.contracts.store import SqlBookSource, contracts
+from marketplace.offerings.model import ServiceTerms
+from marketplace.offerings.store import keep_terms, offerings
+from marketplace.partners.store import partners
+from marketplace.services.store import services
 from roaming.party import PartyId
 
 NAME = "gateway-call"
@@ -211,41 +218,99 @@ def _floor(upstream_port: int) -> ASGIApp:
     return app
 
 
-@dataclass(slots=True)
-class _Book:
-    """The contracts as the hub holds them: all in memory, one look-up a call."""
-
-    services: dict[tuple[str, int], Service]
-    grants: dict[tuple[PartyId, str, int], Grant]
-
-    def find_service(self, name: str, major: int) -> Service | None:
-        return self.services.get((name, major))
-
-    def find(
-        self, requester: PartyId, service: str, major: int, operation: str, at: datetime
-    ) -> Grant | Denial:
-        found = self.grants.get((requester, service, major))
-        return Denial(Reason.NO_CONTRACT) if found is None else found
-
-    def age_s(self, now: datetime) -> float:
-        return 0.0
+async def _fill(database: Database, upstream_port: int) -> None:
+    """Partners, services, offerings and contracts as the marketplace keeps them."""
+    now = datetime.now(UTC)
+    providers = [_party(PARTNERS + number) for number in range(SERVICES)]
+    async with database.begin() as connection:
+        for table in (contracts, offerings, services, partners):
+            await connection.execute(table.delete())
+        (digest,) = await keep_terms(connection, [ServiceTerms()])
+        await connection.execute(
+            partners.insert(),
+            [
+                {
+                    "party": str(party),
+                    "name": str(party),
+                    "roles": ["evse-operator"],
+                    "status": "active",
+                    "registered_at": now,
+                }
+                for party in [*map(_party, range(PARTNERS)), *providers]
+            ],
+        )
+        both = {"major": 1}
+        await connection.execute(
+            services.insert(),
+            [
+                {
+                    **both,
+                    "name": f"service-{number}",
+                    "provider": str(provider),
+                    "status": "published",
+                    "category": "bench",
+                    "description": "",
+                    "endpoint": f"http://127.0.0.1:{upstream_port}",
+                    "protocol": "rest",
+                    "documentation": "",
+                    "operations": [],
+                    "registered_at": now,
+                }
+                for number, provider in enumerate(providers)
+            ],
+        )
+        await connection.execute(
+            offerings.insert(),
+            [
+                {
+                    **both,
+                    "offering_id": f"O-{number}",
+                    "provider": str(provider),
+                    "service": f"service-{number}",
+                    "terms_digest": digest,
+                    "audience": "public",
+                    "audience_names": [],
+                    "status": "published",
+                    "published_at": now,
+                    "content": str(number).encode(),
+                }
+                for number, provider in enumerate(providers)
+            ],
+        )
+        agreed = now.isoformat()
+        await connection.execute(
+            contracts.insert(),
+            [
+                {
+                    **both,
+                    "contract_id": f"C-{number:06d}",
+                    "offering_id": f"O-{service.removeprefix('service-')}",
+                    "provider": str(providers[int(service.removeprefix("service-"))]),
+                    "requester": str(party),
+                    "service": service,
+                    "terms_digest": digest,
+                    "valid_from": now - timedelta(days=1),
+                    "history": [["agreed", agreed, str(party), agreed, None]],
+                    "suspended_by": [],
+                    "version": 1,
+                }
+                for number, (party, service) in enumerate(_pairs())
+            ],
+        )
 
 
 async def _ours(port: int, upstream_port: int, keys: list[dict[str, Any]]) -> None:
     database = await Database.open(os.environ["GRIDROAM_BENCH_DATABASE"])
     verifier = Verifier(ISSUER, ISSUER, utc_now)
     verifier.set_keys(keys)
-    address = f"http://127.0.0.1:{upstream_port}"
-    book = _Book(
-        {
-            (f"service-{n}", 1): Service(f"service-{n}", 1, _party(n), address)
-            for n in range(SERVICES)
-        },
-        {
-            (party, service, 1): Grant(f"C-{number:06d}")
-            for number, (party, service) in enumerate(_pairs())
-        },
-    )
+    await _fill(database, upstream_port)
+    contract_book = ContractBook(SqlBookSource(database), utc_now)
+    await contract_book.load()
+    assert len(contract_book) == PARTNERS * CONTRACTS_EACH
+    book = ContractsForGateway(contract_book)
+    # Looks for changes as the hub does, so that the book is never too old to go by.
+    fresh = Worker("book", _looked(contract_book), idle_s=1.0)
+    fresh.start()
     meter = SqlMeter(database)
     quotas = SqlQuotas(database)
     refusals = RefusalLog(database, hub=PartyId("EU*GRD"))
@@ -265,11 +330,20 @@ async def _ours(port: int, upstream_port: int, keys: list[dict[str, Any]]) -> No
         limits=Limits(calls_per_second=1e6),
     )
     await _serve(app, port).serve()
+    await fresh.close()
     await upstream.close()
     await quotas.close()
     await meter.close()
     await refusals.close()
     await database.close()
+
+
+def _looked(book: ContractBook) -> Callable[[], Awaitable[bool]]:
+    async def look() -> bool:
+        await book.refresh()
+        return False
+
+    return look
 
 
 class _JsonUpstream(asyncio.Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from fnmatch import translate
+from fnmatch import fnmatchcase
 from typing import Any
 
 from roaming.party import PartyId
@@ -389,5 +389,5 @@ class Operations:
 def covers(patterns: Sequence[str], operation: str) -> bool:
     """Whether a contract's operations, names or `METHOD path` patterns (fnmatch), allow one."""
     return "*" in patterns or any(
-        pattern == operation or re.match(translate(pattern), operation) for pattern in patterns
+        pattern == operation or fnmatchcase(operation, pattern) for pattern in patterns
     )

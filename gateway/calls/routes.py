@@ -178,9 +178,8 @@ def _fill(call: Call, scope: Scope, limits: Limits) -> None:
             value=len(raw_path) + len(query),
             rule=f"at most {limits.path_bytes} bytes with the query",
         )
-    size = 0
-    for name, value in scope["headers"]:
-        size += len(name) + len(value)
+    headers = call.headers
+    size = sum(map(len, headers)) + sum(map(len, headers.values()))
     if size > limits.header_bytes:
         raise HeadersTooLarge(
             "the headers are too long",

@@ -108,9 +108,11 @@ class Upstream:
         self._idle_connection_s = idle_connection_s
         self._allow_loopback = allow_loopback
         self._session: aiohttp.ClientSession | None = None
+        self._watches = _Watches()
         self.under_way = 0
 
     async def close(self) -> None:
+        self._watches.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -129,7 +131,7 @@ class Upstream:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
-                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+                request_class=_Request,
             )
         return self._session
 
@@ -145,7 +147,8 @@ class Upstream:
             data = await body.small(WHOLE_BYTES)
             if data is None:
                 data = sending.pieces()
-        watch = _Watch(body) if data is None or isinstance(data, bytes) else None
+        # A body that still comes is watched by reading it.
+        watch = self._watches.begin(body) if data is None or isinstance(data, bytes) else None
         self.under_way += 1
         try:
             endpoint = Endpoint.of(service.endpoint)
@@ -164,7 +167,7 @@ class Upstream:
         finally:
             self.under_way -= 1
             if watch is not None:
-                watch.end()
+                self._watches.end(watch)
 
     async def _exchange(
         self,
@@ -259,10 +262,59 @@ class OutsideResolver(ThreadedResolver):
         return outside
 
 
-class _Watch:
-    """Cancels a call that lasts when its caller goes away."""
+class _Request(aiohttp.ClientRequest):
+    """Sends the headers that it is given and makes up none of its own.
 
-    __slots__ = ("_body", "_timer", "_waiting", "gone", "task")
+    aiohttp can be told to skip its own, and then copies and sorts all of them for every call.
+    """
+
+    _NONE_OF_ITS_OWN: CIMultiDict[None] = CIMultiDict([("Content-Type", None)])
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        self._skip_auto_headers = self._NONE_OF_ITS_OWN
+
+
+class _Watches:
+    """Looks after calls that last, and cancels those whose caller has gone away.
+
+    One timer for all: most calls are over long before it rings, and then cost a set operation.
+    """
+
+    def __init__(self) -> None:
+        self._young: set[_Watch] = set()
+        self._older: set[_Watch] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, body: Body) -> _Watch:
+        watch = _Watch(body)
+        self._young.add(watch)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._ring)
+        return watch
+
+    def end(self, watch: _Watch) -> None:
+        self._young.discard(watch)
+        self._older.discard(watch)
+        watch.end()
+
+    def _ring(self) -> None:
+        for watch in self._older:
+            watch.look()
+        self._older, self._young = self._young, set()
+        self._timer = None
+        if self._older:
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._ring)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _Watch:
+    """One call that is cancelled when its caller goes away."""
+
+    __slots__ = ("_body", "_waiting", "gone", "task")
 
     def __init__(self, body: Body) -> None:
         task = asyncio.current_task()
@@ -271,9 +323,8 @@ class _Watch:
         self.gone = False
         self._body = body
         self._waiting: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
 
-    def _begin(self) -> None:
+    def look(self) -> None:
         self._waiting = asyncio.create_task(self._until_gone())
 
     async def _until_gone(self) -> None:
@@ -282,7 +333,6 @@ class _Watch:
         self.task.cancel()
 
     def end(self) -> None:
-        self._timer.cancel()
         if self._waiting is not None:
             self._waiting.cancel()
 

@@ -15,6 +15,7 @@ from gateway.calls.model import (
     Operations,
     Reason,
     continue_trace,
+    covers,
     split_path,
 )
 
@@ -163,3 +164,18 @@ def test_a_call_refused_for_want_of_a_place_takes_none() -> None:
     lane.leave()
     assert lane.take(0.0, limits) is None
     assert lane.under_way == 2
+
+
+def test_a_contract_covers_the_operations_that_it_names_and_no_others() -> None:
+    assert covers(["*"], "search")
+    assert covers(["annotate", "search"], "search")
+    assert covers(["GET /sites/*"], "GET /sites/1/evses")
+    for patterns, operation in (
+        ([], "search"),
+        (["searching"], "search"),
+        (["GET /sites/*"], "POST /sites/1"),
+        (["GET /sites/*"], "GET /sites"),
+        (["get /sites/*"], "GET /sites/1"),
+        (["GET /sites"], "GET /sites/1"),
+    ):
+        assert not covers(patterns, operation)
