@@ -25,6 +25,7 @@ from kit.encoding import encode_json
 from kit.http import NOT_JSON, Answer
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
+from roaming.refusal import Refusal
 
 TOKEN_PATH = "/oauth/token"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -220,7 +221,10 @@ class Hub:
         if kept.client_id is not None:
             return key, kept.client_id
         public = {**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig"}
-        client_id = await self._clients.ensure(operator, {**public, "alg": _ALGORITHM})
+        try:
+            client_id = await self._clients.ensure(operator, {**public, "alg": _ALGORITHM})
+        except Refusal as refusal:
+            raise HubRefused(403, "no-client", refusal.detail) from refusal
         await self._keys.name(operator, client_id)
         return key, client_id
 

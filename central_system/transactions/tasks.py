@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 MOST_AT_ONCE = 500
 # A call may carry 16 MiB; records with many periods fill it before there are 500 of them.
 MOST_BYTES = 4 * 1024 * 1024
-BACK_OFF_LEAST_S, BACK_OFF_MOST_S = 0.5, 60.0
+BACK_OFF_MOST_S = 60.0
 
 _Due = tuple[int, Mapping[str, Any]]
 
@@ -32,8 +32,16 @@ _Due = tuple[int, Mapping[str, Any]]
 class CdrSender:
     """The one worker of a process that empties the outbox."""
 
-    def __init__(self, outbox: Outbox, hub: ClearingHouse, *, idle_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        hub: ClearingHouse,
+        *,
+        idle_s: float = 1.0,
+        back_off_least_s: float = 0.5,
+    ) -> None:
         self._outbox = outbox
+        self._back_off_least_s = back_off_least_s
         self._hub = hub
         self._worker = Worker("cdr-sender", self.step, idle_s=idle_s)
         # By operator: the pause after the last failure, and until when it lasts.
@@ -83,7 +91,7 @@ class CdrSender:
 
     def _pause(self, operator: PartyId, error: str) -> None:
         last_s, _ = self._pauses.get(operator, (0.0, 0.0))
-        pause_s = min(max(BACK_OFF_LEAST_S, last_s * 2), BACK_OFF_MOST_S)
+        pause_s = min(max(self._back_off_least_s, last_s * 2), BACK_OFF_MOST_S)
         self._pauses[operator] = (pause_s, time.monotonic() + pause_s)
         log.warning("cdrs wait", operator=operator, error=error, again_in_s=pause_s)
 

@@ -74,13 +74,10 @@ async def test_large_records_go_in_smaller_calls_and_a_huge_one_alone() -> None:
 
 
 @pytest.mark.parametrize("trouble", [HubAway("503"), HubRefused(403, "no-contract", "no")])
-async def test_the_trouble_of_one_operator_is_not_the_others(
-    trouble: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tasks, "BACK_OFF_LEAST_S", 0.0)
+async def test_the_trouble_of_one_operator_is_not_the_others(trouble: Exception) -> None:
     outbox = Outbox({OPERATOR: records(1), OTHER: {7: {"cdr_id": "X-7"}}})
     house = House({OPERATOR: trouble})
-    sender = CdrSender(outbox, house)
+    sender = CdrSender(outbox, house, back_off_least_s=0.0)
     assert await sender.step() is False
     assert outbox.states == {7: CdrState.ACCEPTED}
     del house.trouble[OPERATOR]
