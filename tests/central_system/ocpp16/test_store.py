@@ -50,7 +50,7 @@ async def test_a_start_and_a_stop_that_come_twice_at_once_are_one(central: Centr
     answers = await asyncio.gather(
         central.journal.write(entry(stop)), central.journal.write(entry(other))
     )
-    assert answers == [first, first]
+    assert list(answers) == [first, first]
     ((_, record),) = await central.transactions.next(OPERATOR, 10)
     assert [one["energy_wh"] for one in record["periods"]] == [50, 50]
     for kind in ("charge-started", "charge-stopped"):
