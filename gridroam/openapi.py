@@ -40,11 +40,11 @@ def document(
     paths: dict[str, Any] = whole.setdefault("paths", {})
     shapes: dict[str, Any] = whole.setdefault("components", {}).setdefault("schemas", {})
     for name, service in services.items():
-        told = service.described.openapi()
-        _add_shapes(shapes, told.get("components", {}).get("schemas", {}))
-        for path, item in told["paths"].items():
-            paths[f"/services/{name}{path}"] = item
-        _add_hot(paths, shapes, f"/services/{name}", service.hot)
+        for told in (service.described.openapi(), _hot_document(service.hot)):
+            apart = _told_apart(told, shapes, name)
+            _add_shapes(shapes, apart.get("components", {}).get("schemas", {}))
+            for path, item in apart["paths"].items():
+                paths.setdefault(f"/services/{name}{path}", {}).update(item)
     paths.update(more)
     shapes["Problem"] = PROBLEM
     whole["components"]["securitySchemes"] = {
@@ -65,20 +65,52 @@ def document(
     return whole
 
 
+def _told_apart(told: dict[str, Any], known: Mapping[str, Any], service: str) -> dict[str, Any]:
+    """A service's document; a shape that goes by another's name gets the service's before its own.
+
+    Wings do not know each other, so two of them may well call two things by one name.
+    """
+    prefix = "".join(part.capitalize() for part in service.split("-"))
+    renamed: set[str] = set()
+    while True:
+        shapes = told.get("components", {}).get("schemas", {})
+        clashing = [
+            name for name in shapes if not _same(known.get(name, shapes[name]), shapes[name])
+        ]
+        if not clashing:
+            return told
+        assert renamed.isdisjoint(clashing), "a shape is renamed once"
+        # Whatever refers to a renamed shape is another shape now, too: hence once more.
+        for name in clashing:
+            shapes[prefix + name] = shapes.pop(name)
+            renamed.add(prefix + name)
+            old, new = (f'"#/components/schemas/{one}"'.encode() for one in (name, prefix + name))
+            told = msgspec.json.decode(msgspec.json.encode(told).replace(old, new))
+            shapes = told["components"]["schemas"]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two shapes say the same; two libraries tell of one enumeration in two dialects."""
+
+    def bare(shape: Mapping[str, Any]) -> dict[str, Any]:
+        told = {key: value for key, value in shape.items() if key not in ("title", "description")}
+        return told | {"type": "string", "enum": sorted(told["enum"])} if "enum" in told else told
+
+    return bool(bare(one) == bare(other))
+
+
 def _add_shapes(shapes: dict[str, Any], told: Mapping[str, Any]) -> None:
     for name, shape in told.items():
-        known = shapes.setdefault(name, shape)
-        assert known == shape, f"two shapes are called {name}"
+        assert _same(shapes.setdefault(name, shape), shape), f"two shapes are called {name}"
 
 
-def _add_hot(
-    paths: dict[str, Any], shapes: dict[str, Any], root: str, hot: Sequence[HotRoute]
-) -> None:
+def _hot_document(hot: Sequence[HotRoute]) -> dict[str, Any]:
+    """What the framework would tell of these routes if they were its own."""
     types = [t for route in hot for t in (route.request_type, route.response_type) if t is not None]
     schemas, found = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}"
     )
-    _add_shapes(shapes, found)
+    paths: dict[str, Any] = {}
     named = iter(schemas)
     for route in hot:
         operation: dict[str, Any] = {
@@ -97,8 +129,9 @@ def _add_hot(
             }
         if route.response_type is not None:
             operation["responses"]["200"]["content"] = {"application/json": {"schema": next(named)}}
-        path = root + route.path.replace(":path}", "}")
+        path = route.path.replace(":path}", "}")
         paths.setdefault(path, {})[route.method.lower()] = operation
+    return {"paths": paths, "components": {"schemas": found}}
 
 
 def _parameters(path: str) -> list[str]:
