@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.types import UserDefinedType
 
 from kit import event_log
+from kit.batching import Batcher
 from kit.database import Database, Hot, metadata
 from kit.event_log import NewEvent
 from roaming.evse_id import EvseId
@@ -259,7 +260,6 @@ _FIND = """
 SELECT e.evse_id, e.operator, s.country, s.time_zone, e.latitude, e.longitude
 FROM search_evse.evse e JOIN search_evse.site s USING (operator, site_id)
 """
-_FIND_ONE = f"{_FIND} WHERE e.evse_id = $1"
 _FIND_ALL = f"{_FIND} WHERE e.evse_id = ANY($1::text[])"
 _PLACE = """
 SELECT e.evse_id, e.operator, e.latitude, e.longitude, s.name, s.city, s.time_zone
@@ -283,6 +283,7 @@ class EvseRegister:
         self._remembered: OrderedDict[str, Found] = OrderedDict()
         self._listening = False
         self._forgotten = 0
+        self._asked: Batcher[EvseId, Found | None] = Batcher(self._find_asked)
 
     async def keep_fresh(self) -> None:
         """Run beside the register until cancelled; without it nothing is remembered."""
@@ -300,13 +301,12 @@ class EvseRegister:
         if found is not None:
             self._remembered.move_to_end(evse_id)
             return found
-        before = self._forgotten
-        row = await self._database.pool.fetchrow(_FIND_ONE, evse_id)
-        if row is None:
-            return None
-        found = _to_found(row)
-        self._remember([found], before)
-        return found
+        return await self._asked.put(evse_id)
+
+    async def _find_asked(self, asked: Sequence[EvseId]) -> Sequence[Found | None]:
+        """One query for all who ask while the last one runs."""
+        found = await self.find_all(set(asked))
+        return [found.get(one) for one in asked]
 
     async def find_all(self, evse_ids: Collection[EvseId]) -> dict[EvseId, Found]:
         """Those of `evse_ids` that are known, in one query at most."""

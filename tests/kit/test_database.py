@@ -1,0 +1,58 @@
+"""Connections go from hand to hand, and what one did not commit is nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kit.database import Database
+
+
+@pytest.fixture
+async def one_connection(database_url: str) -> AsyncIterator[Database]:
+    database = await Database.open(database_url, pool_size=1)
+    yield database
+    await database.close()
+
+
+async def test_what_an_exception_ends_is_undone_before_the_connection_is_used_again(
+    one_connection: Database,
+) -> None:
+    await one_connection.pool.execute("CREATE TABLE public.kept (n int)")
+
+    async def write_and_fail() -> None:
+        async with one_connection.hot() as connection:
+            await connection.execute("INSERT INTO public.kept VALUES (1)")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await write_and_fail()
+    assert await one_connection.pool.fetchval("SELECT count(*) FROM public.kept") == 0
+
+
+async def test_a_caller_that_goes_away_leaves_no_transaction_and_no_lock_behind(
+    one_connection: Database,
+) -> None:
+    locked = asyncio.Event()
+
+    async def hold() -> None:
+        async with one_connection.hot() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(7)")
+            locked.set()
+            await asyncio.Event().wait()
+
+    holding = asyncio.create_task(hold())
+    await locked.wait()
+    holding.cancel()
+    await asyncio.gather(holding, return_exceptions=True)
+    async with one_connection.pool.acquire() as connection:
+        assert not connection.is_in_transaction()
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        assert await connection.fetchval(held) == 0
+
+
+async def test_jsonb_comes_and_goes_as_python_objects(one_connection: Database) -> None:
+    sent = {"a": [1, "two", None], "b": {"c": True}}
+    assert await one_connection.pool.fetchval("SELECT $1::jsonb", sent) == sent
