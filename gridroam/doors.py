@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
+from uuid import uuid4
 
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gridroam import openapi
+from gridroam import docs_page, openapi
 from gridroam.service_apps import ServiceApp
 from kit import problem
 from kit.database import Database
@@ -28,6 +28,7 @@ STALE_AFTER_S = 30.0
 
 def doors(
     *,
+    url: str,
     main: ASGIApp,
     described: FastAPI,
     services: Mapping[str, ServiceApp],
@@ -37,9 +38,17 @@ def doors(
     registry: CollectorRegistry,
     database: Database,
     contracts_age_s: Callable[[], float],
+    parts: Collection[str],
 ) -> ASGIApp:
-    """One application for all roots of INTERFACES. A part that does not run here is a 404."""
-    operation = _operation(described, services, registry, database, contracts_age_s)
+    """One application for all roots of INTERFACES. What is not among `parts` is a 404."""
+    told = dict(_UNDESCRIBED)
+    if central_system is not None:
+        told |= _CHARGE_POINTS
+
+    def documented() -> dict[str, Any]:
+        return openapi.document(url, described, services, told)
+
+    operation = _operation(documented, registry, database, contracts_age_s)
     roots: list[tuple[str, ASGIApp | None]] = [
         ("/services/", gateway),
         ("/ocpp/", central_system),
@@ -49,7 +58,11 @@ def doors(
         ("/openapi.json", operation),
         ("/docs", operation),
     ]
-    served = [(root, app) for root, app in roots if app is not None]
+    if "marketplace" not in parts:
+        roots.append(("/marketplace/", None))
+    if central_system is None:
+        roots.append(("/central-system/", None))
+    served = [(root, _absent if app is None else app) for root, app in roots]
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -62,9 +75,19 @@ def doors(
     return front
 
 
+async def _absent(scope: Scope, receive: Receive, send: Send) -> None:
+    response = problem.problem_response(
+        404,
+        "NotHere",
+        "This process does not run the part of the hub that answers here.",
+        request_id=uuid4().hex,
+        rule="gridroam serve --only",
+    )
+    await response(scope, receive, send)
+
+
 def _operation(
-    described: FastAPI,
-    services: Mapping[str, ServiceApp],
+    documented: Callable[[], dict[str, Any]],
     registry: CollectorRegistry,
     database: Database,
     contracts_age_s: Callable[[], float],
@@ -88,13 +111,16 @@ def _operation(
         text, media_type = exposition(registry)
         return Response(text, media_type=media_type)
 
-    async def document(_: Request) -> Response:
+    def told() -> dict[str, Any]:
         if not whole:
-            whole.update(openapi.document(described, services, _UNDESCRIBED))
-        return json_response(whole)
+            whole.update(documented())
+        return whole
+
+    async def document(_: Request) -> Response:
+        return json_response(told())
 
     async def docs(_: Request) -> Response:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title="Gridroam")
+        return HTMLResponse(docs_page.page(told()), headers=docs_page.HEADERS)
 
     app = Starlette(
         routes=[
@@ -113,13 +139,54 @@ def _not_ready(why: str) -> Response:
     return problem.problem_response(503, "NotReady", why)
 
 
-def _plain(summary: str) -> dict[str, Any]:
-    responses = {"200": {"description": "OK"}}
-    return {"get": {"summary": summary, "security": [], "responses": responses}}
+def _plain(operation: str, summary: str, media_type: str) -> dict[str, Any]:
+    content = {media_type: {"schema": {"type": "object" if "json" in media_type else "string"}}}
+    return {
+        "get": {
+            "operationId": operation,
+            "summary": summary,
+            "tags": ["operation"],
+            "security": [],
+            "responses": {"200": {"description": "OK", "content": content}},
+        }
+    }
 
 
 _UNDESCRIBED = {
-    "/health/live": _plain("Whether the process runs"),
-    "/health/ready": _plain("Whether it can answer: database and contracts are there"),
-    "/metrics": _plain("Figures for Prometheus"),
+    "/health/live": _plain("live", "Whether the process runs", "application/json"),
+    "/health/ready": _plain(
+        "ready", "Whether it can answer: database and contracts are there", "application/json"
+    ),
+    "/metrics": _plain("metrics", "Figures for Prometheus", "text/plain"),
+    "/openapi.json": _plain("openapi", "This document", "application/json"),
+    "/docs": _plain("docs", "This document for people", "text/html"),
+}
+_CHARGE_POINTS = {
+    "/ocpp/{operator}/{charge_point}": {
+        "get": {
+            "operationId": "connect-charge-point",
+            "summary": "A charge point's WebSocket: OCPP 1.6 JSON, subprotocol ocpp1.6",
+            "description": "With HTTP Basic: the charge point's identity and the password that"
+            " its operator enrolled it with.",
+            "tags": ["central-system"],
+            "security": [],
+            "parameters": [
+                {
+                    "name": "operator",
+                    "in": "path",
+                    "required": True,
+                    "description": "as FR-PD1 or FRPD1",
+                    "schema": {"type": "string"},
+                },
+                {
+                    "name": "charge_point",
+                    "in": "path",
+                    "required": True,
+                    "description": "the identity that the charge point was enrolled by",
+                    "schema": {"type": "string"},
+                },
+            ],
+            "responses": {"101": {"description": "Switching to the WebSocket"}},
+        }
+    }
 }

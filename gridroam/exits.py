@@ -26,7 +26,7 @@ from roaming.refusal import Refusal, Unavailable
 Result = TypeVar("Result")
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-SHOWN = 400
+SHOWN = 600
 # Set it to see where a failure comes from.
 TRACEBACK = "GRIDROAM_TRACEBACK"
 
@@ -73,7 +73,7 @@ def leave(error: BaseException) -> NoReturn:
     code, line = told(error)
     if line:
         with suppress(BrokenPipeError):
-            sys.stderr.write(f"gridroam: {line}\n")
+            sys.stderr.write(f"{line}\n")
     raise SystemExit(code) from None
 
 
@@ -86,33 +86,40 @@ def told(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt | Abort):
         return 128 + signal.SIGINT, ""
     if isinstance(error, TyperException):
-        return error.exit_code, _one_line(error.format_message())
-    if isinstance(error, Unavailable):
-        return 1, _refusal_line(error)
+        return error.exit_code, _usage_line(error)
     if isinstance(error, Refusal):
-        return 2, _refusal_line(error)
+        return 1 if isinstance(error, Unavailable) else 2, _refusal_line(error)
     if isinstance(error, WorkFailed):
         return 1, _one_line(str(error))
     if isinstance(error, PostgresFailed):
-        return 1, f"PostgreSQL: {_one_line(str(error))}"
+        return 1, _one_line(f"PostgreSQL: {error}")
     if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | SQLAlchemyError):
-        return 1, f"the database: {_one_line(str(error))}"
+        return 1, _one_line(f"the database: {error}")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return 1, f"{where}{_one_line(error.strerror or str(error))}"
-    return 1, (
-        f"a bug, please tell: {type(error).__name__}: {_one_line(str(error))}"
-        f" ({TRACEBACK}=1 shows where)"
-    )
+        return 1, _one_line(f"{where}{error.strerror or error}")
+    bug = _one_line(f"a bug, please tell: {type(error).__name__}: {error}")
+    return 1, f"{bug} ({TRACEBACK}=1 shows where)"
+
+
+def _usage_line(error: TyperException) -> str:
+    said = error.format_message()
+    context = getattr(error, "ctx", None)
+    if "\n" in said or context is None:
+        # The whole help, for a command without any argument.
+        return said
+    return _one_line(f"{said} ({context.command_path} --help)")
 
 
 def _refusal_line(refusal: Refusal) -> str:
-    where = f"{refusal.field}: " if refusal.field else ""
-    rule = refusal.rule
-    stated = f" ({rule})" if rule and rule not in refusal.detail else ""
-    return _one_line(f"{where}{refusal.detail}{stated}")
+    said, value, rule = refusal.detail, refusal.value, refusal.rule
+    if refusal.field and not said.startswith(refusal.field):
+        said = f"{refusal.field}: {said}"
+    if isinstance(value, str) and value not in said:
+        said += f": {value!r}"
+    return _one_line(said if not rule or rule in said else f"{said} ({rule})")
 
 
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
+def _one_line(said: str) -> str:
+    line = f"gridroam: {' '.join(said.split())}"
     return line if len(line) <= SHOWN else f"{line[: SHOWN // 2]} … {line[-SHOWN // 2 :]}"

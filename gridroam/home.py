@@ -152,24 +152,21 @@ def _is_last(users: IO[str]) -> bool:
 
 async def _reachable(url: str) -> None:
     """Malformed names the URL (without its password) that no server answers at."""
-    shown = "(not a URL)"
+    rule = "postgresql://user:password@host:port/name"
     try:
         parsed = make_url(url)
-        shown = parsed.render_as_string(hide_password=True)
         plain = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    except (ValueError, ArgumentError):
+        # Not shown: of a text that is no URL nobody knows which part of it is the password.
+        raise Malformed("this is no URL", field="--database-url", rule=rule) from None
+    try:
         connection = await asyncpg.connect(plain, timeout=10)
-    except (OSError, asyncpg.PostgresError, ValueError, ArgumentError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        shown = parsed.render_as_string(hide_password=True)
         raise Malformed(
-            f"no PostgreSQL answers at {shown}: {_why(error)}",
+            f"no PostgreSQL answers at {shown}: {str(error) or type(error).__name__}",
             field="--database-url",
             value=shown,
-            rule="postgresql://user:password@host:port/name",
+            rule=rule,
         ) from None
     await connection.close()
-
-
-def _why(error: Exception) -> str:
-    # Of a text that is no URL nobody knows which part of it is the password.
-    if isinstance(error, ArgumentError):
-        return "it cannot be read"
-    return str(error) or type(error).__name__

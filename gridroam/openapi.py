@@ -33,10 +33,14 @@ NO = {
 
 
 def document(
-    main: FastAPI, services: Mapping[str, ServiceApp], more: Mapping[str, Any]
+    url: str, main: FastAPI, services: Mapping[str, ServiceApp], more: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """`more`: paths that no framework describes (health, metrics, OCPP), as OpenAPI path items."""
+    """The document of the hub at `url`, OpenAPI 3.1.
+
+    `more`: paths that no framework describes (health, metrics, OCPP), as OpenAPI path items.
+    """
     whole: dict[str, Any] = main.openapi()
+    whole["servers"] = [{"url": url}]
     paths: dict[str, Any] = whole.setdefault("paths", {})
     shapes: dict[str, Any] = whole.setdefault("components", {}).setdefault("schemas", {})
     for name, service in services.items():
@@ -50,7 +54,7 @@ def document(
     whole["components"]["securitySchemes"] = {
         "oauth2": {
             "type": "oauth2",
-            "flows": {"clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {}}},
+            "flows": {"clientCredentials": {"tokenUrl": f"{url}/oauth/token", "scopes": {}}},
         }
     }
     whole["security"] = [{"oauth2": []}]

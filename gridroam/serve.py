@@ -24,13 +24,17 @@ from gridroam import logging as hub_logging
 from gridroam.home import Home
 from gridroam.settings import Settings
 from gridroam.wiring import hub
-from roaming.refusal import Clash
+from roaming.refusal import Clash, Malformed
 
 GRACE_S = 20
 
 
 class PortTaken(Clash):
     """Something else listens where the hub should."""
+
+
+class BadHost(Malformed):
+    """No address of this machine."""
 
 
 class WorkerEnded(exits.WorkFailed):
@@ -104,19 +108,21 @@ class _Serving:
         self._home = home
         self._listening = listening
         self._server: _Server | None = None
+        self._stopping = asyncio.Event()
         self._url = _shown(settings.host, listening)
         self._settings = replace(settings, public_url=settings.public_url or self._url)
 
     def stop(self) -> bool:
         if self._server is None:
             return False
+        self._stopping.set()
         self._server.stop()
         return True
 
     async def run(self) -> None:
         async with (
             self._home.database_url() as database_url,
-            hub(self._settings, self._home, database_url) as app,
+            hub(self._settings, self._home, database_url, self._stopping) as app,
         ):
             config = uvicorn.Config(
                 app,
@@ -250,6 +256,13 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
+        except socket.gaierror as error:
+            raise BadHost(
+                f"cannot listen on {host!r}: {error.strerror}",
+                field="--host",
+                value=host,
+                rule="an address of this machine, as 127.0.0.1 or 0.0.0.0",
+            ) from None
         except OSError as error:
             raise PortTaken(
                 f"cannot listen on {host}:{port}: {error.strerror}",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,6 +18,11 @@ from roaming.refusal import Refusal
 log = structlog.get_logger(__name__)
 
 
+def operation_name(route: APIRoute) -> str:
+    """What contracts and generated clients call an operation: `show-contract`."""
+    return route.name.replace("_", "-")
+
+
 class ServiceApp:
     """`app` answers, `routers` and `hot` are what its part of the OpenAPI document is made from.
 
@@ -25,7 +31,12 @@ class ServiceApp:
 
     def __init__(self, hot: Sequence[HotRoute], routers: Sequence[APIRouter]) -> None:
         self.hot = hot
-        self.described = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        self.described = FastAPI(
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+            generate_unique_id_function=operation_name,
+        )
         problem.install(self.described)
         for route in hot:
             self.described.router.routes.append(

@@ -70,7 +70,7 @@ from gridroam.answers import (
 from gridroam.core import Core, core
 from gridroam.doors import doors
 from gridroam.home import Home
-from gridroam.service_apps import ServiceApp
+from gridroam.service_apps import ServiceApp, operation_name
 from gridroam.settings import Settings
 from kit import problem
 from kit.access_token import Verifier
@@ -99,21 +99,29 @@ PUBLIC = ("/oauth/", "/.well-known/", "/health/", "/openapi.json", "/docs", "/me
 
 
 @asynccontextmanager
-async def hub(settings: Settings, home: Home, database_url: str) -> AsyncIterator[ASGIApp]:
-    """A running hub as one ASGI application, for as long as the block lasts."""
+async def hub(
+    settings: Settings, home: Home, database_url: str, stopping: asyncio.Event | None = None
+) -> AsyncIterator[ASGIApp]:
+    """A running hub as one ASGI application, for as long as the block lasts.
+
+    `stopping` is set when no more calls are taken: answers that would never end, end then.
+    """
     async with AsyncExitStack() as stack:
         database = await Database.open(database_url, pool_size=12)
         stack.push_async_callback(database.close)
         parts = core(database, home.secret, hub=settings.hub_party, clock=utc_now)
         await parts.open_the_market()
-        yield await _Hub(settings, parts, stack).build()
+        yield await _Hub(settings, parts, stack, stopping or asyncio.Event()).build()
 
 
 class _Hub:
     """One hub being put together; each method ties one part in."""
 
-    def __init__(self, settings: Settings, parts: Core, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, settings: Settings, parts: Core, stack: AsyncExitStack, stopping: asyncio.Event
+    ) -> None:
         assert settings.public_url is not None
+        self.stopping = stopping
         self.settings = settings
         self.parts = parts
         self.stack = stack
@@ -135,6 +143,7 @@ class _Hub:
             openapi_url=None,
             docs_url=None,
             redoc_url=None,
+            generate_unique_id_function=operation_name,
         )
         problem.install(main)
         await self._access(main)
@@ -150,11 +159,12 @@ class _Hub:
         if "clearinghouse" in settings.only:
             services["clearing-house"] = self._clearing_house()
         door = self._gateway(services) if "gateway" in settings.only else None
-        console = self._console() if "console" in settings.only else None
+        console = await self._console() if "console" in settings.only else None
         points: ASGIApp | None = None
         if "central-system" in settings.only:
             points = await self._central_system(main)
         self.front = doors(
+            url=self.url,
             main=authenticate(main, self.verifier, PUBLIC, new_request_id=lambda: uuid4().hex),
             described=main,
             services=services,
@@ -164,6 +174,7 @@ class _Hub:
             registry=self.registry,
             database=parts.database,
             contracts_age_s=lambda: parts.book.age_s(parts.clock()),
+            parts=settings.only,
         )
         return self.front
 
@@ -341,17 +352,23 @@ class _Hub:
         assert self.front is not None, "charge points come when all of the hub is there"
         await self.front(scope, receive, send)
 
-    def _console(self) -> ASGIApp:
+    async def _console(self) -> ASGIApp:
         parts = self.parts
         feed = Feed(parts.database)
         feed.start()
         self.stack.push_async_callback(feed.close)
+        await self.stack.enter_async_context(_running(_close_at(self.stopping, feed)))
         return console_routes.app(
             feed,
             MapForConsole(parts.evses),
             DirectoryForConsole(parts.partners),
             ClearingsForConsole(Clearings(parts.database)),
         )
+
+
+async def _close_at(stopping: asyncio.Event, feed: Feed) -> None:
+    await stopping.wait()
+    await feed.close()
 
 
 @asynccontextmanager

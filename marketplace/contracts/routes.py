@@ -132,7 +132,7 @@ def router(contracts: Contracts, database: Database, clock: Clock, memory: Memor
         return [ContractShown.of(contract, now) for contract in found[:limit]]
 
     @routes.get("/{contract_id}", summary="One of the caller's contracts")
-    async def show(contract_id: str, caller: Calling) -> ContractShown:
+    async def show_contract(contract_id: str, caller: Calling) -> ContractShown:
         return ContractShown.of(await flows.find(contracts, caller.party, contract_id), clock())
 
     @routes.post(
@@ -141,7 +141,7 @@ def router(contracts: Contracts, database: Database, clock: Clock, memory: Memor
         status_code=201,
         response_model=ContractShown | ContractsShown,
     )
-    async def accept(request: Request, asked: AcceptAsked, caller: Calling) -> Response:
+    async def accept_offerings(request: Request, asked: AcceptAsked, caller: Calling) -> Response:
         async def run() -> Response:
             now = clock()
             one = asked.offering_id
@@ -163,7 +163,7 @@ def router(contracts: Contracts, database: Database, clock: Clock, memory: Memor
         summary="Suspend, resume or terminate one of the caller's contracts",
         response_model=ContractShown,
     )
-    async def change(
+    async def change_contract(
         request: Request,
         contract_id: str,
         action: Action,

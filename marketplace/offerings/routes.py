@@ -147,7 +147,7 @@ def router(offerings: Offerings, database: Database, clock: Clock) -> APIRouter:
         return [OfferingShown.of(offering, caller) for offering in found[:limit]]
 
     @routes.get("/{offering_id}", summary="One offering")
-    async def show(offering_id: str, caller: Calling) -> OfferingShown:
+    async def show_offering(offering_id: str, caller: Calling) -> OfferingShown:
         offering = await flows.find(offerings, caller.party, caller.roles, offering_id)
         return OfferingShown.of(offering, caller)
 
@@ -157,7 +157,7 @@ def router(offerings: Offerings, database: Database, clock: Clock) -> APIRouter:
         status_code=201,
         response_model=OfferingShown | list[OfferingShown],
     )
-    async def publish(
+    async def publish_offering(
         request: Request,
         asked: OfferingAsked
         | Annotated[list[OfferingAsked], Field(min_length=1, max_length=MOST_AT_ONCE)],
@@ -179,7 +179,7 @@ def router(offerings: Offerings, database: Database, clock: Clock) -> APIRouter:
         summary="Offer it no more; contracts from it stay",
         response_model=OfferingShown,
     )
-    async def withdraw(request: Request, offering_id: str, caller: Calling) -> Response:
+    async def withdraw_offering(request: Request, offering_id: str, caller: Calling) -> Response:
         async def run() -> Response:
             offering = await flows.withdraw(
                 offerings, caller.party, caller.roles, offering_id, clock()

@@ -100,7 +100,7 @@ def router(
     routes = APIRouter(prefix="/marketplace/services", tags=["services"])
 
     @routes.get("", summary="Search the catalogue")
-    async def search(
+    async def search_services(
         request: Request,
         caller: Calling,
         response: Response,
@@ -115,7 +115,7 @@ def router(
         return [ServiceShown.of(service, caller) for service in found[:limit]]
 
     @routes.get("/{name}/v{major}", summary="One version of a service")
-    async def show(name: str, major: int, caller: Calling) -> ServiceShown:
+    async def show_service(name: str, major: int, caller: Calling) -> ServiceShown:
         return ServiceShown.of(await flows.find(catalogue, caller.party, name, major), caller)
 
     @routes.post(
@@ -124,7 +124,7 @@ def router(
         status_code=201,
         response_model=ServiceShown,
     )
-    async def register(request: Request, asked: ServiceAsked, caller: Calling) -> Response:
+    async def register_service(request: Request, asked: ServiceAsked, caller: Calling) -> Response:
         async def run() -> Response:
             now = clock()
             service = await flows.register(
@@ -157,7 +157,7 @@ def router(
         summary="Publish, suspend or retire the caller's service",
         response_model=ServiceShown,
     )
-    async def change(
+    async def change_service(
         request: Request, name: str, major: int, action: Action, caller: Calling
     ) -> Response:
         async def run() -> Response:

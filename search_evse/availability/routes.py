@@ -36,7 +36,7 @@ def router(boards: Boards, clock: Clock) -> APIRouter:
     routes = APIRouter(tags=["search-evse: availability"])
 
     @routes.put("/evses/{evse_id}/status")
-    async def report(evse_id: str, told: StatusTold, request: Request) -> StatusShown:
+    async def report_status(evse_id: str, told: StatusTold, request: Request) -> StatusShown:
         """Report a status. A report older than the standing status changes nothing.
 
         The answer is what stands now. The same report again changes nothing, so it needs no

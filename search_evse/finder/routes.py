@@ -206,7 +206,7 @@ def router(finder: Finder) -> APIRouter:
     routes = APIRouter(tags=["search-evse: finder"])
 
     @routes.get("/evses")
-    async def search(
+    async def search_evses(
         asked: Annotated[Search, Query()], request: Request, response: Response
     ) -> PageShown:
         """Find EVSEs: nearest first where `near` is given, else by EVSE id."""
@@ -217,7 +217,7 @@ def router(finder: Finder) -> APIRouter:
         return PageShown(evses=[EvseShown.of(found) for found in page.found], next=following)
 
     @routes.get("/evses/{evse_id}")
-    async def look_up(evse_id: str, request: Request) -> EvseShown:
+    async def look_up_evse(evse_id: str, request: Request) -> EvseShown:
         """One EVSE by its id, with or without separators; a removed one, too."""
         caller = caller_of(request)
         found = await finder.look_up(EvseId(evse_id), asker=caller.party)

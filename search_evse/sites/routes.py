@@ -68,7 +68,7 @@ def router(books: Books, clock: Clock, database: Database) -> APIRouter:
         response_model=ReportShown,
         openapi_extra={"requestBody": {"required": True, "content": _LOCATIONS}},
     )
-    async def provide(request: Request) -> Response:
+    async def provide_locations(request: Request) -> Response:
         """Provide OCPI 2.2.1 Location objects: an array, one object, or one a line.
 
         Only EVSEs of the caller are taken; each that is not taken is reported with its reason.
