@@ -158,6 +158,7 @@ class _Calls:
                 "client_id": "bench",
                 "party": str(self.party),
                 "roles": ["evse-operator"],
+                "scope": "services",
                 "iat": int(now.timestamp()),
                 "exp": int((now + timedelta(hours=6)).timestamp()),
                 "jti": secrets.token_hex(8),
@@ -233,6 +234,7 @@ async def _fill(database: Database, upstream_port: int) -> None:
                     "party": str(party),
                     "name": str(party),
                     "roles": ["evse-operator"],
+                    "scope": "services",
                     "status": "active",
                     "registered_at": now,
                 }

@@ -26,6 +26,11 @@ PROBLEM = {
         "rule": {"type": "string", "description": "what would be right"},
     },
 }
+SCOPES = {
+    "events": "read /events and /topics",
+    "marketplace": "call /marketplace",
+    "services": "call /services, /commands and /central-system",
+}
 NO = {
     "description": "A refusal.",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -54,7 +59,7 @@ def document(
     whole["components"]["securitySchemes"] = {
         "oauth2": {
             "type": "oauth2",
-            "flows": {"clientCredentials": {"tokenUrl": f"{url}/oauth/token", "scopes": {}}},
+            "flows": {"clientCredentials": {"tokenUrl": f"{url}/oauth/token", "scopes": SCOPES}},
         }
     }
     whole["security"] = [{"oauth2": []}]

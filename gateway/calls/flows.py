@@ -28,6 +28,7 @@ from gateway.calls.model import (
     QuotaExceeded,
     Reason,
     RefusedCall,
+    ScopeMissing,
     Service,
     ServiceSuspended,
     ServiceUnknown,
@@ -45,6 +46,9 @@ from gateway.calls.ports import (
 )
 from gateway.usage.model import NotRecorded, UsageRecord
 from roaming.refusal import Refusal, Unauthenticated
+
+SERVICES = "services"
+"""The scope of a token that calls services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ async def pass_through(call: Call, body: Body, answer: Answer, door: Door) -> No
 def identify(call: Call, door: Door) -> None:
     """1 Who is calling: the access token (RFC 6750, section 2.1: in the header and nowhere else).
 
-    Raises CallerUnknown.
+    Raises CallerUnknown, and ScopeMissing for a token that is good for other things.
     """
     credentials = call.headers.get(b"authorization", b"")
     if credentials[:7].lower() != b"bearer ":
@@ -111,6 +115,8 @@ def identify(call: Call, door: Door) -> None:
     call.party = identity.party
     call.roles = identity.roles
     call.client_id = identity.client_id
+    if SERVICES not in identity.scopes:
+        raise ScopeMissing(SERVICES)
 
 
 def admit(call: Call, door: Door) -> None:

@@ -1,15 +1,31 @@
-"""Who is calling the hub's other roots (`/marketplace`, `/events`, …): a token, or no entry."""
+"""Who is calling the hub's other roots (`/marketplace`, `/events`, …): a token, or no entry.
+
+A token whose client asked for some scopes alone opens no root of another scope: what a charge
+point's system calls services with cannot accept contracts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.calls.flows import SERVICES
+from gateway.calls.model import ScopeMissing
 from gateway.calls.ports import Verifier
 from kit.http import CALLER, Caller
 from kit.problem import refusal_response
 from roaming.refusal import Unauthenticated
+
+MARKETPLACE, EVENTS = "marketplace", "events"
+ROOTS: Mapping[str, str] = {
+    "marketplace": MARKETPLACE,
+    "events": EVENTS,
+    "topics": EVENTS,
+    "commands": SERVICES,
+    "central-system": SERVICES,
+}
+"""The scope that a token must hold, by the first part of the path."""
 
 
 def authenticate(
@@ -36,7 +52,7 @@ def authenticate(
         scope.pop(CALLER, None)
         try:
             scope[CALLER] = _caller(scope, verifier, request_id)
-        except Unauthenticated as refusal:
+        except (Unauthenticated, ScopeMissing) as refusal:
             path = scope["path"]
             if path not in exact and not path.startswith(below):
                 await _refuse(refusal, request_id, scope, receive, send)
@@ -55,11 +71,18 @@ def _caller(scope: Scope, verifier: Verifier, request_id: str) -> Caller:
             rule="Authorization: Bearer <token>, with a token from /oauth/token",
         )
     identity = verifier.verify(credentials[7:].decode("latin-1"))
+    needed = ROOTS.get(scope["path"].lstrip("/").partition("/")[0])
+    if needed is not None and needed not in identity.scopes:
+        raise ScopeMissing(needed)
     return Caller(identity.party, identity.roles, identity.client_id, None, request_id)
 
 
 async def _refuse(
-    refusal: Unauthenticated, request_id: str, scope: Scope, receive: Receive, send: Send
+    refusal: Unauthenticated | ScopeMissing,
+    request_id: str,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
 ) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     SERVICE_UNKNOWN = "service-unknown"
     SERVICE_SUSPENDED = "service-suspended"
     UNAUTHENTICATED = "unauthenticated"
+    SCOPE_MISSING = "scope-missing"
     QUOTA_EXCEEDED = "quota-exceeded"
     RATE_EXCEEDED = "rate-exceeded"
     TOO_MANY_AT_ONCE = "too-many-at-once"
@@ -217,6 +218,20 @@ class CallerUnknown(CallRefused, Unauthenticated):
     """No access token came with the call, or none that counts."""
 
     reason = Reason.UNAUTHENTICATED
+
+
+class ScopeMissing(CallRefused, NotYours):
+    """The access token is good, but not for this: its client asked for other scopes."""
+
+    reason = Reason.SCOPE_MISSING
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(
+            f"the access token does not hold the scope {scope}",
+            field="scope",
+            value=scope,
+            rule="a token with this scope: name it at /oauth/token, or name none and get all",
+        )
 
 
 class ServiceUnknown(CallRefused, Unknown):

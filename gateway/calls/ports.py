@@ -33,6 +33,11 @@ class Identity(Protocol):
     @property
     def client_id(self) -> str: ...
 
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What the token is good for (RFC 6749, section 3.3)."""
+        ...
+
 
 class Verifier(Protocol):
     def verify(self, token: str) -> Identity:

@@ -32,6 +32,7 @@ from roaming.party import PartyId
 
 Calling = Annotated[Caller, Depends(caller_of)]
 _FORM = "application/x-www-form-urlencoded"
+_WITHOUT_TOKEN: dict[str, Any] = {"security": []}
 
 
 class KeysAsked(BaseModel):
@@ -102,11 +103,17 @@ def router(access: Access, server: TokenServer, checker: Checker, clock: Clock) 
         "/.well-known/oauth-authorization-server",
         tags=["access"],
         summary="What this authorisation server can do (RFC 8414)",
+        openapi_extra=_WITHOUT_TOKEN,
     )
     async def metadata() -> dict[str, Any]:
         return server.metadata()
 
-    @routes.get(JWKS_PATH, tags=["access"], summary="The keys that verify our tokens (RFC 7517)")
+    @routes.get(
+        JWKS_PATH,
+        tags=["access"],
+        summary="The keys that verify our tokens (RFC 7517)",
+        openapi_extra=_WITHOUT_TOKEN,
+    )
     async def jwks() -> Response:
         # A key is published a minute before it signs, so a minute may be cached.
         lead_s = int(server.ring.rules.lead.total_seconds())
@@ -191,4 +198,5 @@ def _described(*fields: str) -> dict[str, Any]:
     """The form of an endpoint in the OpenAPI document; it is read by hand, for RFC 6749's sake."""
     properties = {name: {"type": "string"} for name in fields}
     schema = {"type": "object", "properties": properties, "required": [fields[0]]}
-    return {"requestBody": {"required": True, "content": {_FORM: {"schema": schema}}}}
+    body = {"required": True, "content": {_FORM: {"schema": schema}}}
+    return {**_WITHOUT_TOKEN, "requestBody": body}

@@ -53,7 +53,7 @@ def test_two_parts_may_call_two_shapes_by_one_name() -> None:
         "search-evse": ServiceApp([], [router("/evses", shape(place=(str, ...)))]),
         "clearing-house": ServiceApp([], [router("/cdrs", shape(mine=(int, ...)))]),
     }
-    whole = openapi.document(main, services, {})
+    whole = openapi.document("http://hub", main, services, {})
     assert list(described(whole, "/own")) == ["mine"]
     assert list(described(whole, "/services/search-evse/evses")) == ["place"]
     assert list(described(whole, "/services/clearing-house/cdrs")) == ["mine"]
@@ -82,7 +82,7 @@ def test_a_hot_route_and_a_framework_route_may_share_an_enumeration() -> None:
 
     paint = HotRoute("POST", "/paint", answer, "paint", "Paint", request_type=Asked)
     service = ServiceApp([paint], [router("/paints", shape(colour=(Colour, ...)))])
-    whole = openapi.document(FastAPI(), {"art": service}, {})
+    whole = openapi.document("http://hub", FastAPI(), {"art": service}, {})
     body = whole["paths"]["/services/art/paint"]["post"]["requestBody"]["content"]
     asked = follow(whole, body["application/json"]["schema"]["$ref"])
     colour = follow(whole, asked["properties"]["colour"]["$ref"])
@@ -92,7 +92,7 @@ def test_a_hot_route_and_a_framework_route_may_share_an_enumeration() -> None:
 
 def test_every_reference_leads_somewhere() -> None:
     services = {"a": ServiceApp([], [router("/x", shape(one=(int, ...)))])}
-    whole = openapi.document(FastAPI(), services, {})
+    whole = openapi.document("http://hub", FastAPI(), services, {})
     references = [part.split('"')[0] for part in json.dumps(whole).split('"$ref": "')[1:]]
     assert references
     for reference in references:

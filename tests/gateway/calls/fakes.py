@@ -40,6 +40,7 @@ class Known:
     party: PartyId
     roles: frozenset[str] = frozenset({"evse-operator"})
     client_id: str = "client-1"
+    scopes: frozenset[str] = frozenset({"events", "marketplace", "services"})
 
 
 @dataclass

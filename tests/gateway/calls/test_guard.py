@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from starlette.types import Receive, Scope, Send
 
 from gateway.calls.guard import authenticate
 from kit.http import CALLER, Caller, call_asgi
-from tests.gateway.calls.fakes import OPERATOR, Tokens
+from tests.gateway.calls.fakes import OPERATOR, Known, Tokens
 
 
 class Inside:
@@ -20,8 +21,11 @@ class Inside:
 
 
 async def ask(inside: Inside, path: str, token: str | None, **scope: object) -> int:
+    tokens = Tokens()
+    for name in ("events", "marketplace", "services"):
+        tokens.known[name] = Known(OPERATOR, scopes=frozenset({name}))
     guarded = authenticate(
-        inside, Tokens(), ["/health/live", "/oauth/"], new_request_id=lambda: "r-1"
+        inside, tokens, ["/health/live", "/oauth/"], new_request_id=lambda: "r-1"
     )
     headers = {} if token is None else {"authorization": f"bearer {token}"}
     answer = await call_asgi(guarded, "GET", path, headers=headers, extra_scope=scope)
@@ -66,3 +70,26 @@ async def test_the_request_id_of_an_outer_layer_is_kept() -> None:
     inside = Inside()
     await ask(inside, "/x", "operator", **{"gridroam.request_id": "outer"})
     assert inside.scopes[0][CALLER].request_id == "outer"
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("/marketplace/contracts", "marketplace"),
+        ("/events", "events"),
+        ("/topics/cdrs", "events"),
+        ("/commands/reset", "services"),
+        ("/central-system/stations", "services"),
+    ],
+)
+async def test_a_token_opens_the_roots_of_its_scopes_and_no_others(path: str, scope: str) -> None:
+    inside = Inside()
+    for held in ("events", "marketplace", "services"):
+        assert await ask(inside, path, held) == (200 if held == scope else 403)
+    assert len(inside.scopes) == 1
+
+
+async def test_what_is_public_is_open_to_any_token() -> None:
+    inside = Inside()
+    assert await ask(inside, "/oauth/token", "services") == 200
+    assert await ask(inside, "/nothing/here", "services") == 200

@@ -23,7 +23,15 @@ from gateway.calls.model import (
 from gateway.usage.model import NotRecorded
 from kit.access_token import Verifier
 from kit.http import CALLER, Caller, call_asgi
-from tests.gateway.calls.fakes import NOON, OPERATOR, PROVIDER, STRANGER, CountedQuotas, House
+from tests.gateway.calls.fakes import (
+    NOON,
+    OPERATOR,
+    PROVIDER,
+    STRANGER,
+    CountedQuotas,
+    House,
+    Known,
+)
 from tests.gateway.calls.servers import served, until
 
 PROBLEMS = "https://gridroam.org/problems/"
@@ -146,6 +154,21 @@ async def test_a_token_that_the_real_verifier_does_not_know_is_refused(house: Ho
     house.tokens = Verifier("https://hub", "https://hub", lambda: NOON)  # type: ignore[assignment]
     answer = await call_asgi(house.open(), "GET", PATH, headers={"authorization": "Bearer a.b.c"})
     assert answer.status == 401
+
+
+async def test_a_token_for_other_things_calls_no_service(
+    client: httpx.AsyncClient, house: House, finder: Finder
+) -> None:
+    elsewhere = Known(OPERATOR, scopes=frozenset({"marketplace", "events"}))
+    house.tokens.known["elsewhere"] = elsewhere
+    answer = await client.get(PATH, headers={"Authorization": "Bearer elsewhere"})
+    assert answer.status_code == 403
+    problem = answer.json()
+    assert problem["type"] == PROBLEMS + "scope-missing"
+    assert (problem["field"], problem["value"]) == ("scope", "services")
+    assert finder.scopes == []
+    (refused,) = house.refusals.noted
+    assert (refused.caller, refused.reason) == (OPERATOR, Reason.SCOPE_MISSING)
 
 
 @pytest.mark.parametrize(
