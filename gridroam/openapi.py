@@ -31,6 +31,8 @@ SCOPES = {
     "marketplace": "call /marketplace",
     "services": "call /services, /commands and /central-system",
 }
+# Where tokens come from, nobody has one yet.
+OPEN = ("/oauth/", "/.well-known/")
 NO = {
     "description": "A refusal.",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -63,8 +65,10 @@ def document(
         }
     }
     whole["security"] = [{"oauth2": []}]
-    for item in paths.values():
+    for path, item in paths.items():
         for method, operation in item.items():
+            if path.startswith(OPEN):
+                operation["security"] = []
             if method in {"get", "put", "post", "delete", "patch"}:
                 operation.setdefault("responses", {})["default"] = NO
                 # FastAPI promises a shape of its own for bad input; ours is the problem document.
