@@ -102,6 +102,10 @@ def serve(
             help="Rehearsals only: an authorisation is judged at the station's time, not ours."
         ),
     ] = False,
+    hub_url: Annotated[
+        str | None,
+        typer.Option(help="The hub of a central system that runs alone; see `operator-key`."),
+    ] = None,
     lifeline_fd: Lifeline = None,
 ) -> None:
     """Run a hub. Prints `ready http://host:port` once it answers.
@@ -114,6 +118,7 @@ def serve(
       gridroam serve --port 0 --home /srv/hub --log-format json
       gridroam serve --database-url postgresql://hub:secret@db/gridroam --workers 4
       gridroam serve --only gateway,clearinghouse
+      gridroam serve --only central-system --hub-url https://hub.example
     """
     from gridroam import serve as serving
     from gridroam.settings import Settings, parts_of
@@ -129,6 +134,7 @@ def serve(
         public_url=public_url,
         allow_loopback_endpoints=not refuse_loopback_endpoints,
         trust_station_time=trust_station_time,
+        hub_url=hub_url,
         log_format=log_format,
         lifeline_fd=lifeline_fd,
     )
@@ -146,6 +152,7 @@ def serve_worker(
     no_tasks: Annotated[bool, typer.Option("--no-tasks")] = False,
     refuse_loopback_endpoints: Annotated[bool, typer.Option()] = False,
     trust_station_time: Annotated[bool, typer.Option()] = False,
+    hub_url: Annotated[str | None, typer.Option()] = None,
     lifeline_fd: Lifeline = None,
 ) -> None:
     """One process of `serve --workers N`; started by it alone."""
@@ -160,6 +167,7 @@ def serve_worker(
         public_url=public_url,
         allow_loopback_endpoints=not refuse_loopback_endpoints,
         trust_station_time=trust_station_time,
+        hub_url=hub_url,
         runs_tasks=not no_tasks,
         log_format=log_format,
         lifeline_fd=lifeline_fd,
@@ -205,6 +213,29 @@ def partner_list(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = No
 
     for one in exits.run(lambda: office.list_partners(home, database_url)):
         _print_json(one)
+
+
+@app.command("operator-key")
+def operator_key(
+    operator: Annotated[str, typer.Argument(help="The operator's party id, as FR*PD1.")],
+    client_id: Annotated[
+        str | None, typer.Option(help="What the hub calls the key, once it is registered there.")
+    ] = None,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """The key of a central system that runs alone, with `serve --hub-url`.
+
+    \b
+    1. gridroam operator-key 'FR*PD1' prints {"jwks": …}
+    2. register that at the hub: POST /marketplace/partners/FR*PD1/clients {"jwks": …}
+    3. gridroam operator-key 'FR*PD1' --client-id ID keeps the client id that it answered
+    """
+    from gridroam import office
+
+    _print_json(
+        exits.run(lambda: office.operator_key(home, database_url, PartyId(operator), client_id))
+    )
 
 
 @imports.command("evses")

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from central_system.hub.client import own_key
+from central_system.hub.store import SqlKeys
 from clearinghouse.netting import flows as netting_flows
 from clearinghouse.netting.model import ClearingRun, Period, Strategy
 from clearinghouse.netting.routes import shown
@@ -56,6 +58,22 @@ async def register(parts: Core, party: PartyId, roles: Any, name: str) -> Regist
     return await partner_flows.register(
         parts.partners, party, roles, name, hasher=parts.checker, now=parts.clock()
     )
+
+
+async def operator_key(
+    home: Path, database_url: str | None, operator: PartyId, client_id: str | None
+) -> dict[str, Any]:
+    """The public key by which the central system here signs for `operator` at a hub elsewhere.
+
+    With `client_id`, the name that the hub has given it is kept.
+    """
+    async with open_core(home, database_url) as parts:
+        keys = SqlKeys(parts.database, parts.box, parts.clock)
+        _, public, known = await own_key(keys, operator)
+        if client_id is not None:
+            await keys.name(operator, client_id)
+            known = client_id
+    return {"operator": operator, "jwks": {"keys": [public]}, "client_id": known}
 
 
 async def list_partners(home: Path, database_url: str | None) -> list[dict[str, Any]]:

@@ -207,6 +207,7 @@ class _Supervising:
             *("--home", str(settings.home), "--host", settings.host),
             *("--only", ",".join(sorted(settings.only)), "--log-format", settings.log_format),
             *("--public-url", settings.public_url or self._url),
+            *(["--hub-url", settings.hub_url] if settings.hub_url else []),
             *("--lifeline-fd", str(lifeline_fd)),
             *(["--refuse-loopback-endpoints"] * (not settings.allow_loopback_endpoints)),
             *([] if number == 0 else ["--no-tasks"]),

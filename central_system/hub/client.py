@@ -213,20 +213,26 @@ class Hub:
         return _Held(token.access_token, now + timedelta(seconds=token.expires_in) - margin)
 
     async def _client(self, operator: PartyId) -> tuple[ECKey, str]:
-        kept = await self._keys.load(operator)
-        if kept is None:
-            made = ECKey.generate_key("P-256")
-            kept = await self._keys.keep(operator, made.as_dict(private=True))
-        key = ECKey.import_key(dict(kept.private_jwk))
-        if kept.client_id is not None:
-            return key, kept.client_id
-        public = {**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig"}
+        key, public, client_id = await own_key(self._keys, operator)
+        if client_id is not None:
+            return key, client_id
         try:
-            client_id = await self._clients.ensure(operator, {**public, "alg": _ALGORITHM})
+            client_id = await self._clients.ensure(operator, public)
         except Refusal as refusal:
             raise HubRefused(403, "no-client", refusal.detail) from refusal
         await self._keys.name(operator, client_id)
         return key, client_id
+
+
+async def own_key(keys: Keys, operator: PartyId) -> tuple[ECKey, Mapping[str, Any], str | None]:
+    """An operator's key, made at first need; its public half, and the hub's name for it."""
+    kept = await keys.load(operator)
+    if kept is None:
+        made = ECKey.generate_key("P-256")
+        kept = await keys.keep(operator, made.as_dict(private=True))
+    key = ECKey.import_key(dict(kept.private_jwk))
+    public = {**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig"}
+    return key, {**public, "alg": _ALGORITHM}, kept.client_id
 
 
 def _refusal(path: str, answer: Answer) -> HubAway | HubRefused:

@@ -26,7 +26,7 @@ class Partner:
     ) -> None:
         self._session = session
         self._url = url
-        self._basic = aiohttp.BasicAuth(client_id, client_secret)
+        self._basic = aiohttp.encode_basic_auth(client_id, client_secret)
         self._token = ""
         self._renew_at = 0.0
         self._renewing = asyncio.Lock()
@@ -67,7 +67,7 @@ class Partner:
         async with self._session.post(
             f"{self._url}/oauth/token",
             data={"grant_type": "client_credentials"},
-            auth=self._basic,
+            headers={"Authorization": self._basic},
         ) as answer:
             told = msgspec.json.decode(await answer.read())
             if answer.status != 200:
