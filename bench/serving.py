@@ -8,6 +8,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bench.asking import CALLER_HEADER
+from kit import garbage
 from kit.database import Database
 from kit.http import CALLER, Caller
 from roaming.party import PartyId
@@ -20,6 +21,7 @@ _HEADER = CALLER_HEADER.encode()
 
 def server(app: ASGIApp, port: int) -> uvicorn.Server:
     """As `gridroam serve` runs it, in one process; but what is idle is kept for the next round."""
+    garbage.spare_what_is_held()
     return uvicorn.Server(
         uvicorn.Config(
             app,

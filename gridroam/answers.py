@@ -23,6 +23,7 @@ from marketplace.partners.ports import Partners
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
 from roaming.refusal import Unavailable
+from roaming.tariff import Tariff
 from search_evse.sites.store import EvseRegister
 
 _REASONS = {
@@ -74,9 +75,9 @@ class AgreementInForce:
 
     __slots__ = ("_agreement", "_tariff")
 
-    def __init__(self, agreement: RoamingAgreement) -> None:
+    def __init__(self, agreement: RoamingAgreement, tariff: Mapping[str, Any]) -> None:
         self._agreement = agreement
-        self._tariff = agreement.tariff.to_json()
+        self._tariff = tariff
 
     @property
     def contract_id(self) -> str:
@@ -103,13 +104,15 @@ class AgreementInForce:
 
 
 class AgreementsForClearing:
-    """Roaming agreements out of the marketplace's book. Each is put into words once."""
+    """Roaming agreements out of the marketplace's book. Each is put into words once, and so is a
+    tariff that many have agreed on."""
 
     MOST = 20_000
 
     def __init__(self, book: ContractBook) -> None:
         self._book = book
         self._worded: dict[int, tuple[RoamingAgreement, AgreementInForce]] = {}
+        self._tariffs: dict[int, tuple[Tariff, Mapping[str, Any]]] = {}
 
     def between(self, operator: PartyId, evsp: PartyId, at: datetime) -> AgreementInForce | None:
         found = self._book.roaming(operator, evsp, at)
@@ -121,9 +124,16 @@ class AgreementsForClearing:
             return known[1]
         if len(self._worded) >= self.MOST:
             self._worded.clear()
-        worded = AgreementInForce(found)
+            self._tariffs.clear()
+        worded = AgreementInForce(found, self._tariff(found.tariff))
         self._worded[id(found)] = (found, worded)
         return worded
+
+    def _tariff(self, tariff: Tariff) -> Mapping[str, Any]:
+        known = self._tariffs.get(id(tariff))
+        if known is None:
+            known = self._tariffs[id(tariff)] = (tariff, tariff.to_json())
+        return known[1]
 
 
 class EvsesForClearing:

@@ -24,6 +24,7 @@ from gridroam import logging as hub_logging
 from gridroam.home import Home
 from gridroam.settings import Settings
 from gridroam.wiring import hub
+from kit import garbage
 from roaming.refusal import Clash, Malformed
 
 GRACE_S = 20
@@ -141,6 +142,7 @@ class _Serving:
                 backlog=2048,
             )
             self._server = _Server(config, self._url)
+            garbage.spare_what_is_held()
             await self._server.serve(sockets=[self._listening])
 
 

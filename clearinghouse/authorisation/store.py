@@ -121,7 +121,7 @@ class SqlCustomers:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._batches: Batcher[Identification, _Found | None] = Batcher(self._find_all)
+        self._batches: Batcher[Identification, _Found | None] = Batcher(self._find_all, at_once=4)
 
     async def close(self) -> None:
         await self._batches.close()
@@ -151,7 +151,9 @@ class SqlDecisions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._batches: Batcher[tuple[Authorisation, NewEvent], Authorisation] = Batcher(self._write)
+        self._batches: Batcher[tuple[Authorisation, NewEvent], Authorisation] = Batcher(
+            self._write, at_once=2
+        )
 
     async def close(self) -> None:
         await self._batches.close()

@@ -283,7 +283,7 @@ class EvseRegister:
         self._remembered: OrderedDict[str, Found] = OrderedDict()
         self._listening = False
         self._forgotten = 0
-        self._asked: Batcher[EvseId, Found | None] = Batcher(self._find_asked)
+        self._asked: Batcher[EvseId, Found | None] = Batcher(self._find_asked, at_once=4)
 
     async def keep_fresh(self) -> None:
         """Run beside the register until cancelled; without it nothing is remembered."""

@@ -78,3 +78,40 @@ async def test_close_waits_for_what_was_taken() -> None:
     ledger.gate.set()
     await closing
     assert await task == 40
+
+
+async def test_so_many_batches_as_are_allowed_are_written_side_by_side() -> None:
+    under_way, most_under_way = 0, 0
+
+    async def write(items: Sequence[int]) -> list[int]:
+        nonlocal under_way, most_under_way
+        under_way += 1
+        most_under_way = max(most_under_way, under_way)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        under_way -= 1
+        return [item * 10 for item in items]
+
+    batcher = Batcher(write, most=4, at_once=3)
+
+    async def put(n: int) -> int:
+        for _ in range(n % 7):
+            await asyncio.sleep(0)
+        return await batcher.put(n)
+
+    assert await asyncio.gather(*map(put, range(100))) == [n * 10 for n in range(100)]
+    assert most_under_way == 3
+    await batcher.close()
+
+
+async def test_what_is_put_in_the_moment_when_a_writer_ends_is_written() -> None:
+    ledger = Ledger()
+    ledger.gate.set()
+    batcher = Batcher(ledger.write)
+
+    async def again_and_again() -> None:
+        for n in range(20):
+            assert await batcher.put(n) == n * 10
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(again_and_again() for _ in range(3)))
