@@ -110,7 +110,7 @@ class Partner:
     async def provides(self, *evse_ids: str, time_zone: str = "Europe/Paris") -> None:
         """Tell of charge points, as an operator does."""
         report = await self.post(
-            "/services/search-evse/locations", [self._site(evse_ids, time_zone)]
+            "/services/search-evse/locations", [self.site(evse_ids, time_zone)]
         )
         assert report["created"] == len(evse_ids), report
 
@@ -151,7 +151,8 @@ class Partner:
             },
         )
 
-    def _site(self, evse_ids: tuple[str, ...], time_zone: str) -> dict[str, Any]:
+    def site(self, evse_ids: tuple[str, ...], time_zone: str) -> dict[str, Any]:
+        """An OCPI 2.2.1 Location with these EVSEs."""
         return {
             "country_code": self.party.country,
             "party_id": self.party.code,

@@ -194,14 +194,19 @@ def malformed_answer(cdr_id: object, refusal: Malformed) -> CdrAnswer:
 
 
 def shown(cdr: Cdr) -> CdrShown:
-    """The full record, as EVSPs and operators get it."""
+    """The full record, as EVSPs and operators get it.
+
+    A rejected one is its operator's alone, and says no more of the customer than the operator did:
+    who holds a card must not learn by it whose contract it is.
+    """
     told, rated = cdr.submission, cdr.rated
+    contract_id = cdr.contract_id if cdr.booked else told.contract_id
     return CdrShown(
         cdr_id=told.cdr_id,
         operator=str(told.operator),
         evse_id=told.evse_id.display,
         authorisation_id=told.authorisation_id,
-        contract_id=None if cdr.contract_id is None else cdr.contract_id.display,
+        contract_id=None if contract_id is None else contract_id.display,
         token_uid=None if told.token_uid is None else str(told.token_uid),
         evsp=None if cdr.evsp is None else str(cdr.evsp),
         start=told.start,

@@ -185,6 +185,9 @@ async def test_records_that_break_a_rule_are_rejected_with_its_name_and_owe_noth
         assert answer["details"]
     assert told["good"]["state"] == "accepted"
     await stands(day, cdrs=1, amount="6.17", vat="1.23")
+    # Without an agreement the operator learns whom to agree with, not who the customer is.
+    shown = await day.operator.get(f"{CDRS}/FR*PD1/d")
+    assert (shown["evsp"], shown["contract_id"]) == ("DE*NEW", None)
     # Nobody is told of another's customer: those refused are for the operator alone to see.
     assert [one["cdr_id"] for one in (await day.evsp.get(CDRS))["cdrs"]].count("c") == 0
     assert (await newcomer.get(f"{CDRS}?state=accepted"))["cdrs"] == []

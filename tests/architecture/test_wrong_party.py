@@ -1,0 +1,376 @@
+"""Every route there is, called by everyone who may not: deny by default holds everywhere.
+
+The routes come out of /openapi.json, so a new one is tried without a word here; one whose
+parameters or body are not known below fails with what is missing. Objects of every kind are made
+for three victims; then strangers of each role, and one of all roles, call everything with the
+victims' ids. No answer may tell what is the victims', and nothing of theirs may change.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.flows.world import CARD, CONTRACT, EVSE, World, world
+from tests.hub import CLEARING_HOUSE, Answer, Hub, Partner, answering, server, until
+
+METHODS = ("get", "put", "post", "patch", "delete")
+# Where tokens come from, where machines ask whether we live, and what tells how to call us.
+PUBLIC = {
+    "POST /oauth/token",
+    "POST /oauth/revoke",
+    "GET /.well-known/oauth-authorization-server",
+    "GET /.well-known/jwks.json",
+    "GET /health/live",
+    "GET /health/ready",
+    "GET /metrics",
+    "GET /openapi.json",
+    "GET /docs",
+}
+# A WebSocket, which asks for a charge point's own password; not by HTTP (central_system's tests).
+CHARGE_POINT = "GET /ocpp/{operator}/{charge_point}"
+# What a stranger may well do, since it does it in its own name and to itself; all other writes
+# must be refused with 403 or 404. The status that it gets then.
+OWN_AFFAIR = {
+    # A name that is taken stays taken; whose it is, is not told.
+    "POST /marketplace/services": 409,
+    "PUT /central-system/stations": 200,
+    "PUT /central-system/cards": 200,
+    "PUT /services/clearing-house/evsp-policy": 200,
+    "POST /services/clearing-house/clearing-runs": 201,
+    # Answered, and each record in them refused: see `is_refused`.
+    "POST /services/search-evse/locations": 200,
+    "POST /services/clearing-house/customer-contracts/bulk": 200,
+    "POST /services/clearing-house/authorisations": 200,
+    "POST /services/clearing-house/cdrs": 201,
+}
+# Changes by being looked at: what was called is metered.
+RESTLESS = {"/marketplace/usage", "/metrics"}
+ROLES = ("evse-operator", "evsp", "dso", "service-provider")
+SECRET = "canary-4f1d"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation of the document, and how to fill it."""
+
+    method: str
+    template: str
+    parameters: Sequence[Mapping[str, Any]]
+    has_body: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.template}"
+
+
+@dataclass(frozen=True, slots=True)
+class Victims:
+    """Three partners with objects of every kind; `ids` are what path parameters stand for."""
+
+    world: World
+    provider: Partner
+    ids: Mapping[str, str]
+
+    @property
+    def all(self) -> tuple[Partner, ...]:
+        return self.world.operator, self.world.evsp, self.provider
+
+    @property
+    def canaries(self) -> set[str]:
+        """What no stranger may be told."""
+        told = {*self.ids.values(), CARD, CONTRACT, SECRET}
+        # Charge points and partners are there for everybody to find; "1" is no secret.
+        told -= {EVSE, *(partner.party for partner in self.all)}
+        told = {one for one in told if not re.fullmatch(r"[0-9-]{1,10}", one)}
+        return told | {partner.client_id for partner in self.all}
+
+
+@pytest.fixture
+async def victims(hub: Hub) -> AsyncIterator[Victims]:
+    found = await world(hub)
+    operator, evsp = found.operator, found.evsp
+    provider = await hub.partner("NL*FCS", "service-provider")
+    async with server(answering({"no": SECRET}, status=422)) as refusing:
+        await evsp.listens_at("cdrs", f"{refusing.url}/{SECRET}")
+        authorised = await operator.asks(EVSE, CARD)
+        await operator.post(f"{CLEARING_HOUSE}/cdrs", cdr())
+        letters: list[Any] = []
+
+        async def refused() -> bool:
+            letters[:] = (await evsp.get(f"{CLEARING_HOUSE}/dead-letters"))["dead_letters"]
+            return bool(letters)
+
+        await until(refused)
+        await provider.listens_at("authorisation", f"{refusing.url}/{SECRET}")
+        await provider.post("/marketplace/services", service())
+        run = await operator.post(f"{CLEARING_HOUSE}/clearing-runs", RUN)
+        contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
+        await operator.put("/central-system/stations", STATIONS)
+        yield Victims(
+            found,
+            provider,
+            {
+                "/marketplace/contracts contract_id": found.agreement,
+                "/services/clearing-house/customer-contracts contract_id": CONTRACT,
+                "/marketplace/services name": service()["name"],
+                "party": evsp.party,
+                "client_id": evsp.client_id,
+                "major": "1",
+                "offering_id": contract["offering_id"],
+                "evse_id": EVSE,
+                "authorisation_id": authorised["authorisation_id"],
+                "run_id": run["run_id"],
+                "period": "2026-01",
+                "dead_letter_id": str(letters[0]["dead_letter_id"]),
+                "operator": operator.party,
+                "cdr_id": cdr()["cdr_id"],
+                "charge_point": STATIONS[0]["charge_point"],
+            },
+        )
+
+
+def cdr() -> dict[str, Any]:
+    return {
+        "cdr_id": f"cdr-{SECRET}",
+        "evse_id": EVSE,
+        "token_uid": CARD,
+        "start": "2026-01-05T10:00:00+01:00",
+        "end": "2026-01-05T11:00:00+01:00",
+        "energy_wh": 7_777,
+    }
+
+
+def service() -> dict[str, Any]:
+    """A draft."""
+    return {
+        "name": f"plan-{SECRET}",
+        "category": "energy",
+        "description": f"a plan, {SECRET}",
+        "endpoint": f"http://127.0.0.1:9/{SECRET}",
+    }
+
+
+RUN = {"period": "2026-01", "currency": "EUR", "strategy": "bilateral"}
+STATIONS: list[dict[str, Any]] = [{"charge_point": f"CP-{SECRET}", "connectors": {"1": EVSE}}]
+QUERY = {"requester": "FR*XYZ", "provider": "FR*PD1", "service": "roaming"}
+
+
+def body_of(route: Route, victims: Victims) -> Any:
+    """A body that would do harm if it were taken."""
+    site = Partner(victims.world.operator.party, "", "", victims.world.hub.http)
+    bodies: dict[str, Any] = {
+        "POST /marketplace/partners/{party}/clients": {},
+        "PUT /marketplace/partners/{party}/endpoints/{purpose}": {"url": "http://127.0.0.1:9/"},
+        "POST /marketplace/services": service(),
+        "POST /marketplace/offerings": {"service": service()["name"]},
+        "POST /marketplace/contracts": {"offering_id": victims.ids["offering_id"]},
+        "POST /marketplace/contracts/{contract_id}/{action}": {"reason": "none"},
+        "PUT /central-system/stations": STATIONS,
+        "PUT /central-system/cards": [{"id_tag": CARD}],
+        "POST /services/search-evse/locations": [site.site((EVSE,), "Asia/Tokyo")],
+        "PUT /services/search-evse/evses/{evse_id}/status": {"status": "OUTOFORDER"},
+        "PUT /services/clearing-house/evsp-policy": {"on_silence": "accept"},
+        "PUT /services/clearing-house/customer-contracts/{contract_id}": {"token_uids": [CARD]},
+        "POST /services/clearing-house/customer-contracts/bulk": json.dumps(
+            {"contract_id": CONTRACT, "token_uids": [CARD], "status": "blocked"}
+        ).encode(),
+        "POST /services/clearing-house/clearing-runs": RUN,
+        "POST /services/clearing-house/authorisations": {
+            "evse_id": EVSE,
+            "identification": {"type": "rfid", "value": CARD},
+        },
+        "POST /services/clearing-house/cdrs": cdr(),
+        "POST /oauth/token": b"grant_type=client_credentials",
+        "POST /oauth/revoke": b"token=x",
+    }
+    if route.name not in bodies:
+        pytest.fail(f"{route.name} is new: say in `body_of` which body of it would do harm")
+    return bodies[route.name]
+
+
+def is_refused(route: Route, answer: Answer) -> bool:
+    """Of the calls that are answered record by record: nothing of another party's was taken."""
+    told = answer.body
+    if route.name == "POST /services/search-evse/locations":
+        return bool(told["rejected"] == told["read"] == 1)
+    if route.name == "POST /services/clearing-house/customer-contracts/bulk":
+        return bool(told["rejected"] == told["read"] == 1)
+    if route.name == "POST /services/clearing-house/authorisations":
+        return bool(told["reason"] == "evse-unknown")
+    if route.name == "POST /services/clearing-house/cdrs":
+        return told["state"] == "rejected" and told["price"] is None
+    if route.name == "POST /services/clearing-house/clearing-runs":
+        return bool(told["obligations"] == told["payments"] == [])
+    return True
+
+
+async def routes(hub: Hub) -> list[Route]:
+    document = (await hub.http.get("/openapi.json")).json()
+    found = []
+    for template, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                operation = item[method]
+                parameters = [
+                    {**one, "schema": resolved(document, one["schema"])}
+                    for one in operation.get("parameters", [])
+                    if one.get("required")
+                ]
+                has_body = "requestBody" in operation
+                found.append(Route(method.upper(), template, parameters, has_body))
+    assert len(found) > 40
+    return found
+
+
+def resolved(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return document["components"]["schemas"][name] if name else schema
+
+
+def paths_of(route: Route, ids: Mapping[str, str]) -> Iterator[str]:
+    """The route's paths with everything filled in; a parameter of few words gets each of them."""
+    choices = []
+    for one in route.parameters:
+        if "enum" in one["schema"]:
+            values: Iterable[str] = one["schema"]["enum"]
+        elif one["in"] == "query" and one["name"] in QUERY:
+            values = [QUERY[one["name"]]]
+        else:
+            near = [key for key in ids if route.template.startswith(key.partition(" ")[0] + "/")]
+            special = [ids[key] for key in near if key.endswith(f" {one['name']}")]
+            values = special or [ids[one["name"]]] if special or one["name"] in ids else []
+        if not values:
+            pytest.fail(
+                f"{route.name} is new: say in `victims` which {one['name']} of theirs it is about"
+            )
+        choices.append([(one["in"], one["name"], value) for value in values])
+    for chosen in product(*choices):
+        path, query = route.template, ""
+        for place, name, value in chosen:
+            if place == "path":
+                path = path.replace(f"{{{name}}}", quote(value, safe="*"))
+            else:
+                query += f"{'&' if query else '?'}{name}={quote(value)}"
+        assert "{" not in path
+        yield path + query
+
+
+async def call(partner: Partner, route: Route, path: str, victims: Victims) -> Answer:
+    body = body_of(route, victims) if route.has_body else None
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    return await partner.call(
+        route.method, path, body, headers=form if path.startswith("/oauth/") else None
+    )
+
+
+def leaked(answer: Answer, path: str, body: Any, victims: Victims) -> set[str]:
+    """What the answer tells that the question did not."""
+    asked = bare(path + json.dumps(body, default=str))
+    told = bare(f"{json.dumps(answer.body)} {dict(answer.headers)}")
+    return {one for one in map(bare, victims.canaries) if one in told and one not in asked}
+
+
+def bare(text: str) -> str:
+    """Identifiers are told in several spellings."""
+    return re.sub(r"[-*]", "", text)
+
+
+async def test_without_a_token_only_what_is_public_answers(victims: Victims) -> None:
+    hub = victims.world.hub
+    nobody = Partner(victims.world.evsp.party, "", "", hub.http)
+    wrong = []
+    every = await routes(hub)
+    assert {route.name for route in every} >= PUBLIC
+    for route in every:
+        for path in paths_of(route, victims.ids):
+            for nobody.token in ("", "forged", victims.world.evsp.token + "x"):
+                answer = await call(nobody, route, path, victims)
+                expected = answer.status < 500 if route.name in PUBLIC else answer.status == 401
+                if route.name == CHARGE_POINT:
+                    expected = answer.status == 426
+                if not expected or leaked(answer, path, None, victims):
+                    wrong.append((route.method, path, answer.status, answer.body))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+async def test_a_stranger_is_told_nothing_and_changes_nothing(victims: Victims) -> None:
+    hub = victims.world.hub
+    strangers = {
+        role: await hub.partner(f"DE*X{number}S", role) for number, role in enumerate(ROLES)
+    }
+    strangers["all roles"] = await hub.partner("DE*ALL", *ROLES)
+    every = [route for route in await routes(hub) if route.name != CHARGE_POINT]
+    before = await seen(victims, every)
+    wrong: list[tuple[object, ...]] = []
+    reads = [route for route in every if route.method == "GET"]
+    writes = [route for route in every if route.method != "GET" and route.name not in PUBLIC]
+    # What they have written must not come back to them with more in it than they knew.
+    for round_, some in (("before", reads), ("writing", writes), ("after", reads)):
+        for role, stranger in strangers.items():
+            for route in some:
+                for path in paths_of(route, victims.ids):
+                    answer = await call(stranger, route, path, victims)
+                    body = body_of(route, victims) if route.has_body else None
+                    # A stranger who holds a card in his hand knows its number, and his own records.
+                    known = (body, CARD, cdr()["cdr_id"], STATIONS) if round_ == "after" else body
+                    secrets = leaked(answer, path, known, victims)
+                    if secrets or not allowed(route, answer):
+                        wrong.append((role, round_, route.method, path, answer.status, secrets))
+    assert not wrong, "\n".join(map(str, wrong))
+    assert await seen(victims, every) == before
+
+
+def allowed(route: Route, answer: Answer) -> bool:
+    if answer.status in (403, 404):
+        return True
+    if route.method == "GET":
+        return answer.status == 200
+    return answer.status == OWN_AFFAIR.get(route.name) and is_refused(route, answer)
+
+
+async def seen(victims: Victims, every: Sequence[Route]) -> dict[str, Any]:
+    """All that the victims see. Each of the ids must stand for something that one of them sees."""
+    found: dict[str, Any] = {}
+    for route in every:
+        if route.method != "GET" or route.template in RESTLESS:
+            continue
+        for path in paths_of(route, victims.ids):
+            answers = [await partner.call("GET", path) for partner in victims.all]
+            assert any(answer.status == 200 for answer in answers), (path, answers[0].body)
+            found[path] = [
+                answer.body if answer.status == 200 else answer.status for answer in answers
+            ]
+    return found
+
+
+async def test_a_token_without_the_scope_opens_no_root(victims: Victims) -> None:
+    """An operator's charge point system needs no token that could accept contracts."""
+    operator = victims.world.operator
+    guarded = await routes(victims.world.hub)
+    every = [route for route in guarded if route.name not in PUBLIC | {CHARGE_POINT}]
+    for scope, opens in (
+        ("services", ("/services/", "/central-system/")),
+        ("marketplace", ("/marketplace/",)),
+        ("events", ("/events", "/topics/")),
+    ):
+        await operator.log_in(scope)
+        for route in every:
+            if not route.template.startswith(opens):
+                path = next(paths_of(route, victims.ids))
+                answer = await call(operator, route, path, victims)
+                assert (scope, path, answer.status) == (scope, path, 403)
+                assert answer.problem == "scope-missing"
+
+
+def test_a_route_that_is_not_known_here_says_so() -> None:
+    unknown = Route("GET", "/x/{y}", [{"in": "path", "name": "y", "schema": {}}], has_body=False)
+    with pytest.raises(pytest.fail.Exception, match=re.escape("GET /x/{y} is new")):
+        list(paths_of(unknown, {}))
