@@ -11,10 +11,16 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 
+from roaming.refusal import Clash
+
 # By its place, not by importing it: its own code stands on the roof's.
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 # Any number, the same for all: two processes that start at once migrate one after the other.
 ADVISORY_LOCK = 7_431_001
+
+
+class NewerDatabase(Clash):
+    """A later gridroam has been here; this one would not understand what it finds."""
 
 
 def config(url: str | None = None) -> Config:
@@ -25,16 +31,35 @@ def config(url: str | None = None) -> Config:
     return found
 
 
+def head() -> str:
+    """The newest migration that this code knows."""
+    newest = ScriptDirectory.from_config(config()).get_current_head()
+    assert newest is not None
+    return newest
+
+
 async def upgrade(url: str) -> None:
-    """Run what is missing. A database that is up to date costs two queries."""
+    """Run what is missing; NewerDatabase for what is ahead. Costs two queries where nothing is."""
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(plain)
     try:
-        head = ScriptDirectory.from_config(config()).get_current_head()
         await connection.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK)
-        known = await connection.fetchval("SELECT to_regclass('public.alembic_version')")
-        if known and head == await connection.fetchval("SELECT version_num FROM alembic_version"):
-            return
+        if await connection.fetchval("SELECT to_regclass('public.alembic_version')"):
+            found = await connection.fetchval("SELECT version_num FROM alembic_version")
+            if found == head():
+                return
+            _must_be_known(found)
         await asyncio.to_thread(command.upgrade, config(plain), "head")
     finally:
         await connection.close()
+
+
+def _must_be_known(version: str) -> None:
+    known = [one.revision for one in ScriptDirectory.from_config(config()).walk_revisions()]
+    if version not in known:
+        raise NewerDatabase(
+            f"the database is at migration {version!r}, which this gridroam does not know",
+            field="database",
+            value=version,
+            rule=f"gridroam of that time or later; this one ends at {head()!r}",
+        )

@@ -29,6 +29,7 @@ import asyncpg
 USER = "gridroam"
 # A Unix socket's path may have 107 bytes; ".s.PGSQL.5432.lock" takes 19 of them.
 LONGEST_SOCKET_FOLDER = 85
+LAUNCH_AGAIN_AFTER_S = 1.0
 
 
 class PostgresFailed(RuntimeError):
@@ -160,12 +161,19 @@ class EmbeddedPostgres:
 
     async def _answering(self) -> None:
         deadline = time.monotonic() + 60
+        look_again = time.monotonic() + LAUNCH_AGAIN_AFTER_S
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError, asyncpg.PostgresError, PostgresFailed):
                 connection = await asyncpg.connect(self.url("postgres"), timeout=5)
                 await connection.close()
                 return
             await asyncio.sleep(0.05)
+            if time.monotonic() > look_again:
+                look_again = time.monotonic() + LAUNCH_AGAIN_AFTER_S
+                # A server that was killed leaves processes and a lock file for a moment: one that
+                # is started in that moment gives up.
+                if self._postmaster() is None:
+                    await asyncio.to_thread(self._launch)
         log = self._folder / "log"
         raise PostgresFailed(log.read_text()[-2000:] if log.exists() else "no log was written")
 

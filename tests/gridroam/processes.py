@@ -1,0 +1,140 @@
+"""`gridroam` as its operator has it: a process of its own, with its output and its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a process ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one line of a command that was refused or failed; anything else fails the test."""
+        assert self.out == "", self.out
+        (line,) = self.err.splitlines()
+        assert line.startswith("gridroam: ")
+        return line.removeprefix("gridroam: ")
+
+
+@dataclass(slots=True)
+class Started:
+    """A running process. What it writes to standard error is kept in a file."""
+
+    process: asyncio.subprocess.Process
+    errors: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def err(self) -> str:
+        return self.errors.read_text()
+
+    async def line(self) -> str:
+        """The next line of standard output; empty when there is none any more."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(DEADLINE_S):
+            return (await self.process.stdout.readline()).decode().rstrip("\n")
+
+    async def end(self, number: int = signal.SIGTERM) -> Done:
+        """Send a signal, and wait for the end."""
+        self.process.send_signal(number)
+        return await self.done()
+
+    async def done(self) -> Done:
+        async with asyncio.timeout(DEADLINE_S):
+            out, _ = await self.process.communicate()
+        assert self.process.returncode is not None
+        return Done(self.process.returncode, out.decode(), self.err)
+
+
+@asynccontextmanager
+async def started(
+    *arguments: str | Path, errors: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Started]:
+    """Start a command; it is killed with the block, if it has not ended."""
+    with errors.open("w") as err:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gridroam.cli", *map(str, arguments)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=err,
+            env={**os.environ, **(environment or {})},
+        )
+    try:
+        yield Started(process, errors)
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        await process.communicate()
+
+
+async def gridroam(
+    *arguments: str | Path, tmp_path: Path, environment: Mapping[str, str] | None = None
+) -> Done:
+    """Run a command to its end."""
+    async with started(*arguments, errors=tmp_path / "stderr", environment=environment) as running:
+        return await running.done()
+
+
+@dataclass(slots=True)
+class Serving(Started):
+    url: str
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+
+@asynccontextmanager
+async def serving(*arguments: str | Path, tmp_path: Path) -> AsyncIterator[Serving]:
+    """A hub that says it is ready, on a port of its own."""
+    async with started(
+        "serve", "--port", "0", *arguments, errors=tmp_path / "hub.stderr"
+    ) as running:
+        said = await running.line()
+        assert said.startswith("ready http://127.0.0.1:"), running.err
+        yield Serving(running.process, running.errors, said.removeprefix("ready "))
+
+
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition; TimeoutError says that it did not come."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            met = condition()
+            if met if isinstance(met, bool) else await met:
+                return
+            await asyncio.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def postmaster_of(home: Path) -> int | None:
+    """The process id of the PostgreSQL of a home, when there is one."""
+    with suppress(OSError, IndexError):
+        return int((home / "postgres/data/postmaster.pid").read_text().splitlines()[0])
+    return None

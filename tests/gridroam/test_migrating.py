@@ -1,0 +1,136 @@
+"""A database that was migrated is the one that the code describes, whoever migrated it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.types import UserDefinedType
+
+from gridroam import migrating
+from kit.database import metadata
+from kit.embedded_postgres import EmbeddedPostgres
+
+# Names, definitions and comments of whatever Core cannot say.
+ROUTINES = """
+SELECT n.nspname || '.' || p.proname AS name, pg_get_functiondef(p.oid) AS text
+FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2
+"""
+TRIGGERS = """
+SELECT t.tgrelid::regclass::text || '.' || t.tgname AS name, pg_get_triggerdef(t.oid) AS text
+FROM pg_trigger AS t WHERE NOT t.tgisinternal ORDER BY 1, 2
+"""
+CONSTRAINTS = """
+SELECT c.conrelid::regclass::text || '.' || c.conname AS name, pg_get_constraintdef(c.oid) AS text
+FROM pg_constraint AS c JOIN pg_namespace AS n ON n.oid = c.connamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND c.conrelid::regclass::text <> 'alembic_version' ORDER BY 1, 2
+"""
+INDEXES = """
+SELECT schemaname || '.' || indexname AS name, indexdef AS text FROM pg_indexes
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
+  AND tablename <> 'alembic_version' ORDER BY 1
+"""
+COLUMNS = """
+SELECT table_schema || '.' || table_name || '.' || column_name AS name,
+  concat_ws(' ', data_type, collation_name, is_nullable, column_default, is_identity,
+    identity_generation, generation_expression) AS text
+FROM information_schema.columns
+WHERE table_schema NOT IN ('pg_catalog', 'information_schema')
+  AND table_name <> 'alembic_version' ORDER BY 1
+"""
+
+
+@pytest.fixture
+async def empty_url(cluster: EmbeddedPostgres, database_url: str) -> str:
+    """A database without a single table."""
+    name = database_url.rpartition("/")[2].partition("?")[0] + "_empty"
+    await cluster.create_database(name)
+    return cluster.url(name)
+
+
+async def rows(url: str, query: str) -> dict[str, str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return {row["name"]: row["text"] for row in await connection.fetch(query)}
+    finally:
+        await connection.close()
+
+
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(
+        connection,
+        opts={
+            "include_schemas": True,
+            "compare_type": True,
+            "compare_server_default": True,
+            "include_name": lambda name, kind, _: (kind, name) != ("table", "alembic_version"),
+        },
+    )
+    return list(compare_metadata(context, metadata))
+
+
+async def test_alembic_finds_nothing_to_add(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SQLAlchemy reads a type of ours back if it is told of it.
+    for table in metadata.tables.values():
+        for column in table.columns:
+            if isinstance(column.type, UserDefinedType):
+                monkeypatch.setitem(ischema_names, column.type.get_col_spec(), type(column.type))
+    await migrating.upgrade(empty_url)
+    engine = create_async_engine(empty_url.replace("postgresql:", "postgresql+asyncpg:"))
+    try:
+        async with engine.connect() as connection:
+            assert await connection.run_sync(differences) == []
+    finally:
+        await engine.dispose()
+
+
+async def test_a_migrated_database_is_a_described_one(empty_url: str, database_url: str) -> None:
+    """`database_url` was made from the tables and `attach_ddl` of the code, without a migration."""
+    await migrating.upgrade(empty_url)
+    for query in (COLUMNS, CONSTRAINTS, INDEXES, ROUTINES, TRIGGERS):
+        described = await rows(database_url, query)
+        assert described != {}
+        assert await rows(empty_url, query) == described
+
+
+async def test_two_processes_may_migrate_at_once(empty_url: str) -> None:
+    code = (
+        "import asyncio, sys; from gridroam import migrating;"
+        " asyncio.run(migrating.upgrade(sys.argv[1]))"
+    )
+    processes = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code, empty_url), stderr=asyncio.subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    told = await asyncio.gather(*(process.communicate() for process in processes))
+    assert [process.returncode for process in processes] == [0, 0], told
+    versions = await rows(empty_url, "SELECT version_num AS name, '' AS text FROM alembic_version")
+    assert list(versions) == [migrating.head()]
+
+
+async def test_one_that_is_up_to_date_stays_as_it_is_and_a_later_hubs_is_refused(
+    empty_url: str,
+) -> None:
+    await migrating.upgrade(empty_url)
+    oids = "SELECT oid::regclass::text AS name, oid::text AS text FROM pg_class"
+    before = await rows(empty_url, oids)
+    await migrating.upgrade(empty_url)
+    assert await rows(empty_url, oids) == before
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    await connection.close()
+    with pytest.raises(migrating.NewerDatabase, match="9999"):
+        await migrating.upgrade(empty_url)
