@@ -227,7 +227,8 @@ class _Hub:
         evses = EvsesForClearing(parts.evses)
         agreements = AgreementsForClearing(parts.book)
         endpoints = EndpointsOfPartners(parts.partners)
-        evsps = HttpEvsps(endpoints)
+        loopback = self.settings.allow_loopback_endpoints
+        evsps = HttpEvsps(endpoints, allow_loopback=loopback)
         stack.push_async_callback(evsps.close)
         decisions = SqlDecisions(database)
         stack.push_async_callback(decisions.close)
@@ -248,7 +249,7 @@ class _Hub:
         stack.push_async_callback(intake.close)
         outbox = SqlOutbox(database)
         if self.settings.runs_tasks:
-            sender = HttpSender.open()
+            sender = HttpSender.open(allow_loopback=loopback)
             stack.push_async_callback(sender.close)
             forwarder = Forwarder(
                 database=database, outbox=outbox, endpoints=endpoints, sender=sender, clock=clock

@@ -25,6 +25,7 @@ from clearinghouse.authorisation.model import (
 from clearinghouse.authorisation.ports import Endpoint, Endpoints
 from kit.encoding import encode_json
 from kit.http import NOT_JSON
+from kit.outside_resolver import OutsideResolver
 from roaming.party import PartyId
 
 PURPOSE = "authorisation"
@@ -56,7 +57,9 @@ class HttpEvsps:
         *,
         most_in_flight: int = MOST_IN_FLIGHT,
         longest_body_bytes: int = LONGEST_BODY_BYTES,
+        allow_loopback: bool = False,
     ) -> None:
+        """`allow_loopback`: a host name may lead to this very machine."""
         self._endpoints = endpoints
         self._most_in_flight = most_in_flight
         self._longest_body_bytes = longest_body_bytes
@@ -64,7 +67,11 @@ class HttpEvsps:
         # A session of its own: no limit shared by all partners, no cookies kept, and no unpacking,
         # since a small packed body may be a huge one.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                ttl_dns_cache=60,
+                resolver=OutsideResolver(allow_loopback=allow_loopback),
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},

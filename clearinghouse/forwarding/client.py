@@ -8,6 +8,7 @@ from clearinghouse.cdrs import wire
 from clearinghouse.forwarding.model import Delivery, Reply
 from clearinghouse.forwarding.ports import Endpoint
 from kit.encoding import encode_json
+from kit.outside_resolver import OutsideResolver
 
 _MOST_SAID_BYTES = 400
 
@@ -23,10 +24,13 @@ class HttpSender:
         self._session = session
 
     @classmethod
-    def open(cls, *, timeout_s: float = 10.0) -> HttpSender:
+    def open(cls, *, timeout_s: float = 10.0, allow_loopback: bool = False) -> HttpSender:
+        """`allow_loopback`: a host name may lead to this very machine."""
         return cls(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(
+                    limit=0, resolver=OutsideResolver(allow_loopback=allow_loopback)
+                ),
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import aiohttp
-from aiohttp.abc import ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -29,6 +26,7 @@ from gateway.calls.model import (
     ProviderUnreachable,
 )
 from gateway.calls.ports import Answer, Body
+from kit.outside_resolver import OutsideResolver
 from kit.outside_url import is_inside, is_loopback
 
 REQUEST_HEADERS = {
@@ -236,30 +234,6 @@ class Endpoint:
         """Where a call goes. `rest` begins with a slash, so it cannot change the host."""
         both = f"{self.query}&{query}" if self.query and query else self.query or query
         return f"{self.base}{rest}?{both}" if both else self.base + rest
-
-
-class OutsideResolver(ThreadedResolver):
-    """Looks names up, and refuses those that lead into the hub's own network.
-
-    The catalogue saw only the name; who owns it may let it point anywhere by now.
-    """
-
-    def __init__(self, *, allow_loopback: bool) -> None:
-        super().__init__()
-        self._allow_loopback = allow_loopback
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await super().resolve(host, port, family)
-        outside = [
-            one
-            for one in found
-            if not is_inside(one["host"]) or (self._allow_loopback and is_loopback(one["host"]))
-        ]
-        if not outside:
-            raise OSError(f"{host} leads into the hub's own network")
-        return outside
 
 
 class _Request(aiohttp.ClientRequest):

@@ -240,3 +240,18 @@ async def test_a_slow_evsp_has_so_many_questions_and_costs_the_others_nothing(
         release.set()
         assert await asyncio.gather(*waiting) == [Answer(Decision.ACCEPTED)] * 4
         assert await evsps.ask(XYZ, QUESTION, deadline) == Answer(Decision.ACCEPTED)
+
+
+@pytest.mark.parametrize("allow_loopback", [False, True])
+async def test_a_name_is_asked_only_where_it_may_lead(
+    endpoints: ListedEndpoints, allow_loopback: bool
+) -> None:
+    """The name was fine when it was registered; where it leads is looked at for each connection."""
+    evsps = HttpEvsps(endpoints, allow_loopback=allow_loopback)
+    try:
+        async with evsp_server(answering(b'{"decision":"accepted"}')) as url:
+            endpoints.by_party[XYZ] = FixedEndpoint(url.replace("127.0.0.1", "localhost"), {})
+            answer = await evsps.ask(XYZ, QUESTION, in_seconds(LONG_S))
+    finally:
+        await evsps.close()
+    assert isinstance(answer, Answer if allow_loopback else NoAnswer)

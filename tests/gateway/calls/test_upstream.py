@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from gateway.calls.model import Grant, Lease, Limits, Period, Quota, Service
-from gateway.calls.upstream import OutsideResolver, Upstream
+from gateway.calls.upstream import Upstream
 from kit.http import call_asgi
 from tests.gateway.calls.fakes import NOON, OPERATOR, PROVIDER, CountedQuotas, House
 from tests.gateway.calls.servers import free_port, partner, raw_partner, served, until
@@ -424,14 +424,6 @@ async def test_the_hubs_own_network_is_not_called(host: str) -> None:
     await house.upstream.close()
     assert answer.status == 502
     assert b"provider-unreachable" in answer.body
-
-
-async def test_a_name_is_held_to_where_it_leads() -> None:
-    resolver = OutsideResolver(allow_loopback=False)
-    with pytest.raises(OSError, match="own network"):
-        await resolver.resolve("localhost", 80)
-    allowed = await OutsideResolver(allow_loopback=True).resolve("localhost", 80)
-    assert {one["host"] for one in allowed} == {"127.0.0.1"}
 
 
 async def test_an_endpoint_with_a_query_of_its_own_keeps_it(
