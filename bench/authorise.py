@@ -30,6 +30,8 @@ WORLD = World(operators=100, evsps=100, customers=1_000_000, evses=100_000)
 QUICK = World(operators=10, evsps=10, customers=2_000, evses=200)
 LIMIT = "bare handler: one SELECT, one INSERT, each committed"
 AT_ONCE = 64
+LOAD = 0.7
+"""Of the calls a second that each was seen to answer: so much is asked when latency is measured."""
 
 
 @dataclass(slots=True)
@@ -39,11 +41,17 @@ class _Measured:
     per_s: float = 0.0
     cpu_us: float = float("inf")
     database_cpu_us: float = float("inf")
+    p50_ms: float = float("inf")
+    p99_ms: float = float("inf")
 
     def take(self, told: Told, requests: int, server_s: float, database_s: float) -> None:
         self.per_s = max(self.per_s, requests / told.seconds)
         self.cpu_us = min(self.cpu_us, 1e6 * server_s / requests)
         self.database_cpu_us = min(self.database_cpu_us, 1e6 * database_s / requests)
+
+    def take_wait(self, told: Told) -> None:
+        if told.p99_ms < self.p99_ms:
+            self.p50_ms, self.p99_ms = told.p50_ms, told.p99_ms
 
 
 async def run(options: Options) -> list[Row]:
@@ -69,7 +77,7 @@ async def run(options: Options) -> list[Row]:
             for name in ports
         }
 
-        def plan(name: str, first: int, rate: float | None = None) -> Plan:
+        def plan(name: str, first: int, requests: int, rate: float | None = None) -> Plan:
             return Plan(
                 port=ports[name],
                 path="/authorisations",
@@ -81,28 +89,24 @@ async def run(options: Options) -> list[Row]:
             )
 
         measured = {"ours": _Measured(), "bare": _Measured()}
-        # In turns, so that what else this machine does meanwhile falls on both. The first is to
-        # warm up and is not counted.
+        # In turns, so that what else this machine does meanwhile falls on both, and the best of
+        # each counts. The first turn is to warm up.
         for turn in range(rounds + 1):
             for name, result in measured.items():
                 before = cpu_s(pids[name]), cpu_s(database_pid)
-                told = await ask(plan(name, turn * requests))
+                told = await ask(plan(name, turn * requests, requests))
+                spent = cpu_s(pids[name]) - before[0], cpu_s(database_pid) - before[1]
                 if turn or options.quick:
-                    server_s, database_s = (
-                        cpu_s(pids[name]) - before[0],
-                        cpu_s(database_pid) - before[1],
-                    )
-                    result.take(told, requests, server_s, database_s)
-        waits = {
-            name: await ask(plan(name, 0, rate=0.7 * result.per_s))
-            for name, result in measured.items()
-        }
-    return _rows(world, requests, measured["ours"], measured["bare"], waits["ours"], waits["bare"])
+                    result.take(told, requests, *spent)
+        for turn in range(rounds):
+            for name, result in measured.items():
+                rate = LOAD * result.per_s
+                many = int(rate * (1 if options.quick else 5))
+                result.take_wait(await ask(plan(name, turn * requests, many, rate)))
+    return _rows(world, requests, measured["ours"], measured["bare"])
 
 
-def _rows(
-    world: World, requests: int, ours: _Measured, bare: _Measured, wait: Told, bare_wait: Told
-) -> list[Row]:
+def _rows(world: World, requests: int, ours: _Measured, bare: _Measured) -> list[Row]:
     params: dict[str, Any] = {
         "customers": world.customers,
         "agreements": world.agreements,
@@ -132,13 +136,13 @@ def _rows(
             limit_database_cpu_us=round(bare.database_cpu_us, 1),
         ),
         row(
-            wait.p99_ms,
+            ours.p99_ms,
             "ms p99 at 70 % load",
-            bare_wait.p99_ms,
-            p50_ms=round(wait.p50_ms, 1),
-            limit_p50_ms=round(bare_wait.p50_ms, 1),
-            calls_per_s=round(0.7 * ours.per_s),
-            limit_calls_per_s=round(0.7 * bare.per_s),
+            bare.p99_ms,
+            p50_ms=round(ours.p50_ms, 1),
+            limit_p50_ms=round(bare.p50_ms, 1),
+            calls_per_s=round(LOAD * ours.per_s),
+            limit_calls_per_s=round(LOAD * bare.per_s),
         ),
     ]
 

@@ -52,6 +52,26 @@ class Agreement(Protocol):
     def covers(self, evse_id: EvseId) -> bool: ...
 
 
+class Tariffs:
+    """Tariffs made ready to reckon with, one for all agreements that hold the very same object."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: dict[tuple[int, str], tuple[Mapping[str, Any], Compiled]] = {}
+
+    def of(self, agreement: Agreement) -> Compiled:
+        """Raises BadTariff or BadMoney."""
+        tariff, currency = agreement.tariff, agreement.currency
+        held = self._held.get((id(tariff), currency))
+        if held is None:
+            if len(self._held) >= self._most:
+                self._held.clear()
+            # The object is held as well, so that no other one gets its id meanwhile.
+            held = tariff, Compiled(Tariff.parse(tariff, currency=currency))
+            self._held[id(tariff), currency] = held
+        return held[1]
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """An agreement's terms, read: a tariff made ready to reckon with."""
@@ -61,10 +81,10 @@ class Terms:
     time_zone: str | None
 
     @classmethod
-    def read(cls, agreement: Agreement) -> Terms:
+    def read(cls, agreement: Agreement, tariffs: Tariffs) -> Terms:
         """Raises UnreadableTerms, which says where."""
         try:
-            tariff = Tariff.parse(agreement.tariff, currency=agreement.currency)
+            tariff = tariffs.of(agreement)
         except (BadTariff, BadMoney) as error:
             raise UnreadableTerms(
                 f"agreement {agreement.contract_id}: {error.detail}",
@@ -80,7 +100,7 @@ class Terms:
                 value=zone,
                 rule="a name of the IANA time zone database",
             )
-        return cls(Compiled(tariff), agreement.vat_percent, zone)
+        return cls(tariff, agreement.vat_percent, zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +178,7 @@ class Rater:
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
         self._terms: OrderedDict[str, Terms | UnreadableTerms] = OrderedDict()
+        self._tariffs = Tariffs(most)
 
     def rate(
         self,
@@ -189,7 +210,7 @@ class Rater:
         terms = self._terms.get(agreement.contract_id)
         if terms is None:
             try:
-                terms = Terms.read(agreement)
+                terms = Terms.read(agreement, self._tariffs)
             except UnreadableTerms as unreadable:
                 terms = unreadable
             self._terms[agreement.contract_id] = terms

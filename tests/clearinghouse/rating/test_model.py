@@ -123,6 +123,14 @@ def test_only_so_many_agreements_are_kept_read() -> None:
     assert len(rater._terms) == 2
 
 
+def test_a_tariff_that_many_agreements_share_is_read_once() -> None:
+    rater, shared = Rater(), FakeAgreement().tariff
+    for number in range(5):
+        agreement = FakeAgreement(contract_id=str(number), tariff=shared)
+        rater.rate(agreement, AT_DUSK, cdr_zone=None, evse_zone=None)
+    assert len({id(terms.tariff) for terms in rater._terms.values()}) == 1  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("name", ["Europe/Atlantis", "", "../etc/passwd", "/etc/localtime"])
 def test_a_time_zone_is_one_of_the_database(name: str) -> None:
     with pytest.raises(BadTimeZone):
