@@ -15,11 +15,9 @@ from datetime import date as Day
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from clearinghouse.netting.grouping import most_zero_groups
 from roaming.party import PartyId
 from roaming.refusal import Malformed, Unknown
-
-EXACT_UP_TO = 18
-"""So many positions, after exact pairs are paid off, are cleared with provably fewest payments."""
 
 
 class BadPeriod(Malformed):
@@ -37,10 +35,12 @@ class Strategy(StrEnum):
 
 
 class Method(StrEnum):
-    """How the payments of a multilateral run were found."""
+    """What is known of the payments of a multilateral run."""
 
     EXACT = "exact"
+    """Proven: no fewer payments will do."""
     GREEDY = "greedy"
+    """The fewest that were found with bounded effort; fewer might do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,29 +225,21 @@ def bilateral(obligations: Iterable[Obligation]) -> tuple[Payment, ...]:
 
 
 def fewest_payments(nets: Mapping[PartyId, int]) -> tuple[tuple[Payment, ...], Method]:
-    """Clear every position with the fewest payments, party to party.
+    """Clear every position, party to party, with the fewest payments that bounded effort finds.
 
-    Positions that fall into k groups which each sum to zero can be cleared by n - k payments, and
-    no fewer; so the fewest payments are found with the most groups. A debt that equals a claim is
-    always such a group in some best answer: were the two in different groups, the rests of these
-    would sum to zero together, and the number of groups would not change. Pairs therefore go
-    first. The most groups among the rest are the longest chain of subsets that sum to zero, each
-    within the next, since what one adds to another sums to zero too.
-
-    Exact for up to EXACT_UP_TO positions left after pairs, greedy above; the answer says which.
+    Each group of positions that sums to zero is settled by itself, by one payment less than it has
+    positions, so what is looked for is the most groups; see `grouping`. The answer says whether
+    these are proven to be the fewest, and is the same for the same positions, on any machine.
     """
-    assert sum(nets.values()) == 0
-    paired, rest = _pay_pairs(nets)
-    if len(rest) <= EXACT_UP_TO:
-        payments = paired + [
-            payment
-            for group in _most_zero_groups(sorted(rest.items()))
-            for payment in greedy(dict(group))
-        ]
-        return _in_order(payments), Method.EXACT
-    # Neither is always the shorter of the two, and both cost next to nothing.
-    shorter = min(paired + list(greedy(rest)), list(greedy(nets)), key=len)
-    return _in_order(shorter), Method.GREEDY
+    standing = sorted((party, net) for party, net in nets.items() if net)
+    grouping = most_zero_groups([net for _, net in standing])
+    grouped: list[Payment] = []
+    for group in grouping.groups:
+        grouped += greedy(dict(standing[index] for index in group))
+    if grouping.proven:
+        return _in_order(grouped), Method.EXACT
+    # The largest to the largest happens upon groups too, and costs next to nothing.
+    return _in_order(min(grouped, list(greedy(nets)), key=len)), Method.GREEDY
 
 
 def greedy(nets: Mapping[PartyId, int]) -> tuple[Payment, ...]:
@@ -273,76 +265,3 @@ def greedy(nets: Mapping[PartyId, int]) -> tuple[Payment, ...]:
 
 def _in_order(payments: Sequence[Payment]) -> tuple[Payment, ...]:
     return tuple(sorted(payments, key=lambda p: (p.payer, p.payee)))
-
-
-def _pay_pairs(nets: Mapping[PartyId, int]) -> tuple[list[Payment], dict[PartyId, int]]:
-    claims: defaultdict[int, list[PartyId]] = defaultdict(list)
-    for party, net in sorted(nets.items(), reverse=True):
-        if net > 0:
-            claims[net].append(party)
-    payments: list[Payment] = []
-    rest: dict[PartyId, int] = {}
-    for party, net in sorted(nets.items()):
-        if net < 0 and claims[-net]:
-            payments.append(Payment(party, claims[-net].pop(), -net))
-        elif net < 0:
-            rest[party] = net
-    rest.update((party, net) for net, left in claims.items() for party in left)
-    return payments, rest
-
-
-def _most_zero_groups(
-    nets: Sequence[tuple[PartyId, int]],
-) -> list[list[tuple[PartyId, int]]]:
-    """Split positions that sum to zero into as many groups that sum to zero as there can be.
-
-    A subset of n positions is an n-bit mask, and a set of subsets a whole number with the bit of
-    each mask in it set: "every superset of these" is then n shifts, whatever their number.
-    """
-    if not nets:
-        return []
-    sums = [0]
-    for _, net in nets:
-        sums += [so_far + net for so_far in sums]
-    zeros = [mask for mask, total in enumerate(sums) if total == 0 and mask]
-    bits = bytearray(len(sums) // 8 + 1)
-    for mask in zeros:
-        bits[mask >> 3] |= 1 << (mask & 7)
-    all_zeros = int.from_bytes(bits, "little")
-    without = [_masks_without(bit, len(nets)) for bit in range(len(nets))]
-
-    chain = [all_zeros]  # chain[k]: masks that sum to zero and hold a chain of k + 1 such masks
-    while longer := _strict_supersets(chain[-1], without) & all_zeros:
-        chain.append(longer)
-
-    groups: list[list[tuple[PartyId, int]]] = []
-    whole = len(sums) - 1
-    for shorter in reversed(chain[:-1]):
-        inner = next(m for m in zeros if shorter >> m & 1 and m & whole == m and m != whole)
-        groups.append(_members(nets, whole ^ inner))
-        whole = inner
-    groups.append(_members(nets, whole))
-    return groups
-
-
-def _masks_without(bit: int, size: int) -> int:
-    """The set of all masks of `size` bits in which `bit` is not set."""
-    run = 1 << bit
-    pattern, length = (1 << run) - 1, 2 * run
-    while length < 1 << size:
-        pattern |= pattern << length
-        length *= 2
-    return pattern
-
-
-def _strict_supersets(masks: int, without: Sequence[int]) -> int:
-    found = 0
-    for bit, lacking in enumerate(without):
-        found |= (masks & lacking) << (1 << bit)
-    for bit, lacking in enumerate(without):
-        found |= (found & lacking) << (1 << bit)
-    return found
-
-
-def _members(nets: Sequence[tuple[PartyId, int]], mask: int) -> list[tuple[PartyId, int]]:
-    return [one for bit, one in enumerate(nets) if mask >> bit & 1]
