@@ -3,7 +3,9 @@
 Law: a reader never skips an event. Positions are given out when an event is written, but
 transactions commit in another order, so "everything after the last position I saw" loses the events
 of slow writers. A reader here goes by (transaction, position) and stops at the oldest transaction
-that still runs: whatever is older has finished, whatever comes later sorts behind.
+that still runs: whatever is older has finished, whatever comes later sorts behind. An event stands
+under its own transaction or that of its predecessor in the stream, whichever is later, so that a
+stream is read in its own order.
 
 Each stream is a hash chain: an event carries the SHA-256 of its predecessor's hash and its own
 content.
@@ -56,13 +58,14 @@ streams = Table(
     Column("stream", Text, primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("head_hash", LargeBinary, nullable=False),
+    Column("head_xid", Xid8, nullable=False),
     schema="kit",
 )
 events = Table(
     "event",
     metadata,
     Column("position", BigInteger, Identity(always=True), primary_key=True),
-    Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("xid", Xid8, nullable=False),
     Column("stream", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("type", Text, nullable=False),
@@ -111,7 +114,10 @@ DECLARE
   i int;
   head_version bigint;
   head bytea;
+  -- Not before its predecessor: of two writers of a stream the later may have begun first.
+  place xid8;
   positions bigint[] := array_fill(0::bigint, ARRAY[cardinality(streams)]);
+  places xid8[] := array_fill('0'::xid8, ARRAY[cardinality(streams)]);
   wrote bigint;
 BEGIN
   -- Streams in one order for all writers: two appends never wait for each other in a circle.
@@ -119,26 +125,27 @@ BEGIN
     SELECT s, array_agg(n ORDER BY n) FROM unnest(streams) WITH ORDINALITY AS u(s, n)
       GROUP BY s ORDER BY s
   LOOP
-    INSERT INTO kit.stream AS t VALUES (current_stream, 0, '\\x')
+    INSERT INTO kit.stream AS t VALUES (current_stream, 0, '\\x', pg_current_xact_id())
       ON CONFLICT (stream) DO UPDATE SET version = t.version
-      RETURNING t.version, t.head_hash INTO head_version, head;
+      RETURNING t.version, t.head_hash, greatest(t.head_xid, pg_current_xact_id())
+      INTO head_version, head, place;
     FOREACH i IN ARRAY indexes LOOP
       head_version := head_version + 1;
       head := kit.event_hash(head, current_stream, head_version, types[i], parties[i], occurred[i],
         bodies[i]::jsonb);
-      INSERT INTO kit.event AS e (stream, version, type, party, occurred_at, correlation_id,
+      INSERT INTO kit.event AS e (xid, stream, version, type, party, occurred_at, correlation_id,
           causation_id, body, hash)
-        VALUES (current_stream, head_version, types[i], parties[i], occurred[i], correlations[i],
-          causations[i], bodies[i]::jsonb, head)
+        VALUES (place, current_stream, head_version, types[i], parties[i], occurred[i],
+          correlations[i], causations[i], bodies[i]::jsonb, head)
         RETURNING e.position INTO wrote;
       positions[i] := wrote;
+      places[i] := place;
     END LOOP;
-    UPDATE kit.stream AS t SET version = head_version, head_hash = head
+    UPDATE kit.stream AS t SET version = head_version, head_hash = head, head_xid = place
       WHERE t.stream = current_stream;
   END LOOP;
   PERFORM pg_notify('events', '');
-  RETURN QUERY SELECT pg_current_xact_id(), p
-    FROM unnest(positions) WITH ORDINALITY AS u(p, n) ORDER BY n;
+  RETURN QUERY SELECT x, p FROM unnest(places, positions) WITH ORDINALITY AS u(x, p, n) ORDER BY n;
 END
 $$
 """

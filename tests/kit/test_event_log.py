@@ -153,6 +153,22 @@ async def test_two_writers_of_one_stream_never_share_a_version(database: Databas
             assert await event_log.broken_links(hot, stream) == []
 
 
+async def test_a_stream_is_read_in_its_own_order_whichever_writer_began_first(
+    database: Database,
+) -> None:
+    async with database.hot() as early:
+        # It has its transaction id before the other begins, and its turn after the other's end.
+        await early.execute("SELECT pg_current_xact_id()")
+        async with database.hot() as late:
+            first = await event_log.append(late, [fact(n=1)])
+        second = await event_log.append(early, [fact(n=2)])
+    assert first < second
+    async with database.hot() as hot:
+        read = await event_log.read(hot, START)
+    assert [(event.version, event.body["n"]) for event in read] == [(1, 1), (2, 2)]
+    assert [event.cursor for event in read] == [*first, *second]
+
+
 async def test_a_body_that_is_not_json_is_refused_and_writes_nothing(database: Database) -> None:
     with pytest.raises(TypeError):
         async with database.hot() as hot:
