@@ -90,6 +90,25 @@ def test_n8_greedy_needs_4_payments_where_3_will_do() -> None:
     assert (len(payments), method) == (3, Method.EXACT)
 
 
+def test_the_worked_example_on_the_page_about_netting_is_true() -> None:
+    a, b, c, d, e, f = map(party, range(6))
+    owed = [
+        *(Obligation(a, e, 20), Obligation(b, f, 15), Obligation(c, a, 25), Obligation(c, b, 15)),
+        *(Obligation(d, a, 20), Obligation(d, b, 10), Obligation(e, a, 30), Obligation(e, b, 40)),
+        *(Obligation(f, a, 15), Obligation(f, b, 10)),
+    ]
+    told = [clear(one, owed).payments for one in (Strategy.GROSS, Strategy.BILATERAL)]
+    assert [(len(payments), paid(payments)) for payments in told] == [(10, 200), (8, 140)]
+    nets = {one.party: one.amount_minor for one in positions(owed)}
+    assert nets == {a: 70, b: 60, c: -40, d: -30, e: -50, f: -10}
+    assert greedy(nets) == (
+        *(Payment(e, a, 50), Payment(c, b, 40)),
+        *(Payment(d, a, 20), Payment(d, b, 10), Payment(f, b, 10)),
+    )
+    fewest = [Payment(c, a, 40), Payment(d, a, 30), Payment(e, b, 50), Payment(f, b, 10)]
+    assert fewest_payments(nets) == (tuple(fewest), Method.EXACT)
+
+
 def test_a_circle_of_equal_debts_needs_no_payment() -> None:
     circle = [Obligation(A, B, 500), Obligation(B, C, 500), Obligation(C, A, 500)]
     assert clear(Strategy.MULTILATERAL, circle).payments == ()
