@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
 SECRET_WORDS = ("secret", "password", "authorization", "token", "private")
+HIDDEN = "[redacted]"
+# In running text: the password of a URL, and what an Authorization header carries.
+PASSWORD_OF_URL = re.compile(r"(\w://[^\s:/@]*):[^\s@]+@")
+CREDENTIAL = re.compile(r"\b(Bearer|Basic) +[\w.~+/=-]{8,}", re.IGNORECASE)
 
 
 def redact(_logger: Any, _method: str, event: Any) -> Any:
-    """Blank every value whose name says that it is a secret."""
-    for name in event:
-        if any(word in name.lower() for word in SECRET_WORDS):
-            event[name] = "[redacted]"
-    return event
+    """Blank every value whose name says that it is a secret, and what looks like one in texts."""
+    return _redacted(event)
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: HIDDEN
+            if any(word in str(name).lower() for word in SECRET_WORDS)
+            else _redacted(v)
+            for name, v in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_redacted(one) for one in value]
+    if isinstance(value, str):
+        return CREDENTIAL.sub(rf"\1 {HIDDEN}", PASSWORD_OF_URL.sub(rf"\1:{HIDDEN}@", value))
+    return value
 
 
 def configure(log_format: str) -> None:
@@ -25,7 +43,6 @@ def configure(log_format: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        redact,
     ]
     last: Any = (
         structlog.processors.JSONRenderer()
@@ -45,10 +62,12 @@ def configure(log_format: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                redact,
                 last,
             ],
         )
     )
+    logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)

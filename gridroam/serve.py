@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from typing import Protocol
 
+import structlog
 import uvicorn
 import uvloop
 
@@ -26,6 +27,8 @@ from gridroam.settings import Settings
 from gridroam.wiring import hub
 from kit import garbage
 from roaming.refusal import Clash, Malformed
+
+log = structlog.get_logger(__name__)
 
 GRACE_S = 20
 
@@ -116,6 +119,7 @@ class _Serving:
     def stop(self) -> bool:
         if self._server is None:
             return False
+        log.info("taking no more calls")
         self._stopping.set()
         self._server.stop()
         return True
@@ -142,6 +146,7 @@ class _Serving:
                 backlog=2048,
             )
             self._server = _Server(config, self._url)
+            log.info("serving", url=self._url, parts=sorted(self._settings.only))
             garbage.spare_what_is_held()
             await self._server.serve(sockets=[self._listening])
 
