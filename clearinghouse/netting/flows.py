@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from uuid import uuid4
 
@@ -62,7 +63,10 @@ async def run_clearings(
                 requested_by=caller,
                 period=period,
                 currency=currency,
-                clearing=model.clear(strategy, everyone if all_of_it else own),
+                # Proving the fewest payments may take a second or two: not the event loop's.
+                clearing=await asyncio.to_thread(
+                    model.clear, strategy, everyone if all_of_it else own
+                ),
                 recorded_at=clock(),
             )
             await book.record(run, _event(run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from clearinghouse.netting.model import Period
@@ -16,7 +17,8 @@ async def statement(party: PartyId, period: Period, currency: str, *, books: Boo
     places_of(currency)
     async with books.read() as book:
         owed = await book.obligations(period, currency, None)
-    return draw_up(party, period, currency, owed)
+    # Clearing everybody may take a second or two: not the event loop's.
+    return await asyncio.to_thread(draw_up, party, period, currency, owed)
 
 
 async def statements(period: Period, currency: str, *, books: Books) -> Mapping[PartyId, Statement]:
@@ -24,7 +26,7 @@ async def statements(period: Period, currency: str, *, books: Books) -> Mapping[
     places_of(currency)
     async with books.read() as book:
         owed = await book.obligations(period, currency, None)
-    return draw_up_all(period, currency, owed)
+    return await asyncio.to_thread(draw_up_all, period, currency, owed)
 
 
 async def items(
