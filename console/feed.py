@@ -6,21 +6,61 @@ A page that cannot keep up is cut off rather than waited for; it opens again and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
 
 from console.day import TOLD, Day
 from kit.database import Database
+from kit.encoding import encode_json
 from kit.event_log import START, follow
+from roaming.refusal import TooMuch
 
 log = structlog.get_logger(__name__)
 
 # A browser that is this many tenths of a second behind is not looking any more.
 MOST_BEHIND = 100
 TELL_EVERY_S = 0.1
+# Each open page costs a connection and what it has yet to be told.
+MOST_PAGES = 64
+
+
+class TooManyPages(TooMuch):
+    """More pages are open than people look at."""
+
+
+class Page:
+    """One open page: what it has yet to be told, as JSON lists of messages."""
+
+    def __init__(self, first: bytes) -> None:
+        self.cut = asyncio.Event()
+        self._waiting = deque([first])
+        self._told = asyncio.Event()
+
+    async def next(self) -> bytes | None:
+        """The next batch; None when the page fell behind or the hub stops."""
+        while not self._waiting and not self.cut.is_set():
+            self._told.clear()
+            await self._told.wait()
+        return self._waiting.popleft() if self._waiting else None
+
+    def tell(self, batch: bytes) -> None:
+        """Put a batch behind the others; a page with too many of them is cut off."""
+        if self.cut.is_set():
+            return
+        self._waiting.append(batch)
+        self._told.set()
+        if len(self._waiting) > MOST_BEHIND:
+            self._waiting.clear()
+            self.end()
+
+    def end(self) -> None:
+        """No more batches come."""
+        self.cut.set()
+        self._told.set()
 
 
 class Feed:
@@ -29,42 +69,46 @@ class Feed:
     def __init__(self, database: Database) -> None:
         self.day = Day()
         self._database = database
-        self._pages: set[asyncio.Queue[list[dict[str, Any]] | None]] = set()
+        self._pages: set[Page] = set()
         self._changes: list[dict[str, Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
+
+    @property
+    def open_pages(self) -> int:
+        return len(self._pages)
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._tell())]
 
     async def close(self) -> None:
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
             with suppress(asyncio.CancelledError):
                 await task
         for page in self._pages:
-            page.put_nowait(None)
+            page.end()
 
-    async def changes(self) -> AsyncIterator[list[dict[str, Any]]]:
-        """Batches of messages from now on; ends when the page falls behind or the hub stops.
+    @contextmanager
+    def page(self) -> Iterator[Page]:
+        """What is told to one page, for as long as it is open. TooManyPages.
 
         The first batch holds one message, the whole state: nothing is missed in between.
         """
-        page: asyncio.Queue[list[dict[str, Any]] | None] = asyncio.Queue(MOST_BEHIND + 1)
+        if len(self._pages) >= MOST_PAGES:
+            raise TooManyPages(
+                f"{MOST_PAGES} pages are open already", rule="close one, and load this one again"
+            )
+        # What the others are yet to be told is in the state already.
         self._flush()
+        page = Page(encode_json([{"kind": "state", **self.day.state()}]))
+        if self._closed:
+            page.end()
         self._pages.add(page)
         try:
-            yield [{"kind": "state", **self.day.state()}]
-            while True:
-                try:
-                    batch = await asyncio.wait_for(page.get(), timeout=15)
-                except TimeoutError:
-                    # Keeps the connection, and tells a page that left.
-                    yield []
-                    continue
-                if batch is None:
-                    return
-                yield batch
+            yield page
         finally:
             self._pages.discard(page)
 
@@ -94,10 +138,6 @@ class Feed:
     def _flush(self) -> None:
         if not self._changes:
             return
-        batch, self._changes = self._changes, []
-        for page in list(self._pages):
-            if page.qsize() >= MOST_BEHIND:
-                self._pages.discard(page)
-                page.put_nowait(None)
-            else:
-                page.put_nowait(batch)
+        batch, self._changes = encode_json(self._changes), []
+        for page in self._pages:
+            page.tell(batch)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from console.feed import Feed
+from console.feed import Feed, Page
 from console.ports import Clearings, Directory, Map
 from kit import problem
-from kit.encoding import encode_json
 from kit.http import json_response
 
 STATIC = Path(__file__).parent / "static"
@@ -27,11 +26,19 @@ SECURITY_HEADERS = [
     (
         b"content-security-policy",
         b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        b"connect-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+        b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    # A page and a script of two releases do not understand each other.
+    (b"cache-control", b"no-cache"),
 ]
+# Between two words on a quiet stream: keeps the connection, and finds a browser that vanished.
+QUIET_S = 15.0
+# A browser that takes nothing for so long is cut off; it gets the state when it is back.
+STUCK_S = 30.0
+FAREWELL_S = 1.0
 
 
 def app(feed: Feed, places: Map, directory: Directory, clearings: Clearings) -> ASGIApp:
@@ -76,15 +83,6 @@ def app(feed: Feed, places: Map, directory: Directory, clearings: Clearings) -> 
             ]
         )
 
-    async def stream(_: Request) -> Response:
-        async def lines() -> AsyncIterator[bytes]:
-            async for batch in feed.changes():
-                yield b"data: " + encode_json(batch) + b"\n\n"
-
-        return StreamingResponse(
-            lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
-
     made = Starlette(
         routes=[
             Route("/console", home),
@@ -93,7 +91,7 @@ def app(feed: Feed, places: Map, directory: Directory, clearings: Clearings) -> 
             Route("/console/names", show_names),
             Route("/console/state", show_state),
             Route("/console/runs/{run_id}/payments", show_payments),
-            Route("/console/events", stream),
+            Route("/console/events", _Stream(feed), methods=["GET"]),
             Mount("/console/static", StaticFiles(directory=STATIC)),
         ]
     )
@@ -101,12 +99,74 @@ def app(feed: Feed, places: Map, directory: Directory, clearings: Clearings) -> 
     return _for_this_machine(made)
 
 
+class _Stream:
+    """Server-sent events to one browser, until it leaves, takes nothing more, or the hub ends."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._feed.page() as page:
+            telling = asyncio.create_task(_tell(page, send))
+            watching = [
+                asyncio.create_task(_left(receive)),
+                asyncio.create_task(page.cut.wait()),
+            ]
+            try:
+                await asyncio.wait([telling, *watching], return_when=asyncio.FIRST_COMPLETED)
+                if page.cut.is_set():
+                    await asyncio.wait([telling], timeout=FAREWELL_S)
+            finally:
+                for task in (telling, *watching):
+                    task.cancel()
+                ends = await asyncio.gather(telling, *watching, return_exceptions=True)
+        for end in ends:
+            # A connection that broke or stood still is the browser's affair; the rest is a fault.
+            if isinstance(end, Exception) and not isinstance(end, OSError):
+                raise end
+
+
+async def _tell(page: Page, send: Send) -> None:
+    headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    # The browser waits so long before it comes back.
+    line = b"retry: 1000\n\n"
+    while True:
+        async with asyncio.timeout(STUCK_S):
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        try:
+            async with asyncio.timeout(QUIET_S):
+                batch = await page.next()
+        except TimeoutError:
+            line = b": still here\n\n"
+            continue
+        if batch is None:
+            break
+        line = b"data: " + batch + b"\n\n"
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+
+
 def _for_this_machine(inner: ASGIApp) -> ASGIApp:
     """Refuse other machines, and names that another site could point here (DNS rebinding)."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
             return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                found = list(message.get("headers", ()))
+                said = {name for name, _ in found}
+                more = [one for one in SECURITY_HEADERS if one[0] not in said]
+                message = {**message, "headers": found + more}
+            await send(message)
+
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if not (_is_loopback((scope.get("client") or ("", 0))[0]) and _names_loopback(host)):
@@ -116,28 +176,23 @@ def _for_this_machine(inner: ASGIApp) -> ASGIApp:
                 "The console has no log-in yet, and is shown on the hub's own machine only.",
                 rule="open http://127.0.0.1:<port>/console there, or through an SSH tunnel",
             )
-            await refused(scope, receive, send)
+            await refused(scope, receive, with_headers)
             return
-
-        async def send_with_headers(message: dict[str, object]) -> None:
-            if message["type"] == "http.response.start":
-                found = message.get("headers")
-                assert isinstance(found, list)
-                message["headers"] = [*found, *SECURITY_HEADERS]
-            await send(message)
-
-        await inner(scope, receive, send_with_headers)  # type: ignore[arg-type]
+        await inner(scope, receive, with_headers)
 
     return guarded
 
 
 def _names_loopback(host: str) -> bool:
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return name == "localhost" or _is_loopback(name.strip("[]"))
+    name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+    return name.lower() == "localhost" or _is_loopback(name.strip("[]"))
 
 
 def _is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(address).is_loopback
+        found = ipaddress.ip_address(address)
     except ValueError:
         return False
+    # A socket for both versions shows IPv4's 127.0.0.1 as ::ffff:127.0.0.1.
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback

@@ -1,39 +1,50 @@
 // The day as it plays: a map that lights up, counters, refusals, and two rings of money.
-// Everything comes from this hub: the places once, then a stream of what changed.
+// Everything comes from this hub: the places and names, then a stream of what changed.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const FADE_MS = 1600;
+const FADE_MS = 1600, MONEY_EVERY_MS = 700, COUNTS_EVERY_MS = 100, ORDER_EVERY_MS = 6000;
+const MOST_FLASHES = 300, SHOWN_REFUSALS = 60;
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const colours = getComputedStyle(document.documentElement);
+const colour = (name) => colours.getPropertyValue(`--${name}`).trim();
 const day = {
-  places: [], byEvse: new Map(), charging: new Set(), used: [], flashes: new Map(),
-  counts: {}, refused: {}, debts: new Map(), paid: null, clock: null, names: {}, zone: "UTC",
+  clock: null, zone: "UTC", names: {}, places: [], byEvse: new Map(), lookedFor: new Set(),
+  charging: new Set(), used: new Set(), flashes: new Map(), counts: {}, refused: {}, refusals: [],
+  debts: new Map(), cleared: {}, paid: new Map(), currency: null,
 };
-let moneyChanged = true, countsChanged = true;
+// What is to be drawn again at the next frame.
+const stale = { base: true, map: true, counts: true, refusals: true, money: true };
 
 // --- the stream ---------------------------------------------------------------------------------
 
 const take = {
   state(told) {
-    day.clock = told.clock;
-    day.counts = { authorised: told.authorised, cdrs: told.cdrs, delivered: told.delivered, energy_wh: told.energy_wh };
-    day.refused = told.refused;
-    day.charging = new Set(told.charging);
-    day.used = told.used;
-    day.debts = new Map(told.debts.map((d) => [debtKey(d), { ...d }]));
-    day.paid = null;
-    $("refusals").replaceChildren();
-    for (const refusal of [...told.refusals].reverse()) showRefusal(refusal);
-    for (const run of Object.values(told.cleared)) loadPayments(run);
+    const { authorised, cdrs, rejected, delivered, energy_wh } = told;
+    Object.assign(day, {
+      clock: told.clock, refused: told.refused, refusals: told.refusals, cleared: told.cleared, paid: new Map(),
+      counts: { authorised, cdrs, rejected, delivered, energy_wh },
+      charging: new Set(told.charging), used: new Set(told.used), flashes: new Map(), lookedFor: new Set(),
+      debts: new Map(told.debts.map((d) => [debtKey(d), d])),
+    });
+    for (const name of Object.keys(stale)) stale[name] = true;
+    for (const run of Object.values(told.cleared)) loadPayments(run.run_id);
     loadPlaces();
   },
-  authorised(told) { day.counts.authorised++; flash(told.evse, "on"); use(told.evse); },
+  authorised(told) {
+    day.counts.authorised++;
+    day.used.add(told.evse);
+    flash(told.evse, "on");
+    stale.base = true;
+    if (!day.byEvse.has(told.evse)) lookFor(told.evse);
+  },
   refused(told) {
     day.refused[told.reason] = (day.refused[told.reason] || 0) + 1;
+    day.refusals.unshift(told);
+    day.refusals.length = Math.min(day.refusals.length, SHOWN_REFUSALS);
     flash(told.evse, "no");
-    showRefusal(told);
+    stale.refusals = true;
   },
-  started(told) { day.charging.add(told.evse); use(told.evse); },
-  stopped(told) { day.charging.delete(told.evse); },
   cdr(told) {
     day.counts.cdrs++;
     day.counts.energy_wh += told.energy_wh;
@@ -41,45 +52,62 @@ const take = {
     debt.amount_minor += told.amount_minor;
     debt.cdrs++;
     day.debts.set(debtKey(told), debt);
-    day.paid = null;
-    moneyChanged = true;
+    stale.money = true;
   },
-  rejected() {},
+  rejected() { day.counts.rejected++; },
   delivered(told) { day.counts.delivered += told.count; },
-  cleared(told) { loadPayments(told.run_id); },
+  cleared(told) { day.cleared[told.currency] = told; loadPayments(told.run_id); },
 };
 
 function listen() {
   const stream = new EventSource("/console/events");
-  stream.onopen = () => { $("link").textContent = "live"; $("link").className = "live"; };
-  stream.onerror = () => { $("link").textContent = "reconnecting…"; $("link").className = ""; };
+  const say = (words, name) => Object.assign($("link"), { textContent: words, className: name });
+  stream.onopen = () => say("live", "live");
+  stream.onerror = () => {
+    say("reconnecting…", "");
+    // A browser comes back by itself from a broken connection, not from a refusal (the hub starts).
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+  };
   stream.onmessage = (message) => {
     for (const told of JSON.parse(message.data)) {
       if (told.clock) day.clock = told.clock;
+      for (const evse of told.dark || []) day.charging.delete(evse);
+      if (told.lit) { day.charging.add(told.lit); day.used.add(told.lit); stale.base = true; }
       take[told.kind]?.(told);
-      countsChanged = true;
-      if (told.kind === "state") moneyChanged = true;
     }
+    stale.counts = stale.map = true;
   };
 }
 
 const debtKey = (d) => `${d.debtor}|${d.creditor}|${d.currency}`;
-const fetchJson = async (path) => (await fetch(path)).json();
+const fetchJson = (path) => fetch(path).then((answer) => answer.ok ? answer.json() : Promise.reject(answer.status));
 
-async function loadPlaces() {
-  const [told, names] = await Promise.all([fetchJson("/console/places"), fetchJson("/console/names")]);
-  day.names = names;
-  day.zone = told.time_zone;
-  day.places = told.places.map(([evse, operator, lat, lon]) => ({ evse, operator, lat, lon }));
-  day.byEvse = new Map(day.places.map((place) => [place.evse, place]));
-  for (const evse of day.used) use(evse);
-  layOutMap();
-  moneyChanged = countsChanged = true;
+let loading = null, looking = 0;
+function loadPlaces() {
+  loading ??= Promise.all([fetchJson("/console/places"), fetchJson("/console/names")]).then(([told, names]) => {
+    day.names = names;
+    day.zone = told.time_zone;
+    day.places = told.places.map(([evse, operator, lat, lon]) => ({ evse, operator, lat, lon }));
+    day.byEvse = new Map(day.places.map((place) => [place.evse, place]));
+    layOutMap();
+    for (const name of Object.keys(stale)) stale[name] = true;
+  }).catch(() => { /* The hub is away; the stream's next state asks again. */ }).finally(() => {
+    loading = null;
+    // A hub that has just begun gets its charge points a moment later.
+    if (!day.places.length) setTimeout(loadPlaces, 2000);
+  });
 }
 
-async function loadPayments(runId) {
-  day.paid = await fetchJson(`/console/runs/${runId}/payments`);
-  moneyChanged = true;
+// A charge point or a partner that came after the page: ask again, but once for each.
+function lookFor(what) {
+  if (!day.lookedFor.has(what)) looking ||= setTimeout(() => { looking = 0; loadPlaces(); }, 1000);
+  day.lookedFor.add(what);
+}
+
+function loadPayments(runId) {
+  fetchJson(`/console/runs/${encodeURIComponent(runId)}/payments`)
+    .then((rows) => { day.paid.set(runId, rows); stale.money = stale.counts = true; })
+    .catch(() => { /* As it stands, then. */ });
 }
 
 // --- counters and refusals ----------------------------------------------------------------------
@@ -89,136 +117,185 @@ const REASONS = {
   "evse-unknown": "charge point unknown", "unknown-contract": "card unknown",
   "no-roaming-agreement": "no roaming agreement", "contract-blocked": "contract blocked",
   "contract-expired": "contract expired", "service-not-covered": "service not covered",
-  "over-limit": "over the limit", "evsp-silent": "EVSP silent",
+  "over-limit": "over the limit", "evsp-silent": "provider silent",
 };
+const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
 function showCounts() {
-  const refusedTotal = Object.values(day.refused).reduce((a, b) => a + b, 0);
+  const { counts } = day;
+  const energy_kwh = (counts.energy_wh || 0) / 1000;
+  const [energy, unit] = energy_kwh < 10_000 ? [energy_kwh, "kWh"] : [energy_kwh / 1000, "MWh"];
+  const shown = {
+    charging: day.charging.size, authorised: counts.authorised, refused: sum(Object.values(day.refused)),
+    cdrs: counts.cdrs, rejected: counts.rejected, delivered: counts.delivered,
+  };
+  for (const [name, value] of Object.entries(shown)) $(`n-${name}`).textContent = number.format(value || 0);
+  $("n-rejected").parentElement.hidden = !counts.rejected;
+  $("n-energy").textContent = `${energy.toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 })} ${unit}`;
   $("clock").textContent = day.clock ? shownTime(day.clock, true) : "–";
-  $("n-charging").textContent = number.format(day.charging.size);
-  $("n-authorised").textContent = number.format(day.counts.authorised || 0);
-  $("n-refused").textContent = number.format(refusedTotal);
-  $("n-cdrs").textContent = number.format(day.counts.cdrs || 0);
-  $("n-delivered").textContent = number.format(day.counts.delivered || 0);
-  $("n-energy").textContent = `${number.format(Math.round((day.counts.energy_wh || 0) / 1e4) / 100)} MWh`;
-  const most = Math.max(1, ...Object.values(day.refused));
-  $("reasons").replaceChildren(...Object.entries(day.refused).sort((a, b) => b[1] - a[1]).map(([reason, count]) => {
-    const row = element("div", "reason");
-    const bar = element("i");
-    bar.style.width = `${(100 * count) / most}%`;
-    row.append(text("span", REASONS[reason] || reason), bar, text("b", number.format(count)));
-    return row;
-  }));
+  const [told, done] = story();
+  if ($("story").textContent !== told) $("story").textContent = told;
+  $("story").classList.toggle("done", done);
 }
 
-function showRefusal(refusal) {
-  const item = element("li");
-  item.append(
-    text("time", refusal.clock ? shownTime(refusal.clock, false) : ""),
-    text("div", `${refusal.evse}${refusal.evsp ? ` · ${partnerName(refusal.evsp)}` : ""}`),
-    text("span", REASONS[refusal.reason] || refusal.reason),
-  );
-  $("refusals").prepend(item);
-  while ($("refusals").children.length > 60) $("refusals").lastChild.remove();
+// Said aloud by a screen reader when it changes: so it changes when the story does, not at each charge.
+function story() {
+  if (!day.clock) return ["Waiting for the first charge…", false];
+  const books = currencies().map(booksIn);
+  if (!books.length || !books.every((book) => book.cleared)) {
+    return ["Drivers charge at other companies' points: each card is checked, each charge priced and booked, and the debts are netted.", false];
+  }
+  const ends = books.map((book) => `${many(book.gross, "debt")} of ${total(book.gross, book.currency)} became ${many(book.after, "payment")} of ${total(book.after, book.currency)}`);
+  return [`The day is cleared: ${ends.join("; ")}.`, true];
+}
+
+function showRefusals() {
+  const most = Math.max(1, ...Object.values(day.refused));
+  const reasons = Object.entries(day.refused).sort((a, b) => b[1] - a[1]).map(([reason, count]) => {
+    const bar = element("i");
+    bar.style.width = `${(100 * count) / most}%`;
+    return element("div", "reason", element("span", "", REASONS[reason] || reason), bar, element("b", "", number.format(count)));
+  });
+  $("reasons").replaceChildren(...(reasons.length ? reasons : [element("p", "quiet", "Nobody so far.")]));
+  const list = $("refusals"), read = list.scrollTop, tall = list.scrollHeight;
+  list.replaceChildren(...day.refusals.map((refusal) => {
+    const operator = day.byEvse.get(refusal.evse)?.operator;
+    const what = element("div", "", refusal.evsp ? `customer of ${partnerName(refusal.evsp)}` : "unknown card", element("i", "", " at "), operator ? partnerName(operator) : refusal.evse);
+    what.title = refusal.evse;
+    return element("li", "", element("time", "", shownTime(refusal.at, false)), what, element("b", "", REASONS[refusal.reason] || refusal.reason));
+  }));
+  // Who reads further down keeps the line that he reads.
+  if (read > 0) list.scrollTop = read + list.scrollHeight - tall;
 }
 
 // The clock is that of the place where most charge points stand.
 function shownTime(iso, withDay) {
-  const at = new Date(iso);
   const zone = { timeZone: day.zone, hour: "2-digit", minute: "2-digit" };
-  return at.toLocaleString("en-GB", withDay ? { weekday: "short", day: "numeric", month: "short", year: "numeric", ...zone } : zone);
+  return new Date(iso).toLocaleString("en-GB", withDay ? { weekday: "short", day: "numeric", month: "short", year: "numeric", ...zone } : zone);
 }
 
-const element = (name, className) => Object.assign(document.createElement(name), className ? { className } : {});
-const text = (name, content) => Object.assign(document.createElement(name), { textContent: content });
-const partnerName = (party) => day.names[party] || party;
+function element(name, className = "", ...inside) {
+  const made = Object.assign(document.createElement(name), { className });
+  made.append(...inside);
+  return made;
+}
+function partnerName(party) {
+  if (!day.names[party]) lookFor(party);
+  return day.names[party] || party;
+}
+const many = (rows, what) => `${number.format(rows.length)} ${what}${rows.length === 1 ? "" : "s"}`;
 
 // --- the map ------------------------------------------------------------------------------------
 
 const canvas = $("points"), pen = canvas.getContext("2d");
+// Points that only stand there are drawn once, not sixty times a second.
+const base = document.createElement("canvas"), basePen = base.getContext("2d");
+const pixels = () => window.devicePixelRatio || 1;
 
-function use(evse) { const place = day.byEvse.get(evse); if (place) place.used = true; }
-function flash(evse, how) { day.flashes.set(evse, { how, at: performance.now() }); }
+function flash(evse, how) {
+  day.flashes.delete(evse);
+  day.flashes.set(evse, { how, at: performance.now() });
+  if (day.flashes.size > MOST_FLASHES) day.flashes.delete(day.flashes.keys().next().value);
+}
 
 // Equirectangular about the middle latitude, fitted to where 98 % of the points are: a few points
 // overseas must not shrink a country to a dot. They stand at the edge.
 function layOutMap() {
-  const scale = window.devicePixelRatio || 1, box = canvas.getBoundingClientRect();
-  canvas.width = box.width * scale;
-  canvas.height = box.height * scale;
+  const scale = pixels(), box = canvas.getBoundingClientRect();
+  const width = base.width = canvas.width = Math.round(box.width * scale), height = base.height = canvas.height = Math.round(box.height * scale);
+  stale.base = stale.map = true;
   if (!day.places.length) return;
-  const within = (values) => { const sorted = [...values].sort((a, b) => a - b); const cut = Math.floor(sorted.length * 0.01); return [sorted[cut], sorted[sorted.length - 1 - cut]]; };
+  const cut = Math.floor(day.places.length * 0.01);
+  const within = (values) => [values.sort((a, b) => a - b)[cut], values.at(-1 - cut)];
   const [south, north] = within(day.places.map((p) => p.lat)), [west, east] = within(day.places.map((p) => p.lon));
   const shrink = Math.cos(((south + north) / 2) * Math.PI / 180), margin = 18 * scale;
-  const perDegree = Math.min((canvas.width - 2 * margin) / Math.max((east - west) * shrink, 0.01), (canvas.height - 2 * margin) / Math.max(north - south, 0.01));
-  const clamp = (value, most) => Math.min(Math.max(value, 5 * scale), most - 5 * scale);
+  const perDegree = Math.min((width - 2 * margin) / Math.max((east - west) * shrink, 0.01), (height - 2 * margin) / Math.max(north - south, 0.01));
+  const clamp = (value, most) => Math.min(Math.max(value, 6 * scale), most - 6 * scale);
   for (const place of day.places) {
-    place.x = clamp(canvas.width / 2 + (place.lon - (west + east) / 2) * shrink * perDegree, canvas.width);
-    place.y = clamp(canvas.height / 2 - (place.lat - (south + north) / 2) * perDegree, canvas.height);
+    place.x = clamp(width / 2 + (place.lon - (west + east) / 2) * shrink * perDegree, width);
+    place.y = clamp(height / 2 - (place.lat - (south + north) / 2) * perDegree, height);
+  }
+}
+
+function drawBase() {
+  const size = 2.6 * pixels(), idle = colour("idle"), used = colour("used");
+  basePen.clearRect(0, 0, base.width, base.height);
+  for (const shade of [idle, used]) {
+    basePen.fillStyle = shade;
+    for (const place of day.places) {
+      if (day.used.has(place.evse) === (shade === used)) basePen.fillRect(place.x - size / 2, place.y - size / 2, size, size);
+    }
   }
 }
 
 function drawMap(now) {
-  const scale = window.devicePixelRatio || 1;
+  const scale = pixels();
+  pen.globalAlpha = 1;
   pen.clearRect(0, 0, canvas.width, canvas.height);
-  for (const place of day.places) {
-    pen.fillStyle = place.used ? "#3f9a72" : "#567079";
-    pen.fillRect(place.x - scale, place.y - scale, 2.2 * scale, 2.2 * scale);
-  }
-  for (const evse of day.charging) {
-    const place = day.byEvse.get(evse);
-    if (!place) continue;
-    glow(place, 7 * scale, "95,242,162", 0.22);
-    glow(place, 2.4 * scale, "95,242,162", 1);
-  }
-  for (const [evse, { how, at }] of day.flashes) {
-    const age = (now - at) / FADE_MS, place = day.byEvse.get(evse);
-    if (age >= 1 || !place) { day.flashes.delete(evse); continue; }
-    pen.strokeStyle = how === "no" ? `rgba(255,107,107,${1 - age})` : `rgba(95,242,162,${0.8 * (1 - age)})`;
-    pen.lineWidth = 1.5 * scale;
+  if (base.width && base.height) pen.drawImage(base, 0, 0);
+  pen.fillStyle = colour("on");
+  for (const [radius, alpha] of [[6.5, 0.25], [2.6, 1]]) {
+    pen.globalAlpha = alpha;
     pen.beginPath();
-    pen.arc(place.x, place.y, (3 + 13 * age) * scale, 0, 7);
+    for (const place of [...day.charging].map((evse) => day.byEvse.get(evse)).filter(Boolean)) {
+      pen.moveTo(place.x + radius * scale, place.y);
+      pen.arc(place.x, place.y, radius * scale, 0, 7);
+    }
+    pen.fill();
+  }
+  pen.lineWidth = 1.8 * scale;
+  for (const [evse, { how, at }] of day.flashes) {
+    const age = Math.max((now - at) / FADE_MS, 0), place = day.byEvse.get(evse);
+    if (age >= 1) day.flashes.delete(evse);
+    if (age >= 1 || !place) continue;
+    pen.globalAlpha = 1 - age;
+    pen.strokeStyle = colour(how);
+    pen.beginPath();
+    pen.arc(place.x, place.y, (calm.matches ? 8 : 3 + 13 * age) * scale, 0, 7);
     pen.stroke();
   }
 }
 
-function glow(place, radius, colour, alpha) {
-  pen.fillStyle = `rgba(${colour},${alpha})`;
-  pen.beginPath();
-  pen.arc(place.x, place.y, radius, 0, 7);
-  pen.fill();
-}
-
-canvas.addEventListener("pointermove", (event) => {
-  const scale = window.devicePixelRatio || 1, box = canvas.getBoundingClientRect();
+let pointed = null;
+function pointAt(event) {
+  const scale = pixels(), box = canvas.getBoundingClientRect();
   const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
-  let best = null, least = (12 * scale) ** 2;
-  for (const place of day.places) {
-    const far = (place.x - x) ** 2 + (place.y - y) ** 2;
-    if (far < least) { least = far; best = place; }
-  }
-  $("point").textContent = best ? `${best.evse} · ${partnerName(best.operator)}${day.charging.has(best.evse) ? " · charging" : ""}` : "\u00a0";
-});
-
-// --- the rings ----------------------------------------------------------------------------------
-
-function mainCurrency() {
-  const sums = {};
-  for (const debt of day.debts.values()) sums[debt.currency] = (sums[debt.currency] || 0) + debt.amount_minor;
-  return Object.keys(sums).sort((a, b) => sums[b] - sums[a])[0];
+  const far = (place) => Math.hypot(place.x - x, place.y - y);
+  const nearest = day.places.reduce((best, place) => best && far(best) <= far(place) ? best : place, null);
+  pointed = nearest && far(nearest) < 12 * scale ? nearest : null;
+  showPoint();
 }
 
-function money(minor, currency) {
-  const format = new Intl.NumberFormat("en", { style: "currency", currency });
-  return format.format(minor / 10 ** format.resolvedOptions().maximumFractionDigits);
+function showPoint() {
+  const place = pointed && day.byEvse.get(pointed.evse);
+  const now = place && (day.charging.has(place.evse) ? " · charging" : day.used.has(place.evse) ? " · has charged" : "");
+  const operators = new Set(day.places.map((one) => one.operator)).size;
+  $("point").textContent = place ? `${place.evse} · ${partnerName(place.operator)}${now}`
+    : day.places.length ? `${number.format(day.places.length)} charge points of ${number.format(operators)} operators` : "No charge points yet.";
+}
+for (const name of ["pointermove", "pointerdown"]) canvas.addEventListener(name, pointAt);
+canvas.addEventListener("pointerleave", () => { pointed = null; showPoint(); });
+
+// --- the books ----------------------------------------------------------------------------------
+
+function currencies() {
+  const cdrs = {};
+  for (const debt of day.debts.values()) cdrs[debt.currency] = (cdrs[debt.currency] || 0) + debt.cdrs;
+  return Object.keys(cdrs).sort((a, b) => cdrs[b] - cdrs[a]);
+}
+
+// What is owed in a currency, and what is paid: by the hub's run when it cleared just these records.
+function booksIn(currency) {
+  const debts = [...day.debts.values()].filter((debt) => debt.currency === currency);
+  const gross = debts.filter((debt) => debt.amount_minor).map((debt) => ({ payer: debt.debtor, payee: debt.creditor, amount_minor: debt.amount_minor }));
+  const run = day.cleared[currency];
+  const paid = run?.cdrs === sum(debts.map((debt) => debt.cdrs)) ? day.paid.get(run.run_id) : undefined, net = positionsOf(gross);
+  return { currency, gross, net, after: paid || settled(net), cleared: Boolean(paid) };
 }
 
 function positionsOf(rows) {
-  const net = new Map();
-  for (const row of rows) {
-    net.set(row.payer, (net.get(row.payer) || 0) - row.amount_minor);
-    net.set(row.payee, (net.get(row.payee) || 0) + row.amount_minor);
-  }
+  const net = new Map(), add = (party, amount) => net.set(party, (net.get(party) || 0) + amount);
+  for (const row of rows) { add(row.payer, -row.amount_minor); add(row.payee, row.amount_minor); }
   return net;
 }
 
@@ -229,7 +306,7 @@ function settled(net) {
   while (owing.length && owed.length) {
     owing.sort((a, b) => a[1] - b[1]);
     owed.sort((a, b) => a[1] - b[1]);
-    const debtor = owing[owing.length - 1], creditor = owed[owed.length - 1], amount = Math.min(debtor[1], creditor[1]);
+    const debtor = owing.at(-1), creditor = owed.at(-1), amount = Math.min(debtor[1], creditor[1]);
     rows.push({ payer: debtor[0], payee: creditor[0], amount_minor: amount });
     if (!(debtor[1] -= amount)) owing.pop();
     if (!(creditor[1] -= amount)) owed.pop();
@@ -237,105 +314,187 @@ function settled(net) {
   return rows;
 }
 
-function showMoney() {
-  const currency = mainCurrency();
-  if (!currency) { for (const id of ["before", "after"]) $(id).replaceChildren(); return; }
-  const gross = [...day.debts.values()].filter((d) => d.currency === currency && d.amount_minor > 0).map((d) => ({ payer: d.debtor, payee: d.creditor, amount_minor: d.amount_minor }));
-  const net = positionsOf(gross);
-  const cleared = day.paid?.filter((p) => p.currency === currency);
-  const after = cleared?.length ? cleared : settled(net);
-  // Debtors on one side of the ring and creditors on the other, so that ribbons do not tangle.
-  const parties = [...net].sort((a, b) => a[1] - b[1]).map(([party]) => party);
-  const most = Math.max(...gross.map((r) => r.amount_minor), ...after.map((r) => r.amount_minor), 1);
-  ring($("before"), parties, gross, net, most, currency);
-  ring($("after"), parties, after, net, most, currency);
-  const sum = (rows) => money(rows.reduce((a, r) => a + r.amount_minor, 0), currency);
-  $("before-sum").textContent = `${number.format(gross.length)} debts, ${sum(gross)}`;
-  $("after-sum").textContent = `${number.format(after.length)} payments, ${sum(after)}${cleared?.length ? " · cleared" : " · as it stands"}`;
-  $("payments").replaceChildren(...[...after].sort((a, b) => b.amount_minor - a.amount_minor).map((row) => {
-    const line = element("tr");
-    line.append(text("td", partnerName(row.payer)), text("td", partnerName(row.payee)), Object.assign(text("td", money(row.amount_minor, currency)), { className: "n" }));
-    return line;
-  }));
+function money(minor, currency) {
+  const format = new Intl.NumberFormat("en", { style: "currency", currency });
+  return format.format(minor / 10 ** format.resolvedOptions().maximumFractionDigits);
+}
+const total = (rows, currency) => money(sum(rows.map((row) => row.amount_minor)), currency);
+
+let book = null;
+function showMoney(now) {
+  const known = currencies();
+  if (!known.includes(day.currency)) day.currency = known[0] ?? null;
+  showCurrencies(known);
+  book = day.currency === null ? null : booksIn(day.currency);
+  const order = book ? orderOf(book.net, now) : [];
+  const most = book ? Math.max(...[...book.gross, ...book.after].map((row) => row.amount_minor), 1) : 1;
+  drawRing($("before"), order, book?.gross ?? [], most, "No debts yet.");
+  drawRing($("after"), order, book?.after ?? [], most, "Nothing to pay yet.");
+  $("before-sum").textContent = book ? `${many(book.gross, "debt")}, ${total(book.gross, book.currency)}` : "nothing yet";
+  $("after-sum").textContent = book ? `${many(book.after, "payment")}, ${total(book.after, book.currency)} · ${book.cleared ? "cleared" : "as it stands"}` : "nothing yet";
+  highlight();
+  showTable();
 }
 
-const SVG = "http://www.w3.org/2000/svg";
-function shape(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
-
-function ring(svg, parties, rows, net, most, currency) {
-  const radius = 138, spots = new Map();
-  parties.forEach((party, index) => {
-    const angle = Math.PI / 2 + 0.12 + ((2 * Math.PI - 0.24) * (index + 0.5)) / parties.length;
-    spots.set(party, { angle, x: radius * Math.cos(angle), y: radius * Math.sin(angle) });
-  });
-  const focused = document.activeElement?.closest?.("svg") === svg ? document.activeElement.dataset.party : null;
-  const parts = [];
-  for (const row of [...rows].sort((a, b) => a.amount_minor - b.amount_minor)) {
-    const from = spots.get(row.payer), to = spots.get(row.payee);
-    if (!from || !to) continue;
-    const path = shape("path", {
-      class: "ribbon", d: `M${from.x},${from.y} Q0,0 ${to.x},${to.y}`,
-      // Neighbours on the ring differ in colour: the golden angle from one to the next.
-      stroke: `hsl(${(parties.indexOf(row.payer) * 137.5) % 360} 60% 66%)`,
-      "stroke-width": Math.max(0.6, 22 * Math.sqrt(row.amount_minor / most)).toFixed(2),
-    });
-    path.dataset.payer = row.payer;
-    path.dataset.payee = row.payee;
-    parts.push(path);
+function showCurrencies(known) {
+  const bar = $("currencies"), shown = known.length > 1 ? known : [];
+  if (bar.children.length !== shown.length) {
+    bar.replaceChildren(...[...shown].sort().map((currency) => {
+      const button = element("button", "", currency);
+      button.addEventListener("click", () => { day.currency = currency; order.parties = []; showMoney(performance.now()); });
+      return button;
+    }));
   }
-  const largest = Math.max(...[...net.values()].map(Math.abs), 1);
-  for (const [party, spot] of spots) {
-    const position = net.get(party);
-    const node = shape("g", { class: "node", tabindex: "0", role: "img", "aria-label": told(party, rows, currency) });
-    node.dataset.party = party;
-    const label = shape("text", {
-      x: (radius + 15) * Math.cos(spot.angle), y: (radius + 15) * Math.sin(spot.angle) + 3,
-      "text-anchor": Math.abs(Math.cos(spot.angle)) < 0.12 ? "middle" : Math.cos(spot.angle) > 0 ? "start" : "end",
-    });
-    label.textContent = party;
-    node.append(shape("circle", { cx: spot.x, cy: spot.y, r: (3 + 7 * Math.sqrt(Math.abs(position) / largest)).toFixed(1), fill: position < 0 ? "var(--debtor)" : "var(--creditor)" }), label);
-    const pick = () => pickParty(party, rows, currency), leave = () => pickParty(null);
-    node.addEventListener("pointerenter", pick);
-    node.addEventListener("pointerleave", leave);
-    node.addEventListener("focus", pick);
-    node.addEventListener("blur", leave);
-    parts.push(node);
-  }
-  svg.replaceChildren(...parts);
-  if (focused) svg.querySelector(`[data-party="${CSS.escape(focused)}"]`)?.focus();
+  for (const button of bar.children) button.setAttribute("aria-pressed", button.textContent === day.currency);
 }
 
-function told(party, rows, currency) {
-  const sum = (side) => rows.filter((r) => r[side] === party).reduce((a, r) => a + r.amount_minor, 0);
-  return `${partnerName(party)} (${party}) pays ${money(sum("payer"), currency)} and is paid ${money(sum("payee"), currency)}`;
-}
-
-function pickParty(party, rows, currency) {
-  for (const svg of document.querySelectorAll(".rings svg")) {
-    svg.classList.toggle("picked", party !== null);
-    for (const part of svg.children) {
-      const { payer, payee, party: own } = part.dataset;
-      part.classList.toggle("of", party !== null && (payer === party || payee === party || own === party));
+function showTable() {
+  if (!$("table").open) return;
+  const pairs = new Map();
+  for (const side of ["gross", "after"]) {
+    for (const row of book?.[side] ?? []) {
+      const key = `${row.payer}|${row.payee}`;
+      pairs.set(key, { ...row, gross: 0, after: 0, ...pairs.get(key), [side]: row.amount_minor });
     }
   }
-  if (party !== null) $("party").textContent = told(party, rows, currency);
+  $("payments").replaceChildren(...[...pairs.values()].sort((a, b) => b.after - a.after || b.gross - a.gross).map((pair) => element(
+    "tr", "", element("td", "", partnerName(pair.payer)), element("td", "", partnerName(pair.payee)),
+    ...[pair.gross, pair.after].map((amount) => element("td", "n", amount ? money(amount, book.currency) : "–")),
+  )));
+}
+$("table").addEventListener("toggle", showTable);
+
+// --- the rings ----------------------------------------------------------------------------------
+
+const SVG = "http://www.w3.org/2000/svg", RADIUS = 122;
+function shape(name, attributes, ...inside) {
+  const made = document.createElementNS(SVG, name);
+  made.append(...inside);
+  return dress(made, attributes);
+}
+function dress(shape, attributes) {
+  for (const [key, value] of Object.entries(attributes)) shape.setAttribute(key, value);
+  return shape;
+}
+
+// Debtors on one side of the ring and creditors on the other, so that ribbons do not tangle. Partners
+// change places now and then, not at every charge, and never while somebody looks at one of them.
+const order = { parties: [], at: 0 };
+function orderOf(net, now) {
+  const same = order.parties.length === net.size && order.parties.every((party) => net.has(party));
+  if (!same || (now - order.at > ORDER_EVERY_MS && picked === null)) {
+    order.parties = [...net].sort((a, b) => a[1] - b[1] || (a[0] < b[0] ? -1 : 1)).map(([party]) => party);
+    order.at = now;
+  }
+  return order.parties;
+}
+
+const narrow = matchMedia("(max-width: 700px)");
+function labelOf(party, parties) {
+  const name = partnerName(party);
+  const own = parties.some((other) => other !== party && partnerName(other) === name) ? ` ${party.slice(3)}` : "";
+  const room = (narrow.matches ? 13 : 16) - own.length;
+  return (name.length > room ? `${name.slice(0, room - 1).trimEnd()}…` : name) + own;
+}
+
+function drawRing(svg, parties, rows, most, whenEmpty) {
+  const ribbons = svg.querySelector(".ribbons") || svg.appendChild(shape("g", { class: "ribbons" }));
+  const nodes = svg.querySelector(".nodes") || svg.appendChild(shape("g", { class: "nodes" }));
+  const angleOf = (index) => Math.PI / 2 + 0.1 + ((2 * Math.PI - 0.2) * (index + 0.5)) / parties.length;
+  const spots = new Map(parties.map((party, index) => [party, { x: RADIUS * Math.cos(angleOf(index)), y: RADIUS * Math.sin(angleOf(index)) }]));
+  const drawn = parties.length ? [] : [shape("circle", { class: "circle", r: RADIUS }), shape("text", { class: "empty", y: 5 }, whenEmpty)];
+  for (const row of [...rows].sort((a, b) => b.amount_minor - a.amount_minor)) {
+    const from = spots.get(row.payer), to = spots.get(row.payee);
+    if (!from || !to) continue;
+    const id = `${svg.id}-${row.payer}-${row.payee}`.replaceAll("*", "");
+    const path = shape("path", {
+      class: "ribbon", d: `M${from.x.toFixed(1)},${from.y.toFixed(1)} Q0,0 ${to.x.toFixed(1)},${to.y.toFixed(1)}`,
+      stroke: `url(#${id})`, "stroke-width": Math.max(0.7, (24 * row.amount_minor) / most).toFixed(2),
+    });
+    Object.assign(path.dataset, { payer: row.payer, payee: row.payee });
+    // From the colour of who owes to the colour of who is owed: the way of the money.
+    const fade = shape("linearGradient", { id, gradientUnits: "userSpaceOnUse", x1: from.x, y1: from.y, x2: to.x, y2: to.y },
+      shape("stop", { offset: 0.1, "stop-color": colour("debtor") }), shape("stop", { offset: 0.9, "stop-color": colour("creditor") }));
+    drawn.push(fade, path);
+  }
+  ribbons.replaceChildren(...drawn);
+  const largest = Math.max(...[...(book?.net.values() ?? [])].map(Math.abs), 1);
+  const known = new Map([...nodes.children].map((node) => [node.dataset.party, node]));
+  // The same element stays for the same partner: the focus, and the pointer, stay on it.
+  const wanted = parties.map((party) => known.get(party) || makeNode(party));
+  if (wanted.length !== nodes.children.length || wanted.some((node, index) => nodes.children[index] !== node)) {
+    const focused = nodes.contains(document.activeElement) ? document.activeElement : null;
+    nodes.replaceChildren(...wanted);
+    if (focused?.isConnected) focused.focus({ preventScroll: true });
+  }
+  wanted.forEach((node, index) => {
+    const party = parties[index], angle = angleOf(index), position = book.net.get(party), spot = spots.get(party);
+    const radius = 3 + 8 * Math.sqrt(Math.abs(position) / largest), left = Math.cos(angle) < 0;
+    const [dot, label] = node.children;
+    dress(dot, { cx: spot.x, cy: spot.y, r: radius.toFixed(1), fill: colour(position < 0 ? "debtor" : "creditor") });
+    // Along the radius, never upside down: labels do not meet, however many partners there are.
+    const turn = (angle * 180) / Math.PI + (left ? 180 : 0);
+    dress(label, { transform: `rotate(${turn.toFixed(2)}) translate(${(left ? -1 : 1) * (RADIUS + radius + 5)} 4)`, "text-anchor": left ? "end" : "start" });
+    label.style.fontSize = parties.length > 55 ? `${690 / parties.length}px` : "";
+    label.textContent = labelOf(party, parties);
+    node.setAttribute("aria-label", describe(party));
+  });
+}
+
+function makeNode(party) {
+  const node = shape("g", { class: "node", tabindex: "0", role: "img" }, shape("circle", {}), shape("text", {}));
+  node.dataset.party = party;
+  for (const come of ["pointerenter", "focus"]) node.addEventListener(come, () => { picked = party; highlight(); });
+  for (const go of ["pointerleave", "blur"]) node.addEventListener(go, () => { picked = null; highlight(); });
+  return node;
+}
+
+function describe(party) {
+  const told = (rows, what) => {
+    const [pays, gets] = ["payer", "payee"].map((side) => rows.filter((row) => row[side] === party));
+    const parts = [["pays", pays], ["is paid", gets]].filter(([, some]) => some.length).map(([does, some]) => `${does} ${total(some, book.currency)} in ${many(some, what)}`);
+    return parts.join(" and ") || "pays nothing";
+  };
+  return `${partnerName(party)} (${party}) ${told(book.gross, "debt")}; after netting it ${told(book.after, "payment")}.`;
+}
+
+let picked = null;
+function highlight() {
+  if (!book?.net.has(picked)) picked = null;
+  for (const svg of [$("before"), $("after")]) {
+    svg.classList.toggle("picked", picked !== null);
+    for (const part of svg.querySelectorAll(".ribbon, .node")) {
+      const { payer, payee, party } = part.dataset;
+      part.classList.toggle("of", picked !== null && [payer, payee, party].includes(picked));
+    }
+  }
+  $("party").classList.toggle("told", picked !== null);
+  // The last words stay when the pointer leaves; a screen reader hears only what is new.
+  if (picked !== null && $("party").textContent !== describe(picked)) $("party").textContent = describe(picked);
 }
 
 // --- the heartbeat ------------------------------------------------------------------------------
 
-let moneyDrawn = 0;
+const drawnAt = { counts: -Infinity, money: -Infinity };
 function beat(now) {
-  drawMap(now);
-  if (countsChanged) { countsChanged = false; showCounts(); }
-  if (moneyChanged && now - moneyDrawn > 700) { moneyChanged = false; moneyDrawn = now; showMoney(); }
+  if (stale.base) { stale.base = false; drawBase(); stale.map = true; }
+  if (stale.map || day.flashes.size) { stale.map = false; drawMap(now); }
+  if (now - drawnAt.counts > COUNTS_EVERY_MS && (stale.counts || stale.refusals)) {
+    drawnAt.counts = now;
+    showCounts();
+    showPoint();
+    if (stale.refusals) showRefusals();
+    stale.counts = stale.refusals = false;
+  }
+  if (now - drawnAt.money > MONEY_EVERY_MS && stale.money) {
+    drawnAt.money = now;
+    stale.money = false;
+    stale.counts = true;
+    showMoney(now);
+  }
   requestAnimationFrame(beat);
 }
 
-window.addEventListener("resize", layOutMap);
-layOutMap();
+new ResizeObserver(layOutMap).observe(canvas);
 listen();
 requestAnimationFrame(beat);
