@@ -66,7 +66,7 @@ def main() -> NoReturn:
         sys.stderr.write("gridroam does not run under python -O: its assertions guard money\n")
         raise SystemExit(2)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="gridroam", standalone_mode=False)
         sys.stdout.flush()
     except Exception as error:  # noqa: BLE001  told in one line, or whole when asked
         exits.leave(error)
@@ -76,7 +76,11 @@ def main() -> NoReturn:
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(encode_json(value).decode() + "\n")
+    try:
+        sys.stdout.write(encode_json(value).decode() + "\n")
+    except BrokenPipeError:
+        exits.write_no_more()
+        raise typer.Exit(0) from None
 
 
 @app.command()

@@ -80,8 +80,7 @@ def leave(error: BaseException) -> NoReturn:
 def told(error: BaseException) -> tuple[int, str]:
     """The exit code and the line for a failure; no line where all has been said."""
     if isinstance(error, BrokenPipeError):
-        # The reader of our output has seen enough. Nothing more may be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        write_no_more()
         return 0, ""
     if isinstance(error, KeyboardInterrupt | Abort):
         return 128 + signal.SIGINT, ""
@@ -100,6 +99,11 @@ def told(error: BaseException) -> tuple[int, str]:
         return 1, _one_line(f"{where}{error.strerror or error}")
     bug = _one_line(f"a bug, please tell: {type(error).__name__}: {error}")
     return 1, f"{bug} ({TRACEBACK}=1 shows where)"
+
+
+def write_no_more() -> None:
+    """The reader of our output has seen enough: that is no failure, not even at the last flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_line(error: TyperException) -> str:
