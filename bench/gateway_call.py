@@ -11,23 +11,25 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Any, cast
 
 import aiohttp
-import uvicorn
 import uvloop
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from msgspec import structs
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 from yarl import URL
 
-from bench.processes import PeerMissing, cpu_us_a_call, free_port, running
+from bench.processes import PeerMissing, cpu_us_a_call, free_port, load_well, running
 from bench.row import Options, Row
+from bench.serving import DATABASE, server
 from gateway.calls.model import Limits
 from gateway.calls.routes import gateway
 from gateway.calls.store import RefusalLog, SqlQuotas
@@ -66,65 +68,64 @@ ANSWER = json.dumps(
 
 
 async def run(options: Options) -> list[Row]:
-    requests = 3_000 if options.quick else 30_000
-    rounds = 1 if options.quick else 3
+    requests = 2_000 if options.quick else 5_000
+    rounds = 1 if options.quick else 15
     calls = _Calls(options.scratch)
-    params: dict[str, Any] = {
-        "partners": PARTNERS,
-        "contracts": PARTNERS * CONTRACTS_EACH,
-        "requests": requests,
-        "at_once": 16,
-    }
-    rows = []
+    servers: dict[str, tuple[int, str]] = {}
+    missing: dict[str, str] = {}
     async with AsyncExitStack() as stack:
         upstream = free_port()
         await stack.enter_async_context(running(_me("upstream", upstream), upstream))
 
-        async def measured(name: str, *more: str, **environment: str) -> float:
+        async def start(name: str, command: list[str], port: int, **environment: str) -> None:
+            pid = await stack.enter_async_context(running(command, port, environment=environment))
+            await load_well(calls.url(port), calls.headers, requests=requests)
+            servers[name] = pid, calls.url(port)
+
+        port = free_port()
+        await start("floor", _me("floor", port, str(upstream)), port)
+        port = free_port()
+        command = _me("ours", port, str(upstream), str(calls.keys_file))
+        await start("ours", command, port, **{DATABASE: options.database_url})
+        for peer, command_of in _PEERS.items():
             port = free_port()
-            command = _me(name, port, str(upstream), *more)
-            async with running(command, port, environment=environment) as pid:
-                return await cpu_us_a_call(
-                    pid,
-                    calls.url(port),
-                    {"Authorization": f"Bearer {calls.token}"},
-                    requests=requests,
-                    rounds=rounds,
-                )
-
-        floor = await measured("floor")
-        ours = await measured(
-            "ours", str(calls.keys_file), GRIDROAM_BENCH_DATABASE=options.database_url
-        )
-        rows.append(_row(ours, floor, {**params, "calls_a_core_second": round(1e6 / ours)}))
-        for peer, start in (("nginx maps + limit + log", _nginx), ("HAProxy maps", _haproxy)):
             try:
-                value = await start(calls, upstream, requests, rounds)
-            except PeerMissing as missing:
-                rows.append(_row(ours, floor, {**params, "not_started": str(missing)}, peer))
-            else:
-                rows.append(_row(ours, floor, params, peer, value))
-    return rows
+                await start(peer, command_of(calls, port, upstream), port)
+            except PeerMissing as problem:
+                missing[peer] = str(problem)
+        us = await cpu_us_a_call(servers, calls.headers, requests=requests, rounds=rounds)
+    return _rows(us, missing, {"requests": requests, "rounds": rounds, "at_once": 16})
 
 
-def _row(
-    ours: float,
-    floor: float,
-    params: dict[str, Any],
-    peer: str | None = None,
-    peer_value: float | None = None,
-) -> Row:
-    return Row(
+def _rows(
+    us: Mapping[str, list[float]], missing: Mapping[str, str], load_params: dict[str, Any]
+) -> list[Row]:
+    """Ours against the bare forward round by round; the median, and how far the middle half is."""
+    ratios = [ours / floor for ours, floor in zip(us["ours"], us["floor"], strict=True)]
+    ours, floor = median(us["ours"]), median(us["floor"])
+    low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    params = {
+        "partners": PARTNERS,
+        "contracts": PARTNERS * CONTRACTS_EACH,
+        **load_params,
+        "ratio_quartiles": f"{low:.2f}-{high:.2f}",
+        "calls_a_core_second": round(1e6 / ours),
+    }
+    row = Row(
         name=NAME,
         ours=round(ours, 1),
         unit=UNIT,
-        peer=peer,
-        peer_value=None if peer_value is None else round(peer_value, 1),
         limit=LIMIT,
         limit_value=round(floor, 1),
-        ratio_to_limit=round(ours / floor, 2),
+        ratio_to_limit=round(median(ratios), 2),
         params=params,
     )
+    rows = [row]
+    for peer in _PEERS:
+        why = {"not_started": missing[peer]} if peer in missing else {}
+        value = round(median(us[peer]), 1) if peer in us else None
+        rows.append(structs.replace(row, peer=peer, peer_value=value, params={**params, **why}))
+    return rows
 
 
 def _party(number: int) -> PartyId:
@@ -165,6 +166,7 @@ class _Calls:
             },
             key,
         )
+        self.headers = {"Authorization": f"Bearer {self.token}"}
         self.keys_file = scratch / "jwks.json"
         self.keys_file.write_text(json.dumps([key.as_dict(private=False)]))
 
@@ -177,23 +179,6 @@ def _me(role: str, port: int, *more: str) -> list[str]:
 
 
 # The servers ----------------------------------------------------------------------------------
-
-
-def _serve(app: ASGIApp, port: int) -> uvicorn.Server:
-    """The same settings for the floor and for ours."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            port=port,
-            http="httptools",
-            loop="uvloop",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-        )
-    )
 
 
 def _floor(upstream_port: int) -> ASGIApp:
@@ -302,7 +287,7 @@ async def _fill(database: Database, upstream_port: int) -> None:
 
 
 async def _ours(port: int, upstream_port: int, keys: list[dict[str, Any]]) -> None:
-    database = await Database.open(os.environ["GRIDROAM_BENCH_DATABASE"])
+    database = await Database.open(os.environ[DATABASE])
     verifier = Verifier(ISSUER, ISSUER, utc_now)
     verifier.set_keys(keys)
     await _fill(database, upstream_port)
@@ -331,7 +316,7 @@ async def _ours(port: int, upstream_port: int, keys: list[dict[str, Any]]) -> No
         registry=CollectorRegistry(),
         limits=Limits(calls_per_second=1e6),
     )
-    await _serve(app, port).serve()
+    await server(app, port).serve()
     await fresh.close()
     await upstream.close()
     await quotas.close()
@@ -391,9 +376,9 @@ def _write_maps(calls: _Calls) -> None:
         (calls.scratch / name).write_text("\n".join(lines) + "\n")
 
 
-async def _nginx(calls: _Calls, upstream: int, requests: int, rounds: int) -> float:
+def _nginx(calls: _Calls, port: int, upstream: int) -> list[str]:
     _write_maps(calls)
-    port, folder = free_port(), calls.scratch
+    folder = calls.scratch
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -421,13 +406,12 @@ server {{ listen 127.0.0.1:{port}; set $service "";
   proxy_set_header X-Request-Id $request_id; proxy_pass http://partner$rest$is_args$args; }} }} }}
 """
     )
-    command = ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]
-    return await _peer(command, port, calls, requests, rounds)
+    return ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]
 
 
-async def _haproxy(calls: _Calls, upstream: int, requests: int, rounds: int) -> float:
+def _haproxy(calls: _Calls, port: int, upstream: int) -> list[str]:
     _write_maps(calls)
-    port, folder = free_port(), calls.scratch
+    folder = calls.scratch
     (folder / "haproxy.cfg").write_text(
         f"""
 global
@@ -463,26 +447,17 @@ backend partner
     server one 127.0.0.1:{upstream}
 """
     )
-    command = ["haproxy", "-f", str(folder / "haproxy.cfg"), "-db"]
-    return await _peer(command, port, calls, requests, rounds)
+    return ["haproxy", "-f", str(folder / "haproxy.cfg"), "-db"]
 
 
-async def _peer(command: list[str], port: int, calls: _Calls, requests: int, rounds: int) -> float:
-    async with running(command, port) as pid:
-        return await cpu_us_a_call(
-            pid,
-            calls.url(port),
-            {"Authorization": f"Bearer {calls.token}"},
-            requests=requests,
-            rounds=rounds,
-        )
+_PEERS = {"nginx maps + limit + log": _nginx, "HAProxy maps": _haproxy}
 
 
 def _main(role: str, port: int, *more: str) -> None:
     if role == "upstream":
         uvloop.run(_upstream(port))
     elif role == "floor":
-        _serve(_floor(int(more[0])), port).run()
+        server(_floor(int(more[0])), port).run()
     else:
         uvloop.run(_ours(port, int(more[0]), json.loads(Path(more[1]).read_text())))
 

@@ -95,15 +95,30 @@ async def load(
 
 
 async def cpu_us_a_call(
-    pid: int, url: str, headers: Mapping[str, str], *, requests: int, rounds: int = 1
-) -> float:
-    """Microseconds of CPU that a call costs process `pid`: the least of `rounds`."""
-    least = float("inf")
-    for _ in range(rounds):
-        before = cpu_s(pid)
-        _, good = await load(url, headers, requests=requests)
-        spent = cpu_s(pid) - before
-        if good != requests:
-            raise PeerMissing(f"only {good} of {requests} calls were answered by a 2xx")
-        least = min(least, spent / requests * 1e6)
-    return least
+    servers: Mapping[str, tuple[int, str]],
+    headers: Mapping[str, str],
+    *,
+    requests: int,
+    rounds: int,
+) -> dict[str, list[float]]:
+    """Microseconds of CPU that a call costs each server (name -> pid, URL), round by round.
+
+    Each round asks all of them, one after the other, and the next one in the opposite order. What
+    else this machine does changes from second to second: figures of one round can be compared with
+    each other, and those of two rounds cannot.
+    """
+    found: dict[str, list[float]] = {name: [] for name in servers}
+    for turn in range(rounds):
+        for name in list(servers)[:: -1 if turn % 2 else 1]:
+            pid, url = servers[name]
+            before = cpu_s(pid)
+            await load_well(url, headers, requests=requests)
+            found[name].append((cpu_s(pid) - before) / requests * 1e6)
+    return found
+
+
+async def load_well(url: str, headers: Mapping[str, str], *, requests: int) -> None:
+    """Raises PeerMissing where not every one of the GETs was answered by a 2xx."""
+    _, good = await load(url, headers, requests=requests)
+    if good != requests:
+        raise PeerMissing(f"only {good} of {requests} calls were answered by a 2xx")
