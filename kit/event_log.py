@@ -309,8 +309,10 @@ async def follow(
                 after = batch[-1].cursor
                 yield batch
                 continue
+            # Not wait_for: on Python 3.11 it can swallow a cancellation that meets a wake.
             with suppress(TimeoutError):
-                await asyncio.wait_for(anext(wakes), look_again_s)
+                async with asyncio.timeout(look_again_s):
+                    await anext(wakes)
 
 
 async def newest(connection: AsyncConnection | Hot) -> Cursor:

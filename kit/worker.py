@@ -58,5 +58,7 @@ class Worker:
                 await asyncio.sleep(pause_s)
                 continue
             if not more:
+                # Not wait_for: on Python 3.11 it can swallow a cancellation that meets a wake.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), self._idle_s)
+                    async with asyncio.timeout(self._idle_s):
+                        await self._woken.wait()

@@ -39,6 +39,23 @@ async def test_waking_ends_the_wait() -> None:
     await worker.close()
 
 
+async def test_a_worker_that_is_woken_at_the_moment_of_its_end_ends() -> None:
+    steps = asyncio.Queue[int]()
+
+    async def step() -> bool:
+        steps.put_nowait(1)
+        return False
+
+    worker = Worker("sleeping", step, idle_s=3600)
+    worker.start()
+    await asyncio.wait_for(steps.get(), 10)
+    await asyncio.sleep(0)
+    worker.wake()
+    closing = asyncio.create_task(worker.close())
+    done, _ = await asyncio.wait([closing], timeout=5)
+    assert done
+
+
 async def test_a_failed_step_is_tried_again() -> None:
     tries = asyncio.Queue[int]()
 
