@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -86,38 +86,60 @@ def draw_up(
     """
     everyone = tuple(obligations)
     own = [debt for debt in everyone if party in (debt.debtor, debt.creditor)]
-    multilateral = clear(Strategy.MULTILATERAL, everyone).seen_by(party)
-    return _drawn_up(party, period, currency, own, multilateral)
+    return _drawn_up(
+        party,
+        period,
+        currency,
+        own,
+        {
+            strategy: clear(
+                strategy, everyone if strategy is Strategy.MULTILATERAL else own
+            ).seen_by(party)
+            for strategy in Strategy
+        },
+    )
 
 
 def draw_up_all(
     period: Period, currency: str, obligations: Iterable[Obligation]
 ) -> dict[PartyId, Statement]:
-    """The statement of each party that owes or is owed; for hundreds, all is cleared but once."""
-    whole = clear(Strategy.MULTILATERAL, obligations)
+    """The statement of each party that owes or is owed: all is cleared once, then dealt out."""
+    everyone = sorted(obligations, key=lambda debt: (debt.debtor, debt.creditor))
     debts: defaultdict[PartyId, list[Obligation]] = defaultdict(list)
-    for debt in whole.obligations:
+    for debt in everyone:
         for party in {debt.debtor, debt.creditor}:
             debts[party].append(debt)
+    own = {party: tuple(theirs) for party, theirs in debts.items()}
+    dealt = {strategy: _dealt_out(clear(strategy, everyone), own) for strategy in Strategy}
+    return {
+        party: _drawn_up(
+            party,
+            period,
+            currency,
+            own[party],
+            {strategy: dealt[strategy][party] for strategy in Strategy},
+        )
+        for party in sorted(own)
+    }
+
+
+def _dealt_out(
+    clearing: Clearing, own: Mapping[PartyId, tuple[Obligation, ...]]
+) -> dict[PartyId, Clearing]:
+    """What each party sees of a clearing (`Clearing.seen_by`), all in one walk through it."""
     payments: defaultdict[PartyId, list[Payment]] = defaultdict(list)
-    for payment in whole.payments:
+    for payment in clearing.payments:
         payments[payment.payer].append(payment)
         payments[payment.payee].append(payment)
     return {
-        position.party: _drawn_up(
-            position.party,
-            period,
-            currency,
-            debts[position.party],
-            Clearing(
-                whole.strategy,
-                tuple(debts[position.party]),
-                tuple(payments[position.party]),
-                (position,),
-                whole.method,
-            ),
+        position.party: Clearing(
+            clearing.strategy,
+            own[position.party],
+            tuple(payments[position.party]),
+            (position,),
+            clearing.method,
         )
-        for position in whole.positions
+        for position in clearing.positions
     }
 
 
@@ -125,8 +147,8 @@ def _drawn_up(
     party: PartyId,
     period: Period,
     currency: str,
-    own: Sequence[Obligation],
-    multilateral: Clearing,
+    own: Iterable[Obligation],
+    clearings: Mapping[Strategy, Clearing],
 ) -> Statement:
     owing: dict[PartyId, Side] = {}
     owed: dict[PartyId, Side] = {}
@@ -144,12 +166,7 @@ def _drawn_up(
             Account(other, owing.get(other, NOTHING), owed.get(other, NOTHING))
             for other in sorted(owing.keys() | owed.keys())
         ),
-        clearings={
-            strategy: multilateral
-            if strategy is Strategy.MULTILATERAL
-            else clear(strategy, own).seen_by(party)
-            for strategy in Strategy
-        },
+        clearings=clearings,
     )
 
 
