@@ -140,7 +140,9 @@ class _Rehearsal:
         self.stages = stages
         self.partners: dict[PartyId, Partner] = {}
         self.operators: dict[EvseId, PartyId] = {}
-        self.report = Report(charges=len(given.charges), bad_lines=given.bad_lines)
+        self.report = Report(
+            charges=len(given.charges), bad_lines=given.bad_lines, names=plan.names or {}
+        )
 
     async def run(self) -> Report:
         await self._import_evses()

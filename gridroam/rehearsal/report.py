@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridroam.rehearsal.inputs import BadLine
+from roaming.party import PartyId
 
 CDR_STATES = ("accepted", "flagged", "rejected", "delivered")
 
@@ -36,6 +37,8 @@ class Report:
     bad_lines: list[BadLine] = field(default_factory=list)
     hub_peak_memory_mb: float = 0.0
     notes: list[str] = field(default_factory=list)
+    # What people call the parties; the JSON report speaks of party ids alone.
+    names: Mapping[PartyId, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -78,7 +81,7 @@ def show(report: Report, console: Console) -> None:
             f"  {len(report.bad_lines):,} lines could not be read; the first:"
             f" {first.file}:{first.line}: {first.reason}"
         )
-    console.print(_payments("Who pays whom, netted among all", report.multilateral))
+    console.print(_payments("Who pays whom, netted among all", report))
     totals = Table(title="What netting saves", title_justify="left")
     totals.add_column("strategy")
     totals.add_column("payments", justify="right")
@@ -93,13 +96,18 @@ def show(report: Report, console: Console) -> None:
     console.print(f"Ledger sum: [bold]{report.ledger_sum}[/]")
 
 
-def _payments(title: str, rows: Sequence[dict[str, Any]]) -> Table:
+def _payments(title: str, report: Report) -> Table:
+    def named(party: str) -> str:
+        name = report.names.get(PartyId(party))
+        return f"{party}  {name}" if name else party
+
     table = Table(title=title, title_justify="left")
     for column in ("payer", "payee"):
         table.add_column(column)
     table.add_column("amount", justify="right")
-    for row in rows:
-        table.add_row(row["payer"], row["payee"], f"{row['amount']} {row['currency']}")
+    for row in report.multilateral:
+        amount = f"{Decimal(row['amount']):,} {row['currency']}"
+        table.add_row(named(row["payer"]), named(row["payee"]), amount)
     return table
 
 
