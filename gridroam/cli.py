@@ -65,6 +65,7 @@ def main() -> NoReturn:
     if not __debug__:
         sys.stderr.write("gridroam does not run under python -O: its assertions guard money\n")
         raise SystemExit(2)
+    exits.keep_libraries_quiet()
     try:
         code = app(prog_name="gridroam", standalone_mode=False)
         sys.stdout.flush()
@@ -97,6 +98,7 @@ def serve(
         str | None, typer.Option(help="The address that partners know; the issuer of tokens.")
     ] = None,
     log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    log_level: Annotated[str, typer.Option(help="info, warning or error.")] = "info",
     refuse_loopback_endpoints: Annotated[
         bool, typer.Option(help="Do not call partners on this machine's own addresses.")
     ] = False,
@@ -125,10 +127,13 @@ def serve(
       gridroam serve --only central-system --hub-url https://hub.example
     """
     from gridroam import serve as serving
+    from gridroam.logging import LEVELS
     from gridroam.settings import Settings, parts_of
 
     if log_format not in {"text", "json"}:
         raise typer.BadParameter("text or json", param_hint="--log-format")
+    if log_level not in LEVELS:
+        raise typer.BadParameter(", ".join(LEVELS), param_hint="--log-level")
     settings = Settings(
         home=home,
         host=host,
@@ -140,6 +145,7 @@ def serve(
         trust_station_time=trust_station_time,
         hub_url=hub_url,
         log_format=log_format,
+        log_level=log_level,
         lifeline_fd=lifeline_fd,
     )
     serving.run(settings, workers=workers)
@@ -153,6 +159,7 @@ def serve_worker(
     only: Annotated[str, typer.Option()],
     public_url: Annotated[str, typer.Option()],
     log_format: Annotated[str, typer.Option()] = "text",
+    log_level: Annotated[str, typer.Option()] = "info",
     no_tasks: Annotated[bool, typer.Option("--no-tasks")] = False,
     refuse_loopback_endpoints: Annotated[bool, typer.Option()] = False,
     trust_station_time: Annotated[bool, typer.Option()] = False,
@@ -174,6 +181,7 @@ def serve_worker(
         hub_url=hub_url,
         runs_tasks=not no_tasks,
         log_format=log_format,
+        log_level=log_level,
         lifeline_fd=lifeline_fd,
     )
     serving.run_worker(settings, listening_fd)

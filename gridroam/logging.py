@@ -37,8 +37,12 @@ def _redacted(value: Any) -> Any:
     return value
 
 
-def configure(log_format: str) -> None:
-    """One pipeline for our own log lines and those of the libraries."""
+LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure(log_format: str, level: str = "info") -> None:
+    """One pipeline for our own log lines and those of the libraries, from `level` upward."""
+    lowest = LEVELS[level]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -52,7 +56,7 @@ def configure(log_format: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(lowest),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -70,7 +74,7 @@ def configure(log_format: str) -> None:
     logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(lowest)
     # One line for each connection of ten thousand charge points is no news.
     for chatty in ("alembic", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

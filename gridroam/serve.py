@@ -47,7 +47,7 @@ class WorkerEnded(exits.WorkFailed):
 
 def run(settings: Settings, *, workers: int = 1) -> None:
     """Serve until told to stop. Raises HomeTaken, PortTaken, Malformed before serving anything."""
-    hub_logging.configure(settings.log_format)
+    hub_logging.configure(settings.log_format, settings.log_level)
     home = Home(settings.home, settings.database_url)
     with home.taken_by_this_hub(), _listening(settings.host, settings.port) as listening:
         if workers == 1:
@@ -59,7 +59,7 @@ def run(settings: Settings, *, workers: int = 1) -> None:
 def run_worker(settings: Settings, listening_fd: int) -> None:
     """One of several processes on the supervisor's socket and database."""
     assert settings.database_url is not None
-    hub_logging.configure(settings.log_format)
+    hub_logging.configure(settings.log_format, settings.log_level)
     listening = socket.socket(fileno=listening_fd)
     home = Home(settings.home, settings.database_url)
     uvloop.run(_until_told(settings, _Serving(settings, home, listening)))
@@ -213,6 +213,7 @@ class _Supervising:
             *(sys.executable, "-m", "gridroam.cli", "serve-worker", str(listening_fd)),
             *("--home", str(settings.home), "--host", settings.host),
             *("--only", ",".join(sorted(settings.only)), "--log-format", settings.log_format),
+            *("--log-level", settings.log_level),
             *("--public-url", settings.public_url or self._url),
             *(["--hub-url", settings.hub_url] if settings.hub_url else []),
             *("--lifeline-fd", str(lifeline_fd)),

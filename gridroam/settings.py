@@ -48,6 +48,7 @@ class Settings:
     # Timed and queued work (forwarding, outboxes) runs in one process of several.
     runs_tasks: bool = True
     log_format: str = "text"
+    log_level: str = "info"
     # A pipe that whoever started this process holds: when it closes, however they ended, we end.
     lifeline_fd: int | None = None
 

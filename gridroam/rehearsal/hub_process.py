@@ -84,7 +84,8 @@ async def running(
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gridroam.cli", "serve", "--home", str(home)),
             *("--host", host, "--port", str(port), "--trust-station-time"),
-            *("--lifeline-fd", str(theirs), *options),
+            # Between progress bars only what is wrong is worth a line.
+            *("--log-level", "warning", "--lifeline-fd", str(theirs), *options),
             stdout=asyncio.subprocess.PIPE,
             pass_fds=[theirs],
             # Ctrl-C is the replay's to hear; it then ends the hub in order.
