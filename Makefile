@@ -1,14 +1,15 @@
-# The only commands to remember: make run | test | check | bench. Each sets up what it needs first.
+# The only commands to remember: make run | test | check | bench | browser. Each sets up what it needs first.
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check bench
+.PHONY: help setup setup-dev run test check bench browser
 
 help:
 	@echo "make run    the roaming day, end to end, with the console on http://127.0.0.1:8080 (ARGS=--exit ends after the statement)"
 	@echo "make test   every test, on a real PostgreSQL"
 	@echo "make check  format, lint, types, import contracts"
 	@echo "make bench  side-by-side benchmarks, JSON in build/bench.json"
+	@echo "make browser  the console in a real Chromium; needs chromium and chromedriver on the PATH"
 
 # A stamp is newer than its lock file when the set-up is current; a second run costs nothing.
 .venv/run.stamp: requirements/run.txt pyproject.toml
@@ -39,3 +40,9 @@ check: setup-dev
 
 bench: setup-dev
 	$(BIN)/gridroam bench $(ARGS)
+
+# Chromium comes from no Python registry, so these tests are not among `make test`.
+browser: setup-dev
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "make browser needs chromium on the PATH; on Debian: apt-get install chromium chromium-driver" >&2; exit 1; }
+	@command -v chromedriver >/dev/null || { echo "make browser needs chromedriver on the PATH; on Debian: apt-get install chromium chromium-driver" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/browser $(ARGS)

@@ -23,7 +23,15 @@ HOUSE = [
     "gridroam",
     "bench",
 ]
-FREE = {"architecture", "flows", "conformance", "faults", "independent", "examples"}
+FREE = {
+    "architecture",
+    "browser",
+    "conformance",
+    "examples",
+    "faults",
+    "flows",
+    "independent",
+}
 NAMELESS = {"utils", "helpers", "common", "misc", "base", "manager", "crud", "schemas"}
 
 

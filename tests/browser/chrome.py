@@ -7,9 +7,10 @@ import base64
 import json
 import shutil
 import socket
+import subprocess
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,33 +162,29 @@ class Browser:
         return told
 
 
-@asynccontextmanager
-async def driver() -> AsyncIterator[httpx.AsyncClient]:
-    """chromedriver, running. Raises BrowserMissing when it or the browser is not installed."""
+@contextmanager
+def driver() -> Iterator[str]:
+    """The URL of a chromedriver. BrowserMissing when it or the browser is not installed."""
     program = shutil.which("chromedriver")
     if program is None or _browser() is None:
         raise BrowserMissing(HOW_TO_GET_IT)
-    port = _free_port()
-    process = await asyncio.create_subprocess_exec(
-        *(program, f"--port={port}", "--log-level=SEVERE"),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+    url = f"http://127.0.0.1:{free_port()}"
+    process = subprocess.Popen(
+        [program, f"--port={url.rpartition(':')[2]}", "--log-level=SEVERE"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
-        # Straight to loopback, whatever proxy the environment names.
-        async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
-        ) as http:
-            await _until_ready(http)
-            yield http
+        _wait_for(url)
+        yield url
     finally:
         process.terminate()
-        await process.wait()
+        process.wait()
 
 
 @asynccontextmanager
 async def browser(
-    http: httpx.AsyncClient, profile: Path, viewport: Viewport
+    driver_url: str, profile: Path, viewport: Viewport = DESKTOP
 ) -> AsyncIterator[Browser]:
     """A fresh browser of that size; ends with the block."""
     wanted = {
@@ -198,33 +195,35 @@ async def browser(
         },
         "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
     }
-    response = await http.post("/session", json={"capabilities": {"alwaysMatch": wanted}})
-    assert response.status_code == 200, response.text
-    session = response.json()["value"]["sessionId"]
-    try:
-        found = Browser(http, session)
-        await found.size(viewport)
-        yield found
-    finally:
-        await http.delete(f"/session/{session}")
+    # Straight to loopback, whatever proxy the environment names.
+    async with httpx.AsyncClient(base_url=driver_url, timeout=60, trust_env=False) as http:
+        response = await http.post("/session", json={"capabilities": {"alwaysMatch": wanted}})
+        assert response.status_code == 200, response.text
+        session = response.json()["value"]["sessionId"]
+        try:
+            found = Browser(http, session)
+            await found.size(viewport)
+            yield found
+        finally:
+            await http.delete(f"/session/{session}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _browser() -> str | None:
     return shutil.which("chromium") or shutil.which("google-chrome")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def _until_ready(http: httpx.AsyncClient) -> None:
+def _wait_for(url: str) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
-            if (await http.get("/status")).json()["value"]["ready"]:
+            if httpx.get(f"{url}/status", trust_env=False).json()["value"]["ready"]:
                 return
         except httpx.TransportError:
             assert time.monotonic() < deadline, "chromedriver does not answer"
-        await asyncio.sleep(0.05)
+        time.sleep(0.05)
