@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,20 @@ async def test_the_page_shows_what_happens_as_it_happens(
         assert [url for url in asked if not url.startswith(f"{site.url}/console")] == []
 
 
+def record(cdr_id: str, ended: datetime) -> dict[str, Any]:
+    """20 kWh in the hour before; 10.00 EUR under the agreement."""
+    start = (ended - timedelta(hours=1)).isoformat()
+    return {
+        "cdr_id": cdr_id,
+        "evse_id": EVSE,
+        "token_uid": CARD,
+        "start": start,
+        "end": ended.isoformat(),
+        "energy_wh": 20_000,
+        "periods": [{"start": start, "energy_wh": 20_000}],
+    }
+
+
 async def test_a_real_charge_from_the_card_to_the_cleared_day(
     site: Site, hub: Hub, desktop: Browser
 ) -> None:
@@ -125,16 +140,7 @@ async def test_a_real_charge_from_the_card_to_the_cleared_day(
     await desktop.until_text("#refusals", "card unknown")
     await day.operator.asks(EVSE, CARD)
     await desktop.until_text("#n-charging", "1")
-    record = {
-        "cdr_id": "cdr-1",
-        "evse_id": EVSE,
-        "token_uid": CARD,
-        "start": (ended - timedelta(hours=1)).isoformat(),
-        "end": ended.isoformat(),
-        "energy_wh": 20_000,
-        "periods": [{"start": (ended - timedelta(hours=1)).isoformat(), "energy_wh": 20_000}],
-    }
-    await day.operator.post(f"{CLEARING_HOUSE}/cdrs", record)
+    await day.operator.post(f"{CLEARING_HOUSE}/cdrs", record("cdr-1", ended))
     await desktop.until_text("#before-sum", "1 debt, €10.00")
     assert await desktop.text("#n-charging") == "0"
     assert (await desktop.text("#story")).startswith("Drivers charge at other companies' points")
@@ -144,7 +150,7 @@ async def test_a_real_charge_from_the_card_to_the_cleared_day(
         "#story", "The day is cleared: 1 debt of €10.00 became 1 payment of €10.00."
     )
     await desktop.until_text("#after-sum", "· cleared")
-    await day.operator.post(f"{CLEARING_HOUSE}/cdrs", {**record, "cdr_id": "cdr-2"})
+    await day.operator.post(f"{CLEARING_HOUSE}/cdrs", record("cdr-2", ended - timedelta(hours=2)))
     await desktop.until_text("#after-sum", "1 payment, €20.00 · as it stands")
     assert "cleared:" not in await desktop.text("#story")
     assert await desktop.complaints() == []
