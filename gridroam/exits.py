@@ -8,6 +8,7 @@ tells it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -33,6 +34,13 @@ TRACEBACK = "GRIDROAM_TRACEBACK"
 
 class WorkFailed(RuntimeError):
     """The work of a command failed; its message says so in one line."""
+
+
+def keep_libraries_quiet() -> None:
+    """What they would say on the way, the one line at the end says; a hub's own logs are set up
+    by `gridroam.logging`."""
+    if not os.environ.get(TRACEBACK):
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 def run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:

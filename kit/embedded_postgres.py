@@ -29,6 +29,7 @@ import asyncpg
 USER = "gridroam"
 # A Unix socket's path may have 107 bytes; ".s.PGSQL.5432.lock" takes 19 of them.
 LONGEST_SOCKET_FOLDER = 85
+SOCKETS_ELSEWHERE = "gridroam-socket-"
 LAUNCH_AGAIN_AFTER_S = 1.0
 
 
@@ -74,7 +75,7 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Fast shutdown: running transactions are undone, nothing committed is lost."""
-        pid = self._postmaster()
+        pid, socket_folder = self._postmaster(), self._running()
         if pid is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -82,6 +83,8 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + 30
         while self._postmaster() is not None and time.monotonic() < deadline:
             time.sleep(0.02)
+        if socket_folder is not None and Path(socket_folder).name.startswith(SOCKETS_ELSEWHERE):
+            shutil.rmtree(socket_folder, ignore_errors=True)
 
     def remove(self) -> None:
         """Stop it, and leave nothing of the cluster."""
@@ -127,7 +130,7 @@ class EmbeddedPostgres:
     def _launch(self) -> None:
         socket_folder = self._folder
         if len(os.fsencode(socket_folder)) > LONGEST_SOCKET_FOLDER:
-            socket_folder = Path(tempfile.mkdtemp(prefix="gridroam-"))
+            socket_folder = Path(tempfile.mkdtemp(prefix=SOCKETS_ELSEWHERE))
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(socket_folder),

@@ -57,8 +57,8 @@ class Started:
         self.process.send_signal(number)
         return await self.done()
 
-    async def done(self) -> Done:
-        async with asyncio.timeout(DEADLINE_S):
+    async def done(self, within_s: float = DEADLINE_S) -> Done:
+        async with asyncio.timeout(within_s):
             out, _ = await self.process.communicate()
         assert self.process.returncode is not None
         return Done(self.process.returncode, out.decode(), self.err)
@@ -87,11 +87,14 @@ async def started(
 
 
 async def gridroam(
-    *arguments: str | Path, tmp_path: Path, environment: Mapping[str, str] | None = None
+    *arguments: str | Path,
+    tmp_path: Path,
+    environment: Mapping[str, str] | None = None,
+    within_s: float = DEADLINE_S,
 ) -> Done:
     """Run a command to its end."""
     async with started(*arguments, errors=tmp_path / "stderr", environment=environment) as running:
-        return await running.done()
+        return await running.done(within_s)
 
 
 @dataclass(slots=True)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote
 
 import asyncpg
 import pytest
 
 from kit.embedded_postgres import EmbeddedPostgres, PostgresFailed, Settings
+
+
+def exists(path: str) -> bool:
+    return Path(path).exists()
 
 
 async def test_a_server_is_found_again_by_another_and_keeps_what_was_committed(
@@ -25,7 +30,11 @@ async def test_a_server_is_found_again_by_another_and_keeps_what_was_committed(
     connection = await asyncpg.connect(second.url())
     await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     await connection.close()
+    socket_folder = unquote(second.url().rpartition("host=")[2])
+    assert exists(socket_folder)
+    assert not socket_folder.startswith(str(home))
     second.stop()
+    assert not exists(socket_folder)
     with pytest.raises(PostgresFailed, match="no PostgreSQL runs"):
         first.url()
     await first.start()
