@@ -28,6 +28,7 @@ from clearinghouse.netting.model import Period, Strategy
 from clearinghouse.netting.store import SqlBooks as Clearings
 from clearinghouse.settlement.flows import statements
 from clearinghouse.settlement.store import SqlBooks as Statements
+from kit import garbage
 from kit.clock import utc_now
 from kit.database import Database, Hot
 from roaming.party import PartyId
@@ -108,6 +109,8 @@ async def run(options: Options) -> list[Row]:
         stack.push_async_callback(alone.close)
         await _book(database, alone, cdrs, partners)
         database_pid = await postmaster(database)
+        # As the hub does it when it is ready.
+        garbage.spare_what_is_held()
         ours, bare = _Measured(), _Measured()
         counted: dict[str, int] = {}
         for _ in range(rounds):
