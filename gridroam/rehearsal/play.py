@@ -23,7 +23,7 @@ from roaming.identifier import BadIdentifier
 from roaming.party import PartyId
 
 LANES = 48
-CDRS_AT_ONCE = 200
+CDRS_AT_ONCE = 50
 
 Told = Callable[[int, str], None]
 
