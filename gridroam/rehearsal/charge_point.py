@@ -25,20 +25,25 @@ from ocpp.v16.enums import (
     UnitOfMeasure,
 )
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import InvalidHandshake, InvalidStatus
 
+from gridroam.exits import WorkFailed
 from gridroam.rehearsal.inputs import PlayedCharge
 
 VENDOR = "org.gridroam"
 CONNECTOR = 1
 
 
-class StationRefused(Exception):
+class StationRefused(WorkFailed):
     """The central system does not let this charge point in; the status is HTTP's."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"handshake refused with {status}")
+    def __init__(self, identity: str, status: int) -> None:
+        super().__init__(f"charge point {identity}: handshake refused with {status}")
         self.status = status
+
+
+class NoConnection(WorkFailed):
+    """The charge point got no answer to its handshake."""
 
 
 class VirtualChargePoint:
@@ -68,7 +73,9 @@ class VirtualChargePoint:
                 open_timeout=60,
             )
         except InvalidStatus as refused:
-            raise StationRefused(refused.response.status_code) from None
+            raise StationRefused(self._identity, refused.response.status_code) from None
+        except (InvalidHandshake, OSError) as error:
+            raise NoConnection(f"charge point {self._identity} cannot connect: {error}") from error
         self._station = OcppChargePoint(self._identity, self._socket, response_timeout=120)
         self._listening = asyncio.create_task(self._station.start())
         booted = await self._call(call.BootNotification("Rehearsal", "Gridroam"))

@@ -37,6 +37,7 @@ from gridroam.rehearsal.client import Partner
 from gridroam.rehearsal.inputs import Agreement, Customer, Inputs
 from gridroam.rehearsal.progress import Stages
 from gridroam.rehearsal.report import Report
+from kit import open_files
 from kit.encoding import encode_json
 from marketplace.partners.model import Role
 from roaming.evse_id import EvseId
@@ -95,6 +96,7 @@ async def _played(
     given = await asyncio.to_thread(
         inputs.read, plan.evses, plan.customers, plan.agreements, plan.charges
     )
+    open_files.allow_many()
     async with AsyncExitStack() as stack:
         home = plan.home
         if home is None:
