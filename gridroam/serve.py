@@ -25,7 +25,7 @@ from gridroam import logging as hub_logging
 from gridroam.home import Home
 from gridroam.settings import Settings
 from gridroam.wiring import hub
-from kit import garbage
+from kit import garbage, open_files
 from roaming.refusal import Clash, Malformed
 
 log = structlog.get_logger(__name__)
@@ -48,6 +48,7 @@ class WorkerEnded(exits.WorkFailed):
 def run(settings: Settings, *, workers: int = 1) -> None:
     """Serve until told to stop. Raises HomeTaken, PortTaken, Malformed before serving anything."""
     hub_logging.configure(settings.log_format, settings.log_level)
+    open_files.allow_many()
     home = Home(settings.home, settings.database_url)
     with home.taken_by_this_hub(), _listening(settings.host, settings.port) as listening:
         if workers == 1:
@@ -60,6 +61,7 @@ def run_worker(settings: Settings, listening_fd: int) -> None:
     """One of several processes on the supervisor's socket and database."""
     assert settings.database_url is not None
     hub_logging.configure(settings.log_format, settings.log_level)
+    open_files.allow_many()
     listening = socket.socket(fileno=listening_fd)
     home = Home(settings.home, settings.database_url)
     uvloop.run(_until_told(settings, _Serving(settings, home, listening)))
