@@ -291,6 +291,10 @@ class BadPath(Malformed):
     """The path is not one that every server reads the same way."""
 
 
+class BadHeader(Malformed):
+    """A header that cannot be passed on as it is."""
+
+
 class HeadersTooLarge(TooMuch):
     """The headers or the path are larger than any call needs."""
 

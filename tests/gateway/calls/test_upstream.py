@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -247,6 +248,10 @@ async def test_a_partner_that_stalls_in_mid_answer_is_a_504(
         ),
         pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", id="speaks no HTTP"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n", id="wrong length"),
+        pytest.param(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+            id="switches protocols",
+        ),
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000 + b"\r\n\r\n", id="endless header"),
     ],
 )
@@ -436,3 +441,142 @@ async def test_an_endpoint_with_a_query_of_its_own_keeps_it(
             for query in ("", "?a=1")
         ]
     assert paths == ["/api/x?map=fr", "/api/x?map=fr&a=1"]
+
+
+@asynccontextmanager
+async def one_answer_a_connection() -> AsyncIterator[tuple[str, list[int]]]:
+    """A partner that keeps each connection after its answer, and closes it when asked again.
+
+    Its address, and a number for each connection.
+    """
+    connections: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(len(connections))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", connections
+
+
+async def test_a_connection_that_the_partner_gave_up_is_replaced_where_asking_again_is_safe(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    async with one_answer_a_connection() as (address, connections):
+        publish(house, address)
+        answers = [await client.get("/services/weather/") for _ in range(3)]
+        assert [answer.content for answer in answers] == [b"ok"] * 3
+        assert len(connections) == 3
+        # Nobody knows whether the partner has done the work; a POST is not asked twice.
+        refused = await client.post("/services/weather/")
+        assert (refused.status_code, refused.json()["type"]) == (502, PROBLEMS + "provider-broken")
+        assert len(connections) == 3
+
+
+async def test_news_before_the_answer_are_not_the_answer(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    says = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    )
+    async with raw_partner(says) as theirs:
+        publish(house, theirs.address)
+        answer = await client.get("/services/weather/")
+    assert (answer.status_code, answer.content) == (200, b"ok")
+    assert "Link" not in answer.headers
+
+
+async def test_an_answer_of_no_announced_length_comes_whole(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+    async with raw_partner(chunked, hangs=True) as theirs:
+        publish(house, theirs.address)
+        assert (await client.get("/services/weather/")).content == b"abc"
+    async with raw_partner(b"HTTP/1.1 200 OK\r\n\r\nuntil I close") as theirs:
+        publish(house, theirs.address, "until-closed")
+        assert (await client.get("/services/until-closed/")).content == b"until I close"
+
+
+async def test_a_post_without_a_body_says_so(house: House, client: httpx.AsyncClient) -> None:
+    async with partner(hello) as theirs:
+        publish(house, theirs.address)
+        assert (await client.post("/services/weather/")).status_code == 200
+        assert (await client.get("/services/weather/")).status_code == 200
+    assert [one.headers.get("Content-Length") for one in theirs.requests] == ["0", None]
+
+
+async def test_a_header_of_two_lines_is_refused_and_never_passed_on(house: House) -> None:
+    async with partner(hello) as theirs:
+        publish(house, theirs.address)
+        answer = await call_asgi(
+            house.open(),
+            "GET",
+            "/services/weather/",
+            headers={"authorization": "Bearer operator", "accept": "a\r\nX-Caller-Party: DE*BAD"},
+        )
+    assert answer.status == 422
+    assert json.loads(answer.body)["field"] == "Accept"
+    assert theirs.requests == []
+
+
+async def trickle(request: web.BaseRequest) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Length": "6"})
+    await answer.prepare(request)
+    for piece in (b"1", b"2", b"3", b"4", b"5", b"6"):
+        await asyncio.sleep(0.3)
+        await answer.write(piece)
+    return answer
+
+
+async def test_a_partner_may_be_slow_as_long_as_something_comes(house: House) -> None:
+    house.upstream = Upstream(total_s=60, idle_s=1.2, allow_loopback=True)
+    async with partner(trickle) as theirs:
+        publish(house, theirs.address)
+        answer = await call_asgi(
+            house.open(), "GET", "/services/weather/", headers={"authorization": "Bearer operator"}
+        )
+    await house.upstream.close()
+    assert (answer.status, answer.body) == (200, b"123456")
+
+
+async def test_a_partner_that_takes_too_long_in_all_is_a_504(house: House) -> None:
+    house.upstream = Upstream(total_s=0.5, idle_s=60, allow_loopback=True)
+    async with partner(trickle) as theirs:
+        publish(house, theirs.address)
+        answer = await call_asgi(
+            house.open(), "GET", "/services/weather/", headers={"authorization": "Bearer operator"}
+        )
+    await house.upstream.close()
+    assert answer.status == 504
+    assert house.upstream.under_way == 0
+
+
+async def test_a_caller_that_reads_slowly_is_not_the_partners_fault(house: House) -> None:
+    house.upstream = Upstream(total_s=60, idle_s=0.5, allow_loopback=True)
+    much = b"x" * 20_000_000
+
+    async def large(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=much)
+
+    async with partner(large) as theirs, served(house.open()) as address:
+        publish(house, theirs.address)
+        host, port = address.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            b"GET /services/weather/ HTTP/1.1\r\nHost: door\r\nAuthorization: Bearer operator\r\n"
+            b"Connection: close\r\n\r\n"
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        loop = asyncio.get_running_loop()
+        patient_until_s = loop.time() + 1.5
+        await until(lambda: loop.time() > patient_until_s)
+        read = await reader.readexactly(len(much))
+        writer.close()
+    await house.upstream.close()
+    assert read == much
