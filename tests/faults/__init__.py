@@ -1,0 +1,1 @@
+"""Bad days that a hub must survive: processes that are killed, servers that vanish."""
