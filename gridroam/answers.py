@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from clearinghouse.netting.store import SqlBooks as Clearings
 from console.ports import Paid
@@ -14,7 +14,12 @@ from gateway.calls.model import Denial, Grant, Quota, Reason, Service, covers
 from kit.clock import Clock
 from marketplace.access import flows as access_flows
 from marketplace.access.ports import Access
-from marketplace.contracts.book import ContractBook, NotInForce, RoamingAgreement
+from marketplace.contracts.book import (
+    ContractBook,
+    ContractInForce,
+    NotInForce,
+    RoamingAgreement,
+)
 from marketplace.contracts.model import Absence
 from marketplace.offerings.model import ServiceTerms
 from marketplace.partners import flows as partner_flows
@@ -36,38 +41,85 @@ _REASONS = {
 assert _REASONS.keys() == set(Absence)
 
 
+class _Allowed(NamedTuple):
+    """What a contract in force allows, from `holds_from` until just before `holds_until`."""
+
+    grant: Grant
+    operations: Sequence[str]
+    holds_from: datetime
+    holds_until: datetime | None
+
+
 class ContractsForGateway:
-    """The marketplace's book, in the gateway's words."""
+    """The marketplace's book, in the gateway's words.
+
+    What it says yes to is put into words once for each edition of the book, since that costs more
+    than to look it up (3 of 17 microseconds of a call's checks). A no is looked for each time.
+    """
 
     def __init__(self, book: ContractBook) -> None:
         self._book = book
+        self._edition = -1
+        self._services: dict[tuple[str, int], Service] = {}
+        self._allowed: dict[tuple[PartyId, str, int], _Allowed] = {}
 
     def find_service(self, name: str, major: int) -> Service | None:
+        if self._book.edition != self._edition:
+            self._forget()
+        known = self._services.get((name, major))
+        if known is not None:
+            return known
         entry = self._book.service(name, major)
         if entry is None or not entry.callable:
             return None
-        return Service(
+        service = self._services[name, major] = Service(
             name=entry.name,
             major=entry.major,
             provider=entry.provider,
             endpoint=entry.endpoint,
             suspended=entry.suspended,
         )
+        return service
 
     def find(
         self, requester: PartyId, service: str, major: int, operation: str, at: datetime
     ) -> Grant | Denial:
-        found = self._book.find(requester, None, service, major, at)
-        if isinstance(found, NotInForce):
-            return Denial(_REASONS[found.reason], found.contract_id)
-        assert isinstance(found.terms, ServiceTerms), "what can be called has service terms"
-        if not covers(found.terms.operations, operation):
-            return Denial(Reason.OPERATION_NOT_COVERED, found.contract_id)
-        quota = Quota(found.terms.quota.calls_per_day, found.terms.quota.calls_per_second)
-        return Grant(found.contract_id, quota or None, found.terms.price_per_call_minor > 0)
+        if self._book.edition != self._edition:
+            self._forget()
+        key = (requester, service, major)
+        allowed = self._allowed.get(key)
+        if (
+            allowed is None
+            or at < allowed.holds_from
+            or (allowed.holds_until is not None and at >= allowed.holds_until)
+        ):
+            found = self._book.find(requester, None, service, major, at)
+            if isinstance(found, NotInForce):
+                return Denial(_REASONS[found.reason], found.contract_id)
+            allowed = self._allowed[key] = _allowed(found)
+        if not covers(allowed.operations, operation):
+            return Denial(Reason.OPERATION_NOT_COVERED, allowed.grant.contract_id)
+        return allowed.grant
 
     def age_s(self, now: datetime) -> float:
         return self._book.age_s(now)
+
+    def _forget(self) -> None:
+        self._services.clear()
+        self._allowed.clear()
+        self._edition = self._book.edition
+
+
+def _allowed(contract: ContractInForce) -> _Allowed:
+    terms = contract.terms
+    assert isinstance(terms, ServiceTerms), "what can be called has service terms"
+    quota = Quota(terms.quota.calls_per_day, terms.quota.calls_per_second)
+    return _Allowed(
+        Grant(contract.contract_id, quota or None, terms.price_per_call_minor > 0),
+        terms.operations,
+        contract.holds_from,
+        contract.holds_until,
+    )
 
 
 class AgreementInForce:

@@ -44,7 +44,11 @@ MOST_PARSED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ContractInForce:
-    """A contract that allows a call at the moment asked about."""
+    """A contract that allows a call at the moment asked about.
+
+    It does so from `holds_from` until just before `holds_until`, as long as the book is of the same
+    edition.
+    """
 
     contract_id: str
     provider: PartyId
@@ -54,6 +58,8 @@ class ContractInForce:
     terms: Terms
     valid_from: datetime
     valid_until: datetime | None
+    holds_from: datetime
+    holds_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,7 @@ class ContractBook:
         self._done = 0
         self._current_at: datetime | None = None
         self._fence: int | None = None
+        self._edition = 0
         self._services: dict[tuple[str, int], ServiceEntry] = {}
         self._pages = _Pages()
         self._parsed: OrderedDict[bytes, Terms] = OrderedDict()
@@ -154,6 +161,13 @@ class ContractBook:
 
     def __len__(self) -> int:
         return self._pages.contracts
+
+    @property
+    def edition(self) -> int:
+        """Grows with every look at the database, so with every change too: whoever remembers what
+        it found here asks anew when this differs.
+        """
+        return self._edition
 
     async def load(self) -> None:
         """Read everything anew."""
@@ -217,6 +231,8 @@ class ContractBook:
         one = _in_force(held, at)
         if not isinstance(one, _Held):
             return one
+        since, until = model.unchanged(one.valid_from, one.valid_until, one.history, at)
+        assert since is not None, "what is in force has begun"
         return ContractInForce(
             one.contract_id,
             one.provider,
@@ -226,6 +242,8 @@ class ContractBook:
             self._terms_of(one),
             one.valid_from,
             one.valid_until,
+            holds_from=since,
+            holds_until=until,
         )
 
     def roaming(self, operator: PartyId, evsp: PartyId, at: datetime) -> RoamingAgreement | None:
@@ -276,16 +294,23 @@ class ContractBook:
         pages = _Pages()
         await self._read(pages, None)
         self._pages = pages
+        self._edition += 1
 
     async def _read(
         self, pages: _Pages, fence: int | None, *, count: bool = False
     ) -> tuple[int | None, int | None]:
         began = self._clock()
+
+        def take(rows: Sequence[BookRow]) -> None:
+            # At once: what comes later in this look may fail, and the rows would count already.
+            pages.take(rows)
+            self._edition += 1
+
         reading = await self._source.read(
             fence,
             known_terms=pages.terms.keys(),
             take_terms=pages.take_terms,
-            take=pages.take,
+            take=take,
             count=count,
         )
         self._services = {
@@ -293,6 +318,7 @@ class ContractBook:
             for service in reading.services
             if service.status in (Status.PUBLISHED, Status.SUSPENDED)
         }
+        self._edition += 1
         self._fence = reading.fence
         self._current_at = began
         return reading.contracts, reading.versions

@@ -188,6 +188,26 @@ def absence(
     return None
 
 
+def unchanged(
+    valid_from: datetime,
+    valid_until: datetime | None,
+    history: tuple[StatusChange, ...] | None,
+    at: datetime,
+) -> tuple[datetime | None, datetime | None]:
+    """The time around a moment, its end excluded, in which `absence` says the same throughout.
+
+    None: it has no beginning, or no end. A termination whose notice runs is such an end.
+    """
+    turns = [valid_from]
+    if valid_until is not None:
+        turns.append(valid_until)
+    if history is not None:
+        turns += [change.since for change in history]
+    since = max((turn for turn in turns if turn <= at), default=None)
+    until = min((turn for turn in turns if turn > at), default=None)
+    return since, until
+
+
 def changed(
     contract: Contract, action: Action, by: PartyId, now: datetime, reason: str | None = None
 ) -> Contract:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import pytest
@@ -122,6 +123,32 @@ def test_whatever_the_parties_do_a_suspended_contract_is_never_in_force(
             assert absence(one, now) is not None
         else:
             assert absence(one, now) is None
+
+
+@given(actions, some.integers(0, 3), some.integers(-30, 30), some.integers(1, 40))
+def test_between_its_turns_a_contract_is_in_force_throughout_or_nowhere(
+    asked: list[tuple[Action, PartyId, int]], notice_days: int, begins: int, lasts: int
+) -> None:
+    one, now = (
+        contract(
+            notice_days=notice_days,
+            valid_from=NOW + begins * HOUR,
+            valid_until=NOW + (begins + lasts) * HOUR,
+        ),
+        NOW,
+    )
+    for action, by, hours in asked:
+        now += hours * HOUR
+        with suppress(Refusal):
+            one = model.changed(one, action, by, now)
+    for hours in range(-40, 100):
+        at = NOW + hours * HOUR
+        since, until = model.unchanged(one.valid_from, one.valid_until, one.history, at)
+        assert since is None or since <= at
+        assert until is None or at < until
+        first = at - HOUR if since is None else since
+        last = at + HOUR if until is None else until - timedelta(microseconds=1)
+        assert absence(one, first) is absence(one, at) is absence(one, last)
 
 
 def test_a_table_says_what_may_follow_what() -> None:

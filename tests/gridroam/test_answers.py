@@ -1,0 +1,209 @@
+"""What the gateway is told of contracts: never more than the book says at that moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from gateway.calls.model import Denial, Grant, Quota, Reason
+from gridroam.answers import ContractsForGateway
+from marketplace.contracts import model
+from marketplace.contracts.book import ContractBook
+from marketplace.contracts.model import Action, Contract
+from marketplace.contracts.ports import BookRow, Reading
+from marketplace.offerings import model as offerings
+from marketplace.offerings.model import Audience, Offering, ServiceTerms
+from marketplace.services.model import Protocol, Service, Status
+from roaming.party import PartyId
+from roaming.refusal import Refusal
+
+NOW = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
+HOUR = timedelta(hours=1)
+OWNER, CALLER, STRANGER = PartyId("FR*OWN"), PartyId("FR*CAL"), PartyId("FR*STR")
+
+
+class Rows:
+    """The marketplace's rows in a list; each look reads them all. `broken`: after the rows."""
+
+    def __init__(self) -> None:
+        self.contracts: list[Contract] = []
+        self.services = [weather()]
+        self.broken = False
+        self._looks = 0
+
+    async def read(
+        self,
+        fence: int | None,
+        *,
+        known_terms: Collection[bytes],
+        take_terms: Callable[[bytes, str], None],
+        take: Callable[[Sequence[BookRow]], None],
+        count: bool = False,
+    ) -> Reading:
+        self._looks += 1
+        for one in self.contracts:
+            digest = one.contract_id.encode()
+            take_terms(digest, msgspec.json.encode(one.terms.to_json()).decode())
+            take([row(one, digest, version=self._looks)])
+        if self.broken:
+            raise ConnectionError("the database is away")
+        return Reading(fence=1, services=self.services, contracts=None, versions=None)
+
+
+def row(one: Contract, digest: bytes, *, version: int) -> BookRow:
+    return BookRow(
+        contract_id=one.contract_id,
+        provider=str(one.provider),
+        requester=str(one.requester),
+        service=one.service,
+        major=one.major,
+        terms_digest=digest,
+        valid_from=one.valid_from,
+        valid_until=one.valid_until,
+        history=one.history,
+        version=version,
+    )
+
+
+def weather(status: Status = Status.PUBLISHED) -> Service:
+    return Service(
+        name="weather",
+        major=1,
+        provider=OWNER,
+        status=status,
+        category="bench",
+        description="",
+        endpoint="https://weather.example",
+        protocol=Protocol.REST,
+        documentation="",
+        operations=(),
+        registered_at=NOW,
+    )
+
+
+def contract(terms: ServiceTerms | None = None, *, hours: int | None = None) -> Contract:
+    offering = Offering(
+        offering_id="o1",
+        service="weather",
+        major=1,
+        provider=OWNER,
+        terms=terms or ServiceTerms(),
+        audience=Audience.public(),
+        valid_from=NOW,
+        valid_until=None if hours is None else NOW + hours * HOUR,
+        status=offerings.Status.PUBLISHED,
+        published_at=NOW,
+    )
+    return model.agreed("c1", offering, CALLER, NOW)
+
+
+async def opened(*contracts: Contract) -> tuple[Rows, ContractBook, ContractsForGateway]:
+    rows = Rows()
+    rows.contracts += contracts
+    book = ContractBook(rows, lambda: NOW)
+    await book.load()
+    return rows, book, ContractsForGateway(book)
+
+
+def asked(
+    answers: ContractsForGateway,
+    at: datetime = NOW,
+    party: PartyId = CALLER,
+    operation: str = "GET /sun",
+) -> Grant | Denial:
+    return answers.find(party, "weather", 1, operation, at)
+
+
+async def test_a_contract_is_put_into_words_with_its_quota_and_whether_it_costs() -> None:
+    terms = ServiceTerms(
+        quota=offerings.Quota(calls_per_day=5), price_per_call_minor=2, currency="EUR"
+    )
+    _, _, answers = await opened(contract(terms))
+    assert asked(answers) == Grant("c1", Quota(per_day=5), priced=True)
+    assert asked(answers) is asked(answers)
+
+
+async def test_a_suspended_contract_is_refused_at_once() -> None:
+    rows, book, answers = await opened(contract())
+    assert asked(answers) == Grant("c1")
+    rows.contracts[0] = model.changed(rows.contracts[0], Action.SUSPEND, OWNER, NOW)
+    await book.refresh()
+    assert asked(answers) == Denial(Reason.CONTRACT_SUSPENDED, "c1")
+    rows.contracts[0] = model.changed(rows.contracts[0], Action.RESUME, OWNER, NOW)
+    await book.refresh()
+    assert asked(answers) == Grant("c1")
+
+
+async def test_a_suspension_counts_even_where_the_look_that_brought_it_broke_off() -> None:
+    rows, book, answers = await opened(contract())
+    assert asked(answers) == Grant("c1")
+    rows.contracts[0] = model.changed(rows.contracts[0], Action.SUSPEND, OWNER, NOW)
+    rows.broken = True
+    with pytest.raises(ConnectionError):
+        await book.refresh()
+    assert asked(answers) == Denial(Reason.CONTRACT_SUSPENDED, "c1")
+
+
+async def test_a_service_suspended_or_retired_is_seen_at_once() -> None:
+    rows, book, answers = await opened()
+    found = answers.find_service("weather", 1)
+    assert found is not None
+    assert not found.suspended
+    rows.services = [weather(Status.SUSPENDED)]
+    await book.refresh()
+    found = answers.find_service("weather", 1)
+    assert found is not None
+    assert found.suspended
+    rows.services = []
+    await book.refresh()
+    assert answers.find_service("weather", 1) is None
+
+
+async def test_a_contract_ends_at_its_end_and_a_notice_when_it_has_run_with_no_look_between() -> (
+    None
+):
+    _, _, answers = await opened(contract(hours=2))
+    assert asked(answers, NOW + HOUR) == Grant("c1")
+    assert asked(answers, NOW + 2 * HOUR) == Denial(Reason.CONTRACT_EXPIRED, "c1")
+    assert asked(answers, NOW - HOUR) == Denial(Reason.NOT_YET_VALID, "c1")
+    ends = model.changed(contract(ServiceTerms(notice_days=1)), Action.TERMINATE, OWNER, NOW)
+    _, _, answers = await opened(ends)
+    assert asked(answers, NOW + 23 * HOUR) == Grant("c1")
+    assert asked(answers, NOW + 24 * HOUR) == Denial(Reason.CONTRACT_EXPIRED, "c1")
+
+
+async def test_one_partys_contract_is_not_anothers_and_not_for_other_operations() -> None:
+    _, _, answers = await opened(contract(ServiceTerms(operations=("GET /sun",))))
+    assert asked(answers) == Grant("c1")
+    assert asked(answers, party=STRANGER) == Denial(Reason.NO_CONTRACT)
+    assert asked(answers, operation="POST /sun") == Denial(Reason.OPERATION_NOT_COVERED, "c1")
+    assert answers.find(CALLER, "weather", 2, "GET /sun", NOW) == Denial(Reason.NO_CONTRACT)
+
+
+@given(
+    some.lists(
+        some.tuples(
+            some.sampled_from(Action), some.sampled_from([OWNER, CALLER]), some.integers(0, 30)
+        ),
+        max_size=6,
+    ),
+    some.lists(some.integers(-5, 120), min_size=1, max_size=20),
+)
+async def test_what_is_remembered_is_what_a_first_look_would_say(
+    done: list[tuple[Action, PartyId, int]], hours: list[int]
+) -> None:
+    one, now = contract(ServiceTerms(notice_days=1), hours=100), NOW
+    for action, by, later in done:
+        now += later * HOUR
+        with suppress(Refusal):
+            one = model.changed(one, action, by, now)
+    _, book, answers = await opened(one)
+    for hour in hours:
+        at = NOW + hour * HOUR
+        assert asked(answers, at) == asked(ContractsForGateway(book), at)
