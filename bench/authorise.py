@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +42,20 @@ class _Measured:
     per_s: float = 0.0
     cpu_us: float = float("inf")
     database_cpu_us: float = float("inf")
-    p50_ms: float = float("inf")
-    p99_ms: float = float("inf")
-    rate: float = 0.0
+    waits: list[tuple[float, Told]] = field(default_factory=list)
 
     def take(self, per_s: float, cpu_us: float, database_cpu_us: float) -> None:
         self.per_s = max(self.per_s, per_s)
         self.cpu_us = min(self.cpu_us, cpu_us)
         self.database_cpu_us = min(self.database_cpu_us, database_cpu_us)
 
-    def take_wait(self, told: Told, rate: float) -> None:
-        if told.p99_ms < self.p99_ms:
-            self.p50_ms, self.p99_ms, self.rate = told.p50_ms, told.p99_ms, rate
+    def wait(self) -> tuple[float, Told]:
+        """The calls a second and their latencies, of the turns in which it was asked about most:
+        in a turn that was disturbed it answered less, was asked less, and looks the quicker."""
+        most = max(rate for rate, _ in self.waits)
+        return min(
+            (one for one in self.waits if one[0] >= 0.9 * most), key=lambda one: one[1].p99_ms
+        )
 
 
 async def run(options: Options) -> list[Row]:
@@ -103,7 +105,7 @@ async def run(options: Options) -> list[Row]:
                     many = int(rate * (1 if options.quick else 2))
                     wait = await ask(plan(name, (turn + WARM_UP) * requests, many, rate))
                     result.take(requests / told.seconds, *(1e6 * one / requests for one in spent))
-                    result.take_wait(wait, rate)
+                    result.waits.append((rate, wait))
     return _rows(world, requests, measured["ours"], measured["bare"])
 
 
@@ -127,6 +129,7 @@ def _rows(world: World, requests: int, ours: _Measured, bare: _Measured) -> list
             params={**params, **more},
         )
 
+    (rate, wait), (bare_rate, bare_wait) = ours.wait(), bare.wait()
     return [
         row(ours.per_s, "calls/s", bare.per_s),
         row(
@@ -137,13 +140,13 @@ def _rows(world: World, requests: int, ours: _Measured, bare: _Measured) -> list
             limit_database_cpu_us=round(bare.database_cpu_us, 1),
         ),
         row(
-            ours.p99_ms,
+            wait.p99_ms,
             "ms p99 at 70 % load",
-            bare.p99_ms,
-            p50_ms=round(ours.p50_ms, 1),
-            limit_p50_ms=round(bare.p50_ms, 1),
-            calls_per_s=round(ours.rate),
-            limit_calls_per_s=round(bare.rate),
+            bare_wait.p99_ms,
+            p50_ms=round(wait.p50_ms, 1),
+            limit_p50_ms=round(bare_wait.p50_ms, 1),
+            calls_per_s=round(rate),
+            limit_calls_per_s=round(bare_rate),
         ),
     ]
 
