@@ -7,6 +7,7 @@ import json
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -124,12 +125,12 @@ async def charge_once(central_system: str) -> None:
     await point.close()
 
 
-async def delivered(evsp: Partner) -> list[dict[str, object]]:
+async def delivered(evsp: Partner) -> list[dict[str, Any]]:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         page = await evsp.call("GET", "/services/clearing-house/cdrs")
         if page["cdrs"]:
-            found: list[dict[str, object]] = page["cdrs"]
+            found: list[dict[str, Any]] = page["cdrs"]
             return found
         await asyncio.sleep(0.1)
     return []
