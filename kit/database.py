@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 import asyncpg
 from sqlalchemy import Connection, MetaData, event, text
@@ -104,7 +105,11 @@ class Listener:
 class Database:
     """One server, one database: an engine for SQLAlchemy Core and a pool for asyncpg."""
 
-    def __init__(self, url: str, engine: AsyncEngine, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(
+        self, url: str, engine: AsyncEngine, pool: asyncpg.Pool[asyncpg.Record], session: str
+    ) -> None:
+        # By this name the server knows whether we live: the pool keeps a connection at all times.
+        self.session = session
         self.url = url
         self.engine = engine
         self.pool = pool
@@ -114,10 +119,12 @@ class Database:
         """Connect to `url` (`postgresql://user:password@host:port/name?host=/socket/folder`)."""
         parsed = make_url(url).set(drivername="postgresql")
         plain = parsed.render_as_string(hide_password=False)
+        session = f"gridroam-{uuid4().hex[:16]}"
         pool = await asyncpg.create_pool(
             plain,
             min_size=1,
             max_size=pool_size,
+            server_settings={"application_name": session},
             init=_prepare,
             reset=_nothing_else_to_reset,
             command_timeout=60,
@@ -128,7 +135,7 @@ class Database:
             max_overflow=0,
             json_serializer=_to_json,
         )
-        return cls(plain, engine, pool)
+        return cls(plain, engine, pool, session)
 
     async def close(self) -> None:
         await self.engine.dispose()

@@ -44,7 +44,8 @@ class Outbox(Protocol):
         """What is to be sent next: what was begun and not finished, else the next records.
 
         Kept before it is returned, so that it is the same after a crash. One holder at a time
-        gets anything; it stays the holder for a minute after it last asked.
+        gets anything; it stays the holder for a minute after it last asked, or until its session
+        with the database (what stands before the slash in `holder`) has ended.
         """
 
     async def delivered(self, delivery: Delivery, now: datetime) -> None:

@@ -93,7 +93,8 @@ _LEASE = "interval '1 minute'"
 _CLAIM = f"""
 INSERT INTO {progress.fullname} AS p VALUES ($1, 0, 0, 0, 0, $2, now() + {_LEASE})
 ON CONFLICT (evsp) DO UPDATE SET holder = $2, held_until = now() + {_LEASE}
-  WHERE p.holder = $2 OR p.held_until < now()
+  WHERE p.holder = $2 OR p.held_until < now() OR NOT EXISTS (SELECT FROM pg_stat_activity AS a
+    WHERE a.datname = current_database() AND a.application_name = split_part(p.holder, '/', 1))
 RETURNING xid, position, single_xid, single_position
 """
 _BEHIND = "(c.log_xid, c.log_position) > (p.xid::text::xid8, p.position)"

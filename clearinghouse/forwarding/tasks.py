@@ -51,7 +51,7 @@ class Forwarder:
         self._clock = clock
         self._back_off = back_off or BackOff()
         self._idle_s = idle_s
-        self._holder = str(uuid4())
+        self._holder = f"{database.session}/{uuid4()}"
         self._lines: dict[PartyId, _Line] = {}
         self._finder = Worker("forwarding: find", self._find, idle_s=idle_s)
         self._listening: asyncio.Task[None] | None = None

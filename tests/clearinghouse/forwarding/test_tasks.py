@@ -13,7 +13,7 @@ from aiohttp import web
 from clearinghouse.cdrs import flows as cdr_flows
 from clearinghouse.forwarding import flows
 from clearinghouse.forwarding.client import HttpSender
-from clearinghouse.forwarding.model import BackOff, Delivery, Reply, UnknownDeadLetter
+from clearinghouse.forwarding.model import BackOff, Delivery, Nothing, Reply, UnknownDeadLetter
 from clearinghouse.forwarding.store import SqlOutbox
 from clearinghouse.forwarding.tasks import Forwarder
 from kit import event_log
@@ -286,16 +286,18 @@ async def test_killed_after_sending_it_sends_the_same_again_under_the_same_id(
     database: Database, evsp: EvspServer
 ) -> None:
     ids = await book(database, 5)
-    outbox = SqlOutbox(database)
-    begun = await outbox.next(EVSP, holder="the one that dies", most=100, now=NOW)
+    dying = await Database.open(database.url, pool_size=1)
+    begun = await SqlOutbox(dying).next(EVSP, holder=f"{dying.session}/1", most=100, now=NOW)
     assert isinstance(begun, Delivery)
     sender = HttpSender.open()
     assert (await sender.send(Address(evsp.url), begun)).status == 200
     await sender.close()
-    # It dies here: what was sent is not on record. Meanwhile more is booked.
+    # As long as it lives, nobody else sends. It dies here: what was sent is not on record, and
+    # meanwhile more is booked.
+    taken = await SqlOutbox(database).next(EVSP, holder="another/1", most=100, now=NOW)
+    assert isinstance(taken, Nothing)
+    await dying.close()
     ids += await book(database, 5, "B")
-    async with database.hot() as connection:
-        await connection.execute("UPDATE clearinghouse.forwarding SET held_until = now()")
     async with forwarding(database, AddressBook({EVSP: evsp.url})):
         await until(nothing_left(database))
     assert evsp.calls[0] == evsp.calls[1], "the same id and the same records"
