@@ -10,12 +10,13 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 import msgspec
@@ -31,6 +32,8 @@ from kit.embedded_postgres import EmbeddedPostgres, Settings
 
 OUTPUT = Path("build/bench.json")
 _TEMPLATE = "bench_template"
+Ran: TypeAlias = tuple[list[Row], list[str]]
+"""The rows, and what could not run."""
 
 
 class Benchmark(Protocol):
@@ -42,9 +45,7 @@ class Benchmark(Protocol):
 BENCHMARKS: Sequence[Benchmark] = (gateway_call, authorise, cdr_intake, clearing_run)
 
 
-async def run_all(
-    names: Sequence[str], *, quick: bool, console: Console
-) -> tuple[list[Row], list[str]]:
+async def run_all(names: Sequence[str], *, quick: bool, console: Console) -> Ran:
     """The rows of the benchmarks of these names (none: of all), and those that could not run."""
     rows: list[Row] = []
     failed: list[str] = []
@@ -142,6 +143,13 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:g}"
 
 
+async def _until_told(work: Coroutine[Any, Any, Ran]) -> Ran:
+    """Told to end, it takes its servers and its folder with it."""
+    task = asyncio.create_task(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: all ran; 1: one did not, and the others are told of."""
     parser = argparse.ArgumentParser(prog="gridroam bench", description=__doc__)
@@ -154,7 +162,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in known:
             parser.error(f"no benchmark {name!r}; there are: {', '.join(known)}")
     console = Console(stderr=True)
-    rows, failed = asyncio.run(run_all(asked.names, quick=asked.quick, console=console))
+    try:
+        running = run_all(asked.names, quick=asked.quick, console=console)
+        rows, failed = asyncio.run(_until_told(running))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
     asked.output.parent.mkdir(parents=True, exist_ok=True)
     asked.output.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1))
     Console(width=None if sys.stdout.isatty() else 180).print(shown(rows))
