@@ -90,7 +90,7 @@ WHOLE_BYTES = 64 * 1024
 WATCH_EVERY_S = 0.25
 # What a kept connection broke off without a word may be asked once more (RFC 9110, section 9.2.2).
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
-# These mean something by their body, so that none is told as one of no length.
+# What these mean lies in the body, so where there is none its length is told as 0 (RFC 9110, 8.6).
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 # What a header's value may not hold (RFC 9110, section 5.5): it could end the line.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -152,7 +152,7 @@ class Upstream:
         return self._opened
 
     def _endpoint(self, opened: _Opened, url: str) -> Endpoint:
-        """A partner's address from the catalogue, taken apart once."""
+        """A partner's address from the catalogue, taken apart once. ValueError: it is none."""
         if len(self._endpoints) >= _MOST_ENDPOINTS:
             self._endpoints.clear()
         endpoint = Endpoint.of(url, opened, allow_loopback=self._allow_loopback)
@@ -165,7 +165,12 @@ class Upstream:
         assert service is not None
         assert service.endpoint is not None
         opened = self._opened or self._open()
-        endpoint = self._endpoints.get(service.endpoint) or self._endpoint(opened, service.endpoint)
+        endpoint = self._endpoints.get(service.endpoint)
+        if endpoint is None:
+            try:
+                endpoint = self._endpoint(opened, service.endpoint)
+            except ValueError:
+                raise _unreachable(call) from None
         if endpoint.inside:
             raise _unreachable(call)
         self.under_way += 1
@@ -274,7 +279,8 @@ async def _sent(
 ) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
     """Write the request; the answer's head, and its body as it comes."""
     protocol, transport = connection.protocol, connection.transport
-    if protocol is None or transport is None:
+    # What a partner has said before it was asked is no answer to this call.
+    if protocol is None or transport is None or protocol.should_close:
         raise aiohttp.ServerDisconnectedError
     protocol.set_response_params(
         skip_payload=head_only, read_until_eof=True, auto_decompress=False, read_timeout=None
@@ -579,7 +585,7 @@ def _failure(call: Call, error: Exception) -> ProviderUnreachable | ProviderBrok
             f"{whose} did not answer in time",
             rule="try again with the same Idempotency-Key: it may have done the work",
         )
-    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.InvalidURL)):
+    if isinstance(error, aiohttp.ClientConnectorError):
         return _unreachable(call)
     return ProviderBroken(
         f"{whose} broke off, or answered in no HTTP",

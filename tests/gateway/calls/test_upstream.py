@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
@@ -419,6 +427,16 @@ async def test_head_and_empty_answers_have_no_body(house: House, client: httpx.A
         assert (await client.delete("/services/weather/")).status_code == 204
 
 
+@pytest.mark.parametrize("endpoint", ["http://", "http://weather.example:99999", "no url"])
+async def test_an_endpoint_that_is_no_address_is_a_502(house: House, endpoint: str) -> None:
+    publish(house, endpoint)
+    answer = await call_asgi(
+        house.open(), "GET", "/services/weather/", headers={"authorization": "Bearer operator"}
+    )
+    assert answer.status == 502
+    assert b"provider-unreachable" in answer.body
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "[::1]"])
 async def test_the_hubs_own_network_is_not_called(host: str) -> None:
     house = House(upstream=Upstream(connect_s=0.5))
@@ -475,6 +493,79 @@ async def test_a_connection_that_the_partner_gave_up_is_replaced_where_asking_ag
         refused = await client.post("/services/weather/")
         assert (refused.status_code, refused.json()["type"]) == (502, PROBLEMS + "provider-broken")
         assert len(connections) == 3
+
+
+async def test_what_a_partner_says_unasked_is_not_the_answer_to_the_next_call(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    asked = 0
+    slipped_in = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        asked += 1
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nasked")
+        await writer.drain()
+        await until(lambda: house.upstream.under_way == 0)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
+        await writer.drain()
+        slipped_in.set()
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        publish(house, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        for _ in range(2):
+            slipped_in.clear()
+            assert (await client.get("/services/weather/")).content == b"asked"
+            await slipped_in.wait()
+    assert asked == 2
+
+
+async def test_a_partner_whose_certificate_nobody_vouches_for_is_not_talked_to(
+    house: House, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(1))
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path / "partner.pem"))
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with server:
+        publish(house, f"https://localhost:{server.sockets[0].getsockname()[1]}")
+        answered = await client.get("/services/weather/")
+    assert (answered.status_code, answered.json()["type"]) == (
+        502,
+        PROBLEMS + "provider-unreachable",
+    )
+    assert asked == []
+
+
+def self_signed(path: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    begins = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begins)
+        .not_valid_after(begins + timedelta(days=36_500))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(
+        certificate.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return path
 
 
 async def test_news_before_the_answer_are_not_the_answer(
