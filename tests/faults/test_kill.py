@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -112,14 +113,22 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     return cut(tmp_path_factory.mktemp("kill") / "day", CHARGES)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(day: Day, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The books of the day when nothing happens, whichever way the charges are played."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return asyncio.run(played(day, folder / "home", "api", folder))
+
+
 def gross(books: dict[str, Any]) -> Sequence[dict[str, Any]]:
     return sorted(books["gross"], key=lambda row: (row["debtor"], row["creditor"]))
 
 
 @pytest.mark.parametrize("through", ["api", "ocpp"])
-async def test_the_books_are_the_same_to_the_cent(day: Day, tmp_path: Path, through: str) -> None:
+async def test_the_books_are_the_same_to_the_cent(
+    day: Day, undisturbed: dict[str, Any], tmp_path: Path, through: str
+) -> None:
     home = tmp_path / "home"
-    undisturbed = await played(day, tmp_path / "another", through, tmp_path)
     assert gross(undisturbed) == settle(day.folder)["gross"]
     records = sum(undisturbed["cdrs"][state] for state in ("accepted", "flagged", "rejected"))
     assert records > 120
