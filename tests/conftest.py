@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -11,6 +12,11 @@ import pytest
 from gridroam import tables
 from kit.database import Database, create_schemas, metadata
 from kit.embedded_postgres import EmbeddedPostgres, Settings
+
+# Started in the background by a shell, a test run ignores Ctrl-C, and so would every hub that it
+# starts: what is inherited is set right before the first one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = "gridroam_template"
 _numbers = itertools.count()

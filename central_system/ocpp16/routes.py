@@ -179,7 +179,8 @@ class Endpoint:
         async for news in self._stations.news():
             for connection in self._concerned(news):
                 connection.session.outdated = True
-                if news.charge_point is not None:
+                # "Look at all again" stands for news that were told before we listened.
+                if news.operator is None or news.charge_point is not None:
                     await self._yield_to_newer(connection)
         return True
 
