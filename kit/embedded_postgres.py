@@ -54,6 +54,7 @@ class EmbeddedPostgres:
         self._folder = self._runner.folder_for(home)
         self._data = self._folder / "data"
         self._settings = settings or Settings()
+        self._elsewhere: Path | None = None
 
     @property
     def password(self) -> str:
@@ -127,10 +128,19 @@ class EmbeddedPostgres:
             shutil.rmtree(self._data, ignore_errors=True)
             raise PostgresFailed(f"initdb failed: {made.stderr.strip()[-2000:]}")
 
+    def _socket_folder(self) -> Path:
+        """The cluster's own folder, unless its path is too long; then one of a moment's life."""
+        if len(os.fsencode(self._folder)) <= LONGEST_SOCKET_FOLDER:
+            return self._folder
+        if self._elsewhere is None or not self._elsewhere.exists():
+            # TMPDIR may lie as deep as the home does.
+            short = len(os.fsencode(tempfile.gettempdir())) + len(SOCKETS_ELSEWHERE) + 9
+            place = None if short <= LONGEST_SOCKET_FOLDER else "/tmp"
+            self._elsewhere = Path(tempfile.mkdtemp(prefix=SOCKETS_ELSEWHERE, dir=place))
+        return self._elsewhere
+
     def _launch(self) -> None:
-        socket_folder = self._folder
-        if len(os.fsencode(socket_folder)) > LONGEST_SOCKET_FOLDER:
-            socket_folder = Path(tempfile.mkdtemp(prefix=SOCKETS_ELSEWHERE))
+        socket_folder = self._socket_folder()
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(socket_folder),

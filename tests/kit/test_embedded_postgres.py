@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,11 +17,12 @@ def exists(path: str) -> bool:
 
 
 async def test_a_server_is_found_again_by_another_and_keeps_what_was_committed(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A folder whose path is too long for a Unix socket, closed to everybody else.
+    # A folder whose path is too long for a Unix socket, closed to everybody else. So is TMPDIR's.
     home = tmp_path / ("long" * 25)
     home.mkdir(mode=0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(home))
     first = EmbeddedPostgres(home, Settings(durable=False))
     await first.start()
     await first.create_database("gridroam")
