@@ -1,8 +1,5 @@
 """The ground: every table, function and trigger of the first release."""
 
-# SQL is shown as it runs: a line that is too long here is one that PostgreSQL has, too.
-# ruff: noqa: E501
-
 from __future__ import annotations
 
 from alembic import op

@@ -1,8 +1,5 @@
 """The clearing house, whole: what each capability adds to the ground, one list for each."""
 
-# SQL is shown as it runs: a line that is too long here is one that PostgreSQL has, too.
-# ruff: noqa: E501
-
 from __future__ import annotations
 
 from alembic import op
