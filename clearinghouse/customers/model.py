@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from roaming.contract_id import ContractId
+from roaming.money import BadMoney, places_of
 from roaming.party import PartyId
 from roaming.refusal import Clash, Malformed, NotYours, Refusal, Unavailable, Unknown
 from roaming.token import TokenUid
@@ -22,6 +23,7 @@ TOKENS_MOST = 100
 SERVICES_MOST = 20
 DISPLAY_NAME_LONGEST = 100
 REJECTIONS_SHOWN = 100
+LIMIT_MOST_MINOR = 10**12
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _SERVICE_RULE = "a lower case word of letters, digits and -, at most 64 characters"
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,10 +55,28 @@ class Status(StrEnum):
 
 
 class AuthorisationMode(StrEnum):
-    """Who decides when the customer wants to charge: this list, or the EVSP, asked each time."""
+    """Who decides when the customer wants to charge: this list, the EVSP asked each time, or both.
+
+    Both: what the list refuses is refused at once; else the EVSP is asked as well, and where it
+    stays silent the list's yes holds.
+    """
 
     LIST = "list"
     ASK = "ask"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a customer may spend, excluding VAT, in minor units of one currency; None is open.
+
+    Days and months are those of the hub, in UTC. Kept here, enforced where charges are authorised.
+    """
+
+    currency: str
+    per_charge_minor: int | None = None
+    per_day_minor: int | None = None
+    per_month_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +91,7 @@ class CustomerContract:
     services: tuple[str, ...]
     authorisation: AuthorisationMode
     display_name: str | None
+    limits: Limits | None = None
 
     @property
     def evsp(self) -> PartyId:
@@ -144,6 +165,7 @@ def draw_up(
     services: Sequence[str] = ("charging",),
     authorisation: AuthorisationMode = AuthorisationMode.LIST,
     display_name: str | None = None,
+    limits: Limits | None = None,
 ) -> CustomerContract:
     """A contract in its one spelling, or BadIdentifier or BadCustomerContract."""
     first, last = _instant("valid_from", valid_from), _instant("valid_until", valid_until)
@@ -168,6 +190,7 @@ def draw_up(
         services=_services(services),
         authorisation=authorisation,
         display_name=display_name,
+        limits=None if limits is None else _limits(limits),
     )
 
 
@@ -216,6 +239,25 @@ def _services(services: Sequence[str]) -> tuple[str, ...]:
         if _SERVICE.fullmatch(service) is None:
             raise _bad(f"services[{index}]", service[:60], _SERVICE_RULE)
     return tuple(dict.fromkeys(services))
+
+
+def _limits(limits: Limits) -> Limits:
+    try:
+        places_of(limits.currency)
+    except BadMoney as refusal:
+        rule = refusal.rule or "a currency of ISO 4217"
+        raise _bad("limits.currency", limits.currency[:60], rule) from None
+    amounts = {
+        "per_charge_minor": limits.per_charge_minor,
+        "per_day_minor": limits.per_day_minor,
+        "per_month_minor": limits.per_month_minor,
+    }
+    for name, minor in amounts.items():
+        if minor is not None and not 0 <= minor <= LIMIT_MOST_MINOR:
+            raise _bad(f"limits.{name}", minor, f"0 to {LIMIT_MOST_MINOR} minor units")
+    if all(minor is None for minor in amounts.values()):
+        raise _bad("limits", "none of them", f"at least one of {', '.join(amounts)}")
+    return limits
 
 
 def _instant(field: str, at: datetime | None) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,7 +14,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from clearinghouse.customers import flows, model
-from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Line, Status
+from clearinghouse.customers.model import (
+    AuthorisationMode,
+    CustomerContract,
+    Limits,
+    Line,
+    Status,
+)
 from clearinghouse.customers.ports import Customers
 from kit.clock import Clock
 from kit.database import Database
@@ -25,6 +32,17 @@ from roaming.refusal import Malformed, Refusal
 LINE_LONGEST_BYTES = 64 * 1024
 # Lines are parsed in one go without giving way; after so many, other callers get their turn.
 _LINES_AT_ONCE = 200
+
+
+class LimitsAsked(BaseModel):
+    """What the customer may spend, excluding VAT; what is left out is open."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    currency: str
+    per_charge_minor: int | None = None
+    per_day_minor: int | None = None
+    per_month_minor: int | None = None
 
 
 class CustomerContractAsked(BaseModel):
@@ -40,6 +58,7 @@ class CustomerContractAsked(BaseModel):
     services: list[str] = ["charging"]
     authorisation: AuthorisationMode = AuthorisationMode.LIST
     display_name: str | None = None
+    limits: LimitsAsked | None = None
 
     def to_contract(self, contract_id: ContractId) -> CustomerContract:
         if self.contract_id is not None and ContractId(self.contract_id) != contract_id:
@@ -58,6 +77,7 @@ class CustomerContractAsked(BaseModel):
             services=self.services,
             authorisation=self.authorisation,
             display_name=self.display_name,
+            limits=None if self.limits is None else Limits(**self.limits.model_dump()),
         )
 
 
@@ -71,6 +91,7 @@ class CustomerContractShown(BaseModel):
     services: list[str]
     authorisation: AuthorisationMode
     display_name: str | None
+    limits: LimitsAsked | None
 
     @classmethod
     def of(cls, contract: CustomerContract) -> CustomerContractShown:
@@ -84,6 +105,7 @@ class CustomerContractShown(BaseModel):
             services=list(contract.services),
             authorisation=contract.authorisation,
             display_name=contract.display_name,
+            limits=None if contract.limits is None else LimitsAsked(**asdict(contract.limits)),
         )
 
 
@@ -137,6 +159,7 @@ class LineAsked(msgspec.Struct, forbid_unknown_fields=True):
     services: tuple[str, ...] = ("charging",)
     authorisation: AuthorisationMode = AuthorisationMode.LIST
     display_name: str | None = None
+    limits: Limits | None = None
 
 
 _decoder = msgspec.json.Decoder(LineAsked)
@@ -288,6 +311,7 @@ def _line(number: int, raw: bytes) -> Line:
             services=asked.services,
             authorisation=asked.authorisation,
             display_name=asked.display_name,
+            limits=asked.limits,
         )
     except Refusal as refusal:
         return Line(number, refusal, asked.contract_id[:60])

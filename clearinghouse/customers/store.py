@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, Table, Text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from clearinghouse.customers.model import (
     AuthorisationMode,
     CustomerContract,
     Kept,
+    Limits,
     Status,
     TokensRaced,
 )
 from kit import event_log
 from kit.database import Database, Hot, metadata
+from kit.encoding import encode_json
 from kit.event_log import NewEvent
 from roaming.contract_id import ContractId
 from roaming.party import PartyId
@@ -44,8 +47,9 @@ customer_contract = Table(
     Column("authorisation", Text, nullable=False),
     Column("display_name", Text),
     Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("limits", JSONB),
     CheckConstraint("status IN ('active', 'blocked')", name="status"),
-    CheckConstraint("authorisation IN ('list', 'ask')", name="authorisation"),
+    CheckConstraint("authorisation IN ('list', 'ask', 'both')", name="authorisation"),
     schema="clearinghouse",
 )
 customer_token = Table(
@@ -65,7 +69,7 @@ customer_token = Table(
 
 _COLUMNS = (
     "c.contract_id, c.valid_from, c.valid_until, c.status, c.services, c.authorisation,"
-    " c.display_name"
+    " c.display_name, c.limits"
 )
 _TOKENS = (
     "ARRAY(SELECT t.uid FROM clearinghouse.customer_token AS t"
@@ -84,19 +88,19 @@ _PAGE = (
 _HELD = "SELECT uid FROM clearinghouse.customer_token WHERE uid = ANY($1::text[]) AND evsp <> $2"
 _KEEP_CONTRACTS = """
 INSERT INTO clearinghouse.customer_contract AS c (contract_id, evsp, valid_from, valid_until,
-    status, services, authorisation, display_name, changed_at)
-  SELECT n.contract_id, $8, n.valid_from, n.valid_until, n.status, string_to_array(n.services, ','),
-    n.authorisation, n.display_name, $9
+    status, services, authorisation, display_name, limits, changed_at)
+  SELECT n.contract_id, $9, n.valid_from, n.valid_until, n.status, string_to_array(n.services, ','),
+    n.authorisation, n.display_name, n.limits::jsonb, $10
   FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],
-    $7::text[]) AS n (contract_id, valid_from, valid_until, status, services, authorisation,
-    display_name)
+    $7::text[], $8::text[]) AS n (contract_id, valid_from, valid_until, status, services,
+    authorisation, display_name, limits)
 ON CONFLICT (contract_id) DO UPDATE SET valid_from = excluded.valid_from,
     valid_until = excluded.valid_until, status = excluded.status, services = excluded.services,
     authorisation = excluded.authorisation, display_name = excluded.display_name,
-    changed_at = excluded.changed_at
-  WHERE (c.valid_from, c.valid_until, c.status, c.services, c.authorisation, c.display_name)
-    IS DISTINCT FROM (excluded.valid_from, excluded.valid_until, excluded.status,
-    excluded.services, excluded.authorisation, excluded.display_name)
+    limits = excluded.limits, changed_at = excluded.changed_at
+  WHERE (c.valid_from, c.valid_until, c.status, c.services, c.authorisation, c.display_name,
+    c.limits) IS DISTINCT FROM (excluded.valid_from, excluded.valid_until, excluded.status,
+    excluded.services, excluded.authorisation, excluded.display_name, excluded.limits)
 RETURNING contract_id, xmax = 0 AS created
 """
 _DROP_TOKENS = (
@@ -145,6 +149,7 @@ class SqlBook:
             [",".join(one.services) for one in contracts],
             [one.authorisation for one in contracts],
             [one.display_name for one in contracts],
+            [None if one.limits is None else _limits_to_json(one.limits) for one in contracts],
             self._evsp,
             at,
         )
@@ -211,4 +216,10 @@ def to_contract(row: Any) -> CustomerContract:
         services=tuple(row["services"]),
         authorisation=AuthorisationMode(row["authorisation"]),
         display_name=row["display_name"],
+        limits=None if row["limits"] is None else Limits(**row["limits"]),
     )
+
+
+def _limits_to_json(limits: Limits) -> str:
+    """All members, so that the same limits are the same row."""
+    return encode_json(asdict(limits)).decode()

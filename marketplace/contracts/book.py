@@ -252,6 +252,18 @@ class ContractBook:
         one = None if held is None else _in_force(held, at)
         return self._agreement(one) if isinstance(one, _Held) else None
 
+    def roaming_partners(self, operator: PartyId, at: datetime) -> list[PartyId]:
+        """The EVSPs that have a roaming agreement with an operator in force at a moment, in order.
+
+        One of them may be about some of its charge points only: `roaming` tells which.
+        """
+        found = []
+        for evsp in self._pages.roamers.get(operator, ()):
+            held = self._pages.held[evsp, operator, ROAMING, 1]
+            if isinstance(_in_force(held, at), _Held):
+                found.append(evsp)
+        return sorted(found)
+
     def _agreement(self, one: _Held) -> RoamingAgreement:
         key = (one.contract_id, one.version)
         known = self._agreements.get(key)
@@ -334,6 +346,8 @@ class _Pages:
     def __init__(self) -> None:
         self.held: dict[_Key, tuple[_Held, ...]] = {}
         self.terms: dict[bytes, str] = {}
+        # With whom each operator has, had or will have agreed on roaming.
+        self.roamers: dict[str, set[PartyId]] = {}
         self.contracts = 0
         self.versions = 0
         self._shared: dict[Any, Any] = {}
@@ -364,6 +378,8 @@ class _Pages:
         self.contracts += 1 + len(others) - len(standing)
         self.versions += one.version - replaced
         self.held[key] = (*others, one)
+        if one.service == ROAMING and one.major == 1:
+            self.roamers.setdefault(one.provider, set()).add(one.requester)
 
     def _share(self, value: Any) -> Any:
         return self._shared.setdefault(value, value)

@@ -19,7 +19,13 @@ PERIODS: list[str] = []
 CDRS: list[str] = []
 
 
-CUSTOMERS: list[str] = []
+CUSTOMERS: list[str] = [
+    "ALTER TABLE clearinghouse.customer_contract ADD COLUMN limits jsonb",
+    "ALTER TABLE clearinghouse.customer_contract"
+    " DROP CONSTRAINT ck_customer_contract_authorisation",
+    "ALTER TABLE clearinghouse.customer_contract ADD CONSTRAINT ck_customer_contract_authorisation"
+    " CHECK (authorisation IN ('list', 'ask', 'both'))",
+]
 
 
 OFFLINE_LISTS: list[str] = []

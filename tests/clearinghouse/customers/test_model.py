@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from clearinghouse.customers import model
-from clearinghouse.customers.model import CustomerContract, Line, Status, draw_up
+from clearinghouse.customers.model import CustomerContract, Limits, Line, Status, draw_up
 from roaming.contract_id import ContractId
 from roaming.identifier import BadIdentifier
 from roaming.party import PartyId
@@ -141,3 +141,21 @@ def test_a_rejection_tells_line_field_value_and_rule() -> None:
     assert told.value is not None
     assert len(told.value) <= 60
     assert "printable" in told.rule
+
+
+def test_limits_are_kept_as_they_were_given() -> None:
+    limits = Limits("EUR", per_charge_minor=5_000, per_month_minor=0)
+    assert draw_up("FRXYZ123456789", limits=limits).limits == limits
+
+
+@pytest.mark.parametrize(
+    ("limits", "field"),
+    [
+        (Limits("EUX", per_day_minor=1), "limits.currency"),
+        (Limits("EUR"), "limits"),
+        (Limits("EUR", per_day_minor=-1), "limits.per_day_minor"),
+        (Limits("EUR", per_charge_minor=model.LIMIT_MOST_MINOR + 1), "limits.per_charge_minor"),
+    ],
+)
+def test_limits_that_limit_nothing_or_cannot_be_are_refused(limits: Limits, field: str) -> None:
+    assert refused(limits=limits).field == field

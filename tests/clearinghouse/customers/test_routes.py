@@ -25,8 +25,14 @@ FULL = {
     "valid_until": None,
     "status": "active",
     "services": ["charging"],
-    "authorisation": "ask",
+    "authorisation": "both",
     "display_name": "Zoë",
+    "limits": {
+        "currency": "EUR",
+        "per_charge_minor": 5000,
+        "per_day_minor": None,
+        "per_month_minor": 20000,
+    },
 }
 
 
@@ -161,6 +167,8 @@ async def test_nobody_gets_in_without_the_door(app: FastAPI) -> None:
         (f"/{FIRST}", {"valid_from": "2025-01-01T00:00:00"}, "body.valid_from"),
         (f"/{FIRST}", {"token_uids": [""]}, "token_uid"),
         (f"/{FIRST}", {"display_name": "a\x00b"}, "display_name"),
+        (f"/{FIRST}", {"limits": {"currency": "EUR"}}, "limits"),
+        (f"/{FIRST}", {"limits": {"per_day_minor": 1}}, "body.limits.currency"),
     ],
 )
 async def test_what_breaks_a_rule_is_422_and_names_the_field(
@@ -203,12 +211,14 @@ async def test_a_bulk_tells_counts_and_each_bad_line(app: FastAPI) -> None:
         b'{"contract_id":"FRXYZ000000006","display_name":"' + b"x" * 70_000 + b'"}',
         b'["no object"]',
         {"contract_id": "FRXYZ000000007", "status": "blocked"},
+        {"contract_id": "FRXYZ000000008", "limits": {"currency": "EUR", "per_day_minor": "1"}},
+        {"contract_id": "FRXYZ000000008", "limits": {"currency": "EUR", "per_day_minor": -1}},
     )
     answer = await call(app, "POST", "/bulk", body)
     report = told(answer)
     assert answer.status == 200
     rejections = report.pop("rejections")
-    assert report == {"read": 12, "created": 2, "changed": 0, "unchanged": 0, "rejected": 10}
+    assert report == {"read": 14, "created": 2, "changed": 0, "unchanged": 0, "rejected": 12}
     assert [(one["line"], one["field"]) for one in rejections] == [
         (3, "token_uids"),
         (4, "line"),
@@ -220,6 +230,8 @@ async def test_a_bulk_tells_counts_and_each_bad_line(app: FastAPI) -> None:
         (10, "valid_until"),
         (11, "line"),
         (12, "line"),
+        (14, "limits.per_day_minor"),
+        (15, "limits.per_day_minor"),
     ]
     assert all(one["rule"] for one in rejections)
     assert rejections[0]["value"] == "A1"

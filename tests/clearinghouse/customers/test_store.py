@@ -12,6 +12,7 @@ from clearinghouse.customers.model import (
     AuthorisationMode,
     CustomerContract,
     Kept,
+    Limits,
     Status,
     TokensRaced,
     draw_up,
@@ -55,6 +56,7 @@ async def test_what_is_kept_is_found_as_it_was(customers: SqlCustomers) -> None:
         services=["charging", "parking"],
         authorisation=AuthorisationMode.ASK,
         display_name="Zoë, fleet 7",
+        limits=Limits("EUR", per_charge_minor=5_000, per_day_minor=9_000),
     )
     assert await keep(customers, contract) == Kept(created=1, changed=0)
     assert await customers.find(XYZ, contract.contract_id) == contract
@@ -77,6 +79,8 @@ async def test_keeping_the_same_again_changes_nothing(customers: SqlCustomers) -
         draw_up(FIRST, token_uids=["A1"], status=Status.BLOCKED),
         draw_up(FIRST, token_uids=["A1"], valid_until=NOW),
         draw_up(FIRST, token_uids=["A1"], display_name="n"),
+        draw_up(FIRST, token_uids=["A1"], limits=Limits("EUR", per_day_minor=1)),
+        draw_up(FIRST, token_uids=["A1"], authorisation=AuthorisationMode.BOTH),
         draw_up(FIRST, token_uids=["A1", "A2"]),
         draw_up(FIRST),
     ],

@@ -50,6 +50,20 @@ async def test_a_roaming_agreement_comes_with_its_tariff_ready(
     assert market.book.roaming(OPERATOR, EVSP, NOW - timedelta(seconds=1)) is None
 
 
+async def test_an_operators_roaming_partners_are_those_in_force_at_the_moment(
+    market: Marketplace, operator: Member, evsp: Member, clock: HandClock
+) -> None:
+    at = clock()
+    assert market.book.roaming_partners(OPERATOR, at) == []
+    contract = await agree_roaming(operator, evsp)
+    assert market.book.roaming_partners(OPERATOR, at) == [EVSP]
+    assert market.book.roaming_partners(OTHER, at) == []
+    assert market.book.roaming_partners(EVSP, at) == []
+    assert market.book.roaming_partners(OPERATOR, NOW - timedelta(seconds=1)) == []
+    await operator.http.post(f"/marketplace/contracts/{contract['contract_id']}/suspend")
+    assert market.book.roaming_partners(OPERATOR, at) == []
+
+
 async def test_why_there_is_none_is_said_by_the_contract_that_came_closest(
     market: Marketplace, operator: Member, evsp: Member, clock: HandClock
 ) -> None:
