@@ -14,6 +14,8 @@ from gateway.calls.model import Denial, Grant, Quota, Reason, Service, covers
 from kit.clock import Clock
 from marketplace.access import flows as access_flows
 from marketplace.access.ports import Access
+from marketplace.business.book import BusinessBook
+from marketplace.business.model import BusinessDetails
 from marketplace.contracts.book import (
     ContractBook,
     ContractInForce,
@@ -186,6 +188,16 @@ class AgreementsForClearing:
         if known is None:
             known = self._tariffs[id(tariff)] = (tariff, tariff.to_json())
         return known[1]
+
+
+class BusinessesForClearing:
+    """Who a party is on paper at a moment, out of the marketplace's memory."""
+
+    def __init__(self, book: BusinessBook) -> None:
+        self._book = book
+
+    def details_at(self, party: PartyId, at: datetime) -> BusinessDetails | None:
+        return self._book.details_at(party, at)
 
 
 class EvsesForClearing:

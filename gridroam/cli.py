@@ -227,6 +227,27 @@ def partner_list(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = No
         _print_json(one)
 
 
+@partner.command("details")
+def partner_details(
+    party: Annotated[str, typer.Argument(help="The party id, as FR*PD1; the hub's own as well.")],
+    file: Annotated[
+        Path | None, typer.Option(help="JSON, as for PUT …/business-details; else they are shown.")
+    ] = None,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Say who a partner, or the hub itself, is on paper: it stands on invoices and decides VAT.
+
+    \b
+    Examples:
+      gridroam partner details 'FR*PD1' --file details.json
+      gridroam partner details 'EU*GRD'
+    """
+    from gridroam import office
+
+    _print_json(exits.run(lambda: office.partner_details(home, database_url, PartyId(party), file)))
+
+
 @app.command("operator-key")
 def operator_key(
     operator: Annotated[str, typer.Argument(help="The operator's party id, as FR*PD1.")],

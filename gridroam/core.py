@@ -17,6 +17,8 @@ from kit.database import Database
 from kit.personal_data import Vault
 from kit.secrets import SecretBox, SecretChecker
 from marketplace.access.store import SqlAccess, add_client_secret, end_tokens
+from marketplace.business.book import BusinessBook
+from marketplace.business.store import SqlFiles, SqlSource
 from marketplace.contracts import flows as contract_flows
 from marketplace.contracts.book import ContractBook
 from marketplace.contracts.store import SqlBookSource, SqlContracts, SqlDesk
@@ -46,6 +48,8 @@ class Core:
     offerings: SqlOfferings
     contracts: SqlContracts
     book: ContractBook
+    business_files: SqlFiles
+    businesses: BusinessBook
     evses: EvseRegister
 
     async def open_the_market(self) -> None:
@@ -80,6 +84,8 @@ def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Co
         offerings=SqlOfferings(database),
         contracts=contracts,
         book=ContractBook(SqlBookSource(database), clock),
+        business_files=SqlFiles(database),
+        businesses=BusinessBook(SqlSource(database)),
         evses=EvseRegister(database),
     )
 

@@ -22,6 +22,8 @@ from gridroam.settings import Settings
 from kit import event_log
 from kit.clock import utc_now
 from kit.event_log import START, Cursor, Event
+from marketplace.business import flows as business_flows
+from marketplace.business.routes import DetailsShown, read_told
 from marketplace.partners import flows as partner_flows
 from marketplace.partners.flows import Registration
 from marketplace.partners.model import roles_of
@@ -58,6 +60,27 @@ async def register(parts: Core, party: PartyId, roles: Any, name: str) -> Regist
     return await partner_flows.register(
         parts.partners, party, roles, name, hasher=parts.checker, now=parts.clock()
     )
+
+
+async def partner_details(
+    home: Path, database_url: str | None, party: PartyId, file: Path | None
+) -> dict[str, Any]:
+    """A party's business details, after those of `file` are kept."""
+    told = None if file is None else read_told(await asyncio.to_thread(file.read_bytes))
+    async with open_core(home, database_url) as parts:
+        hub, now = parts.hub, parts.clock()
+        if told is None:
+            found = await business_flows.read(parts.business_files, hub, party, now, hub=hub)
+        else:
+            found = await business_flows.tell(
+                parts.business_files,
+                hub,
+                told.of(party, now),
+                hub=hub,
+                memory=parts.businesses,
+                now=now,
+            )
+    return DetailsShown.of(found).model_dump(mode="json")
 
 
 async def operator_key(

@@ -22,6 +22,7 @@ STORES = [
     "clearinghouse.netting.store",
     "clearinghouse.forwarding.store",
     "marketplace.access.store",
+    "marketplace.business.store",
     "marketplace.contracts.store",
     "marketplace.offerings.store",
     "marketplace.partners.store",

@@ -81,6 +81,8 @@ from marketplace.access import tasks as access_tasks
 from marketplace.access.keys import KeyRing
 from marketplace.access.model import KeyRules
 from marketplace.access.token_server import TOKEN_PATH, TokenServer
+from marketplace.business import routes as business_routes
+from marketplace.business import tasks as business_tasks
 from marketplace.contracts import routes as contract_routes
 from marketplace.contracts import tasks as contract_tasks
 from marketplace.offerings import routes as offering_routes
@@ -134,6 +136,9 @@ class _Hub:
         parts, settings, stack = self.parts, self.settings, self.stack
         await stack.enter_async_context(
             contract_tasks.kept_current(parts.database, parts.book, parts.clock)
+        )
+        await stack.enter_async_context(
+            business_tasks.kept_current(parts.database, parts.businesses)
         )
         await stack.enter_async_context(_running(parts.evses.keep_fresh()))
         main = FastAPI(
@@ -200,6 +205,13 @@ class _Hub:
         for router in (
             partner_routes.router(
                 parts.partners, parts.database, parts.clock, allow_loopback=loopback
+            ),
+            business_routes.router(
+                parts.business_files,
+                parts.businesses,
+                parts.database,
+                parts.clock,
+                hub=parts.hub,
             ),
             service_routes.router(
                 parts.catalogue, parts.database, parts.clock, parts.book, allow_loopback=loopback

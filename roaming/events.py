@@ -10,6 +10,7 @@ class EventType(StrEnum):
 
     PARTNER_REGISTERED = "partner-registered"
     PARTNER_ENDPOINT_CHANGED = "partner-endpoint-changed"
+    PARTNER_DETAILS_CHANGED = "partner-details-changed"
     CLIENT_REGISTERED = "client-registered"
     CLIENT_REVOKED = "client-revoked"
     CLIENT_TOKENS_ENDED = "client-tokens-ended"

@@ -40,7 +40,36 @@ EXPOSURE: list[str] = []
 FORWARDING: list[str] = []
 
 
-BUSINESS_DETAILS: list[str] = []
+BUSINESS_DETAILS = [
+    """
+CREATE TABLE marketplace.business_details (
+    details_id BIGINT GENERATED ALWAYS AS IDENTITY,
+    party TEXT NOT NULL,
+    legal_name TEXT NOT NULL,
+    street TEXT NOT NULL,
+    city TEXT NOT NULL,
+    postal_code TEXT NOT NULL,
+    country TEXT NOT NULL,
+    vat_id TEXT,
+    tax_id TEXT,
+    taxable_dealer BOOLEAN NOT NULL,
+    iban TEXT,
+    bic TEXT,
+    invoice_email TEXT,
+    valid_from TIMESTAMP WITH TIME ZONE NOT NULL,
+    told_by TEXT NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_business_details PRIMARY KEY (details_id)
+)
+""",
+    """
+CREATE INDEX ix_business_details_party_valid_from ON marketplace.business_details (party, valid_from)
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.business_details
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+]
 
 
 TAX_AND_FEES: list[str] = []

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from search_evse.sites.countries import alpha_2
+from roaming.country import alpha_2
 
 EVSE_ID_RULE = "must be an EVSE id of eMI3, as FR*PD1*E123, or of DIN SPEC 91286"
 

@@ -86,7 +86,7 @@ class Victims:
     @property
     def canaries(self) -> set[str]:
         """What no stranger may be told."""
-        told = {*self.ids.values(), CARD, CONTRACT, SECRET}
+        told = {*self.ids.values(), CARD, CONTRACT, SECRET, DETAILS["iban"]}
         # Charge points and partners are there for everybody to find; "1" is no secret.
         told -= {EVSE, *(partner.party for partner in self.all)}
         told = {one for one in told if not re.fullmatch(r"[0-9-]{1,10}", one)}
@@ -111,6 +111,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         await until(refused)
         await provider.listens_at("authorisation", f"{refusing.url}/{SECRET}")
         await provider.post("/marketplace/services", service())
+        await evsp.put(f"/marketplace/partners/{evsp.party}/business-details", DETAILS)
         run = await operator.post(f"{CLEARING_HOUSE}/clearing-runs", RUN)
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
@@ -160,6 +161,14 @@ def service() -> dict[str, Any]:
 
 RUN = {"period": "2026-01", "currency": "EUR", "strategy": "bilateral"}
 STATIONS: list[dict[str, Any]] = [{"charge_point": f"CP-{SECRET}", "connectors": {"1": EVSE}}]
+DETAILS = {
+    "legal_name": f"Mobility {SECRET}",
+    "street": "Unter den Linden 1",
+    "city": "Berlin",
+    "postal_code": "10117",
+    "country": "DE",
+    "iban": "DE89370400440532013000",
+}
 QUERY = {"requester": "FR*XYZ", "provider": "FR*PD1", "service": "roaming"}
 
 
@@ -169,6 +178,7 @@ def body_of(route: Route, victims: Victims) -> Any:
     bodies: dict[str, Any] = {
         "POST /marketplace/partners/{party}/clients": {},
         "PUT /marketplace/partners/{party}/endpoints/{purpose}": {"url": "http://127.0.0.1:9/"},
+        "PUT /marketplace/partners/{party}/business-details": DETAILS,
         "POST /marketplace/services": service(),
         "POST /marketplace/offerings": {"service": service()["name"]},
         "POST /marketplace/contracts": {"offering_id": victims.ids["offering_id"]},

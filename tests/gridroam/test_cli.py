@@ -18,6 +18,13 @@ from tests.gridroam.processes import Done, gridroam, postmaster_of, serving, sta
 DATA = Path(__file__).parents[1] / "search_evse" / "data"
 OCPI = DATA / "nl_ndw_ocpi_locations.jsonl"
 IRVE = DATA / "fr_irve_statique.csv"
+PAPER = {
+    "legal_name": "Point du Jour SAS",
+    "street": "1 rue de la République",
+    "postal_code": "69001",
+    "country": "FR",
+    "vat_id": "FR40303265045",
+}
 NOBODY = "postgresql://hub:sekret@127.0.0.1:1/gridroam"
 
 
@@ -45,6 +52,13 @@ async def test_partners_files_clearing_and_events_beside_a_running_hub(tmp_path:
         assert [
             (one["party"], one["name"], one["roles"]) for one in await command("partner", "list")
         ] == [("FR*PD1", "Point du Jour", ["evse-operator", "evsp"])]
+
+        paper = tmp_path / "details.json"
+        for party, city in (("FR*PD1", "Lyon"), ("EU*GRD", "Brussels")):
+            paper.write_text(json.dumps(PAPER | {"city": city}))
+            (kept,) = await command("partner", "details", party, "--file", paper)
+            assert (kept["party"], kept["city"], kept["country"]) == (party, city, "FR")
+            assert await command("partner", "details", party) == [kept]
 
         (imported,) = await command("import", "evses", OCPI)
         assert imported["read"] == 27

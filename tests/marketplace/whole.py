@@ -18,6 +18,8 @@ from marketplace.access.keys import KeyRing
 from marketplace.access.model import KeyRules
 from marketplace.access.store import SqlAccess
 from marketplace.access.token_server import TokenServer
+from marketplace.business import routes as business_routes
+from marketplace.business import tasks as business_tasks
 from marketplace.contracts import routes as contract_routes
 from marketplace.contracts import tasks as contract_tasks
 from marketplace.contracts.book import ContractBook
@@ -82,6 +84,7 @@ class Marketplace:
                 clock=self.clock,
             ),
             contract_tasks.kept_current(self.database, self.book, self.clock),
+            business_tasks.kept_current(self.database, self.core.businesses),
         ):
             yield
 
@@ -102,6 +105,9 @@ def build(
         routers=(
             access_routes.router(parts.access, tokens, parts.checker, clock),
             partner_routes.router(parts.partners, database, clock, allow_loopback=True),
+            business_routes.router(
+                parts.business_files, parts.businesses, database, clock, hub=hub
+            ),
             service_routes.router(
                 parts.catalogue, database, clock, parts.book, allow_loopback=True
             ),
