@@ -212,9 +212,12 @@ class EvsesForClearing:
 
     async def find_many(
         self, evse_ids: Collection[EvseId]
-    ) -> Mapping[EvseId, tuple[PartyId, str | None]]:
+    ) -> Mapping[EvseId, tuple[PartyId, str | None, int | None]]:
         found = await self._register.find_all(evse_ids)
-        return {evse_id: (one.operator, one.time_zone) for evse_id, one in found.items()}
+        return {
+            evse_id: (one.operator, one.time_zone, one.max_power_w)
+            for evse_id, one in found.items()
+        }
 
 
 class EndpointsOfPartners:

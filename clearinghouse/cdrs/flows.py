@@ -77,6 +77,9 @@ async def _book(submissions: Sequence[Submission], intake: Intake) -> list[Outco
         fingerprints = await book.fingerprints(
             {cdr.fingerprint for cdr in candidates if cdr.fingerprint is not None}
         )
+        candidates = model.with_overlaps(
+            candidates, await book.overlapping([cdr for cdr in candidates if cdr.booked])
+        )
         rejected = await book.rejected(
             {cdr.key for cdr in candidates if not cdr.booked or cdr.fingerprint in fingerprints}
         )
@@ -90,8 +93,8 @@ async def _look_up(submissions: Sequence[Submission], intake: Intake) -> _Known:
     found = await intake.evses.find_many({one.evse_id for one in submissions})
     return _Known(
         evses={
-            evse_id: model.Evse(operator, time_zone)
-            for evse_id, (operator, time_zone) in found.items()
+            evse_id: model.Evse(operator, time_zone, max_power_w)
+            for evse_id, (operator, time_zone, max_power_w) in found.items()
         },
         authorisations=await intake.authorisations.find(
             {one.authorisation_id for one in submissions if one.authorisation_id is not None}
@@ -141,6 +144,8 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
                 Reason(one.name, unreadable.detail) if one.name == "tariff-unreadable" else one
                 for one in reasons
             )
+    if rated is not None and cdr.total_cost is not None:
+        state, reasons = model.examine(cdr, replace(facts, price=rated.excl_vat))
     evsp, contract_id = home or (None, None)
     # Where an EVSP said yes without naming a contract, the card is what tells its charges apart.
     owed_by = contract_id or cdr.token_uid or cdr.authorisation_id or ""
@@ -153,6 +158,7 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
         rated=rated,
         fingerprint=None if rated is None else model.fingerprint(cdr, owed_by),
         recorded_at=now,
+        notices=model.notices(cdr, facts),
     )
 
 

@@ -1,15 +1,16 @@
 """Charge detail records: what an operator tells of a charge, and which of it the house may book.
 
 The rules are data (RULES): each has a name that partners see, a severity, and a sentence. A record
-that breaks a rejecting rule is kept with its reasons and is neither priced nor posted; one that
-breaks flagging rules only is priced, posted and cleared like any other, and carries the warning.
+that breaks a severe rule is kept with its reasons and is neither priced nor posted; one that breaks
+warning rules only is flagged: priced, posted and cleared like any other, and carries the warning.
+What is merely noted leaves the state alone. What becomes of a booked record is a table (LIFE).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
@@ -19,6 +20,7 @@ from clearinghouse.rating.model import Rated
 from roaming.charge import Charge, ChargingPeriod
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
+from roaming.money import Money
 from roaming.party import PartyId
 from roaming.refusal import Clash, Malformed, Unknown
 from roaming.token import TokenUid
@@ -26,8 +28,14 @@ from roaming.token import TokenUid
 CLOCK_DRIFT = timedelta(minutes=5)
 LONG_CHARGE = timedelta(hours=24)
 LONGEST_CHARGE = timedelta(days=366)
+LATE_AFTER = timedelta(days=3)
 ROUNDING_WH_PER_PERIOD = 1
 """Meters tell kWh with three places or fewer; each period's energy may be rounded by so much."""
+POWER_TOLERANCE_PERCENT = 10
+POWER_TOLERANCE_S = 60
+"""A rated power is exceeded by a little, and the clocks of meter and charge point may differ."""
+COST_TOLERANCE_MINOR = 1
+"""Operators round in their own order."""
 
 
 class BadCdr(Malformed):
@@ -42,15 +50,77 @@ class UnknownCdr(Unknown):
     """No record by this operator and id that the caller may see."""
 
 
+class CannotBecome(Clash):
+    """The record's state does not allow this step."""
+
+
 class State(StrEnum):
     ACCEPTED = "accepted"
     FLAGGED = "flagged"
     REJECTED = "rejected"
+    APPROVED = "approved"
+    DECLINED = "declined"
+    CREDITED = "credited"
+    REVISED = "revised"
+
+
+class Step(StrEnum):
+    """What somebody does to a record that is booked."""
+
+    APPROVE = "approve"
+    DECLINE = "decline"
+    CREDIT = "credit"
+    REVISE = "revise"
+
+
+_OPEN = {
+    Step.APPROVE: State.APPROVED,
+    Step.DECLINE: State.DECLINED,
+    Step.CREDIT: State.CREDITED,
+    Step.REVISE: State.REVISED,
+}
+LIFE: Mapping[State, Mapping[Step, State]] = {
+    State.ACCEPTED: _OPEN,
+    State.FLAGGED: _OPEN,
+    # An operator may find its own error also after the EVSP did not.
+    State.APPROVED: {
+        Step.APPROVE: State.APPROVED,
+        Step.CREDIT: State.CREDITED,
+        Step.REVISE: State.REVISED,
+    },
+    # A dispute ends in one of three ways.
+    State.DECLINED: {
+        Step.APPROVE: State.APPROVED,
+        Step.CREDIT: State.CREDITED,
+        Step.REVISE: State.REVISED,
+    },
+    State.CREDITED: {},
+    State.REVISED: {},
+    State.REJECTED: {},
+}
+"""From state to state, as `docs/cdrs.md` draws it. A rejected record may be handed in again."""
+
+
+def after(state: State, step: Step) -> State:
+    """The state that `step` leads to. Raises CannotBecome, which names the steps there are."""
+    reached = LIFE[state].get(step)
+    if reached is None:
+        raise CannotBecome(
+            f"a record that is {state} takes no step {step}",
+            field="state",
+            value=state.value,
+            rule=", ".join(LIFE[state]) or "nothing follows",
+        )
+    return reached
 
 
 class Severity(StrEnum):
-    REJECT = "reject"
-    FLAG = "flag"
+    """As telecom clearing grades faults. FATAL ones are of whole files: see `files`."""
+
+    NOTICE = "notice"
+    WARNING = "warning"
+    SEVERE = "severe"
+    FATAL = "fatal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +129,7 @@ class Submission:
 
     At least one of `authorisation_id`, `contract_id` and `token_uid` is there. `time_zone` is the
     name of a zone, where the operator gives one. `content` is the SHA-256 of all the rest.
+    `total_cost` is what the operator reckons that the charge costs, without VAT.
     """
 
     operator: PartyId
@@ -74,6 +145,7 @@ class Submission:
     periods: tuple[ChargingPeriod, ...]
     signed_meter_values: Sequence[Any]
     content: bytes
+    total_cost: Money | None = None
 
     @property
     def charge(self) -> Charge:
@@ -85,10 +157,11 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Evse:
-    """Whose a charge point is, and by which clock its days are reckoned."""
+    """Whose a charge point is, by which clock its days are reckoned, and what it can give."""
 
     operator: PartyId
     time_zone: str | None
+    max_power_w: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +196,8 @@ class Authorisation:
 class Facts:
     """What the house knows about one record. `agreed`: an agreement covered it at its start.
 
-    `rateable` is False when the agreement's tariff cannot be read.
+    `rateable` is False when the agreement's tariff cannot be read; `price`, without VAT, is there
+    once the record is priced.
     """
 
     now: datetime
@@ -132,6 +206,15 @@ class Facts:
     customer: Customer | None
     agreed: bool
     rateable: bool = True
+    price: Money | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Which rule was broken, in a word and in a sentence."""
+
+    name: str
+    says: str
 
 
 def authorised(cdr: Submission, facts: Facts) -> bool:
@@ -201,149 +284,233 @@ def _expired(cdr: Submission, facts: Facts) -> bool:
     )
 
 
+def _over_power(cdr: Submission, facts: Facts) -> bool:
+    if facts.evse is None or facts.evse.max_power_w is None or cdr.end < cdr.start:
+        return False
+    seconds = int((cdr.end - cdr.start).total_seconds()) + POWER_TOLERANCE_S
+    most = facts.evse.max_power_w * seconds * (100 + POWER_TOLERANCE_PERCENT)
+    return cdr.energy_wh * 3_600 * 100 > most
+
+
+def _tell_power(cdr: Submission, facts: Facts) -> str:
+    assert facts.evse is not None
+    return (
+        f"{cdr.energy_wh} Wh in {int((cdr.end - cdr.start).total_seconds())} s,"
+        f" at an EVSE of {facts.evse.max_power_w} W"
+    )
+
+
+def _currency_differs(cdr: Submission, facts: Facts) -> bool:
+    told, price = cdr.total_cost, facts.price
+    return told is not None and price is not None and told.currency != price.currency
+
+
+def _cost_differs(cdr: Submission, facts: Facts) -> bool:
+    told, price = cdr.total_cost, facts.price
+    if told is None or price is None or told.currency != price.currency:
+        return False
+    return abs(told.minor - price.minor) > COST_TOLERANCE_MINOR
+
+
+def _tell_cost(cdr: Submission, facts: Facts) -> str:
+    return f"the operator reckons {cdr.total_cost}, the agreement's tariff gives {facts.price}"
+
+
+def _tell_age(cdr: Submission, facts: Facts) -> str:
+    return f"told {(facts.now - cdr.end).days} days after the charge ended"
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """`tells` says it with the record's own figures, where those help; `says` in general."""
+
     name: str
     severity: Severity
     says: str
     broken_by: Callable[[Submission, Facts], bool]
+    tells: Callable[[Submission, Facts], str] | None = None
+
+    def reason(self, cdr: Submission, facts: Facts) -> Reason:
+        return Reason(self.name, self.says if self.tells is None else self.tells(cdr, facts))
 
 
 RULES: tuple[Rule, ...] = (
     Rule(
         "evse-unknown",
-        Severity.REJECT,
+        Severity.SEVERE,
         "the house does not know this EVSE",
         lambda cdr, facts: facts.evse is None,
     ),
     Rule(
         "evse-of-another-operator",
-        Severity.REJECT,
+        Severity.SEVERE,
         "an operator tells of charges at its own EVSEs",
         lambda cdr, facts: facts.evse is not None and facts.evse.operator != cdr.operator,
     ),
     Rule(
         "unknown-contract",
-        Severity.REJECT,
+        Severity.SEVERE,
         "no EVSP has told the house of this contract or token",
         lambda cdr, facts: home(cdr, facts) is None,
     ),
     Rule(
         "no-roaming-agreement",
-        Severity.REJECT,
+        Severity.SEVERE,
         "no roaming agreement of the two parties covered this EVSE when the charge began",
         _uncovered,
     ),
     Rule(
         "contract-blocked",
-        Severity.REJECT,
+        Severity.SEVERE,
         "the contract is blocked, and the house had not authorised this charge",
         _blocked,
     ),
     Rule(
         "contract-expired",
-        Severity.REJECT,
+        Severity.SEVERE,
         "the contract was not valid when the charge began, and the house had not authorised it",
         _expired,
     ),
     Rule(
         "end-before-start",
-        Severity.REJECT,
+        Severity.SEVERE,
         "a charge ends after it has begun",
         lambda cdr, facts: cdr.end < cdr.start,
     ),
     Rule(
         "in-the-future",
-        Severity.REJECT,
+        Severity.SEVERE,
         "a charge is told when it is over",
         lambda cdr, facts: max(cdr.start, cdr.end) > facts.now + CLOCK_DRIFT,
     ),
     Rule(
         "longer-than-a-year",
-        Severity.REJECT,
+        Severity.SEVERE,
         "no charge takes more than 366 days",
         lambda cdr, facts: cdr.end - cdr.start > LONGEST_CHARGE,
     ),
     Rule(
         "negative-energy",
-        Severity.REJECT,
+        Severity.SEVERE,
         "energy is 0 Wh or more, in all and in each period",
         lambda cdr, facts: cdr.energy_wh < 0 or any(p.energy_wh < 0 for p in cdr.periods),
     ),
     Rule(
         "periods-out-of-order",
-        Severity.REJECT,
+        Severity.SEVERE,
         "no period begins before the one before it",
         _periods_unordered,
     ),
     Rule(
         "periods-outside-charge",
-        Severity.REJECT,
+        Severity.SEVERE,
         "every period begins between the charge's start and end",
         _periods_outside,
     ),
     Rule(
         "energy-mismatch",
-        Severity.REJECT,
+        Severity.SEVERE,
         "the periods' energies add up to energy_wh, to 1 Wh for each period",
         _energy_mismatch,
     ),
     Rule(
         "tariff-unreadable",
-        Severity.REJECT,
+        Severity.SEVERE,
         "the agreement's tariff cannot be read",
         lambda cdr, facts: not facts.rateable,
     ),
     Rule(
         "authorisation-mismatch",
-        Severity.FLAG,
+        Severity.WARNING,
         "authorisation_id names no accepted authorisation of this charge",
         lambda cdr, facts: cdr.authorisation_id is not None and not authorised(cdr, facts),
     ),
     Rule(
         "energy-rounded",
-        Severity.FLAG,
+        Severity.WARNING,
         "the periods' energies, by which the charge is priced, differ from energy_wh by rounding",
         _energy_rounded,
     ),
     Rule(
         "zero-energy",
-        Severity.FLAG,
+        Severity.WARNING,
         "the charge took no energy",
         lambda cdr, facts: cdr.energy_wh == 0,
     ),
     Rule(
         "zero-duration",
-        Severity.FLAG,
+        Severity.WARNING,
         "the charge took no time",
         lambda cdr, facts: cdr.start == cdr.end,
     ),
     Rule(
         "longer-than-24h",
-        Severity.FLAG,
+        Severity.WARNING,
         "the charge took more than a day",
         lambda cdr, facts: cdr.end - cdr.start > LONG_CHARGE,
     ),
+    Rule(
+        "currency-differs",
+        Severity.WARNING,
+        "total_cost is in another currency than the agreement, by which the charge is priced",
+        _currency_differs,
+        _tell_cost,
+    ),
+    Rule(
+        "total-cost-differs",
+        Severity.WARNING,
+        "total_cost differs from the agreement's price by more than one minor unit",
+        _cost_differs,
+        _tell_cost,
+    ),
+    # Noted only: a register of charge points is wrong more often than a meter.
+    Rule(
+        "energy-over-power",
+        Severity.NOTICE,
+        "more energy than the EVSE's power, as Search EVSE knows it, gives in that time",
+        _over_power,
+        _tell_power,
+    ),
+    # Noted only: which of two records is the later one depends on the order they come in, and
+    # operators let several connectors share an EVSE id.
+    Rule(
+        "overlap",
+        Severity.NOTICE,
+        "another booked charge on the same EVSE took place at the same time",
+        lambda cdr, facts: False,  # about two records: see `with_overlaps`
+    ),
+    Rule(
+        "gap-before-periods",
+        Severity.NOTICE,
+        "the first period begins after the charge: the time before belongs to none",
+        lambda cdr, facts: bool(cdr.periods) and cdr.periods[0].start > cdr.start,
+    ),
+    Rule(
+        "late",
+        Severity.NOTICE,
+        f"told more than {LATE_AFTER.days} days after the charge ended",
+        lambda cdr, facts: facts.now - cdr.end > LATE_AFTER,
+        _tell_age,
+    ),
 )
 """In the order in which reasons are told: where several apply, the first is the main one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Which rule was broken, in a word and in a sentence."""
-
-    name: str
-    says: str
+_DECIDING = tuple(rule for rule in RULES if rule.severity is not Severity.NOTICE)
+_NOTED = tuple(rule for rule in RULES if rule.severity is Severity.NOTICE)
 
 
 def examine(cdr: Submission, facts: Facts) -> tuple[State, tuple[Reason, ...]]:
-    """Hold a record against every rule."""
-    broken = [rule for rule in RULES if rule.broken_by(cdr, facts)]
+    """Hold a record against every rule that decides on its state."""
+    broken = [rule for rule in _DECIDING if rule.broken_by(cdr, facts)]
     if not broken:
         return State.ACCEPTED, ()
-    rejected = any(rule.severity is Severity.REJECT for rule in broken)
-    reasons = tuple(Reason(rule.name, rule.says) for rule in broken)
+    rejected = any(rule.severity is Severity.SEVERE for rule in broken)
+    reasons = tuple(rule.reason(cdr, facts) for rule in broken)
     return State.REJECTED if rejected else State.FLAGGED, reasons
+
+
+def notices(cdr: Submission, facts: Facts) -> tuple[Reason, ...]:
+    """What is worth a word and changes nothing."""
+    return tuple(rule.reason(cdr, facts) for rule in _NOTED if rule.broken_by(cdr, facts))
 
 
 def duplicate_of(first_cdr_id: str) -> Reason:
@@ -378,6 +545,7 @@ class Cdr:
     rated: Rated | None
     fingerprint: bytes | None
     recorded_at: datetime
+    notices: tuple[Reason, ...] = ()
 
     @property
     def key(self) -> tuple[PartyId, str]:
@@ -386,6 +554,38 @@ class Cdr:
     @property
     def booked(self) -> bool:
         return self.state is not State.REJECTED
+
+
+def with_overlaps(
+    candidates: Sequence[Cdr], booked: Mapping[tuple[PartyId, str], str]
+) -> list[Cdr]:
+    """The candidates of a batch, each told which other charge took place on its EVSE meanwhile.
+
+    `booked` names, by candidate, such a charge that is on record already.
+    """
+    earlier: dict[EvseId, list[Cdr]] = {}
+    noted: list[Cdr] = []
+    for cdr in candidates:
+        if not cdr.booked:
+            noted.append(cdr)
+            continue
+        beside = earlier.setdefault(cdr.submission.evse_id, [])
+        other = booked.get(cdr.key) or next(
+            (one.submission.cdr_id for one in beside if _overlap(one, cdr)), None
+        )
+        beside.append(cdr)
+        if other is not None:
+            notice = Reason("overlap", f"at the same time as cdr {other} on the same EVSE")
+            cdr = replace(cdr, notices=(*cdr.notices, notice))
+        noted.append(cdr)
+    return noted
+
+
+def _overlap(one: Cdr, other: Cdr) -> bool:
+    if one.key == other.key or one.fingerprint == other.fingerprint:
+        return False
+    mine, its = one.submission, other.submission
+    return mine.start < its.end and its.start < mine.end
 
 
 @dataclass(frozen=True, slots=True)

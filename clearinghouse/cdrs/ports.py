@@ -24,8 +24,8 @@ CHANNEL = "cdrs"
 class Evses(Protocol):
     async def find_many(
         self, evse_ids: Collection[EvseId]
-    ) -> Mapping[EvseId, tuple[PartyId, str | None]]:
-        """Operator and time zone of those of `evse_ids` that the house knows."""
+    ) -> Mapping[EvseId, tuple[PartyId, str | None, int | None]]:
+        """Operator, time zone and most power in W of those of `evse_ids` that the house knows."""
 
 
 class Agreements(Protocol):
@@ -56,6 +56,12 @@ class Book(Protocol):
 
     async def fingerprints(self, fingerprints: Collection[bytes]) -> Mapping[bytes, str]:
         """The cdr_id of each booked record that has one of these fingerprints."""
+
+    async def overlapping(self, cdrs: Sequence[Cdr]) -> Mapping[Key, str]:
+        """By record, the cdr_id of another booked one on its EVSE that shares time with it.
+
+        One that ended more than 24 hours after it is not looked for: such carry a flag themselves.
+        """
 
     async def record(self, cdrs: Sequence[Cdr], events: Sequence[NewEvent]) -> None:
         """Write records, what they mean in money, and their events, one for each, in order."""

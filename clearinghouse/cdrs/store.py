@@ -66,6 +66,8 @@ cdrs = Table(
     Column("content", LargeBinary, nullable=False),
     Column("fingerprint", LargeBinary),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("notices", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("total_cost", JSONB),
     schema="clearinghouse",
 )
 _BOOKED = "state <> 'rejected'"
@@ -96,6 +98,13 @@ Index(
     cdrs.c.log_position,
     postgresql_where=text(_BOOKED),
 )
+Index(
+    "ix_cdr_on_evse",
+    cdrs.c.evse_id,
+    cdrs.c.ended_at,
+    cdrs.c.started_at,
+    postgresql_where=text(_BOOKED),
+)
 Index("ix_cdr_of_operator", cdrs.c.operator, cdrs.c.log_xid, cdrs.c.log_position)
 
 COLUMNS = (
@@ -103,7 +112,7 @@ COLUMNS = (
     " c.evse_id, c.authorisation_id, c.told_contract_id, c.token_uid, c.evsp, c.contract_id,"
     " c.started_at, c.ended_at, c.told_time_zone, c.energy_wh, c.periods, c.signed_meter_values,"
     " c.agreement_id, c.time_zone, c.currency, c.excl_vat_minor, c.vat_minor, c.price_lines,"
-    " c.content, c.fingerprint, c.recorded_at"
+    " c.content, c.fingerprint, c.recorded_at, c.notices, c.total_cost"
 )
 _KEYS = "unnest($1::text[], $2::text[]) AS k (operator, cdr_id)"
 # "lateral" with a limit makes each key one probe of its index, whatever the planner believes of
@@ -122,6 +131,18 @@ _FIND_FINGERPRINTS = (
     " CROSS JOIN LATERAL (SELECT b.cdr_id FROM clearinghouse.cdr AS b"
     f" WHERE b.fingerprint = f.fingerprint AND b.{_BOOKED} LIMIT 1) AS c"
 )
+# In the order of their end, charges of before are not even looked at; nor those of long after.
+_FIND_OVERLAPPING = (
+    "SELECT k.operator, k.cdr_id, other.cdr_id AS other FROM unnest($1::text[], $2::text[],"
+    " $3::text[], $4::timestamptz[], $5::timestamptz[])"
+    " AS k (operator, cdr_id, evse_id, started_at, ended_at)"
+    " CROSS JOIN LATERAL (SELECT b.cdr_id FROM clearinghouse.cdr AS b"
+    f" WHERE b.evse_id = k.evse_id AND b.{_BOOKED}"
+    " AND b.ended_at > k.started_at AND b.ended_at < k.ended_at + interval '24 hours'"
+    " AND b.started_at < k.ended_at AND b.state NOT IN ('credited', 'revised')"
+    " AND (b.operator, b.cdr_id) <> (k.operator, k.cdr_id)"
+    " ORDER BY b.ended_at LIMIT 1) AS other"
+)
 # Sorted, so that two writers never wait for each other in a circle.
 _LOCK = (
     "SELECT pg_advisory_xact_lock(hash) FROM (SELECT DISTINCT hashtextextended('cdrs:' || o, 0)"
@@ -131,19 +152,21 @@ _INSERT = """
 INSERT INTO clearinghouse.cdr (log_position, log_xid, operator, cdr_id, state, reasons, evse_id,
   authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
   told_time_zone, energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency,
-  excl_vat_minor, vat_minor, price_lines, content, fingerprint, recorded_at)
+  excl_vat_minor, vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost)
 SELECT log_position, pg_current_xact_id(), operator, cdr_id, state, reasons::jsonb, evse_id,
   authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
   told_time_zone, energy_wh, periods::jsonb, signed_meter_values::jsonb, agreement_id, time_zone,
-  currency, excl_vat_minor, vat_minor, price_lines::jsonb, content, fingerprint, recorded_at
+  currency, excl_vat_minor, vat_minor, price_lines::jsonb, content, fingerprint, recorded_at,
+  notices::jsonb, total_cost::jsonb
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
   $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[],
   $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
-  $21::bigint[], $22::bigint[], $23::text[], $24::bytea[], $25::bytea[], $26::timestamptz[])
+  $21::bigint[], $22::bigint[], $23::text[], $24::bytea[], $25::bytea[], $26::timestamptz[],
+  $27::text[], $28::text[])
   AS u (log_position, operator, cdr_id, state, reasons, evse_id, authorisation_id,
     told_contract_id, token_uid, evsp, contract_id, started_at, ended_at, told_time_zone,
     energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency, excl_vat_minor,
-    vat_minor, price_lines, content, fingerprint, recorded_at)
+    vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost)
 """
 # A reader that stops at the oldest running transaction never skips the record of a slow writer.
 _FENCE = "c.log_xid < pg_snapshot_xmin(pg_current_snapshot())"
@@ -199,6 +222,20 @@ class SqlBook:
             return {}
         rows = await self._connection.fetch(_FIND_FINGERPRINTS, list(fingerprints))
         return {bytes(row["fingerprint"]): row["cdr_id"] for row in rows}
+
+    async def overlapping(self, cdrs: Sequence[Cdr]) -> Mapping[Key, str]:
+        if not cdrs:
+            return {}
+        told = [cdr.submission for cdr in cdrs]
+        rows = await self._connection.fetch(
+            _FIND_OVERLAPPING,
+            [one.operator for one in told],
+            [one.cdr_id for one in told],
+            [one.evse_id for one in told],
+            [one.start for one in told],
+            [one.end for one in told],
+        )
+        return {(PartyId(row["operator"]), row["cdr_id"]): row["other"] for row in rows}
 
     async def record(self, cdrs: Sequence[Cdr], events: Sequence[NewEvent]) -> None:
         told = await event_log.append(self._connection, events)
@@ -366,6 +403,7 @@ def to_cdr(row: Any) -> Cdr:
         ),
         signed_meter_values=row["signed_meter_values"],
         content=bytes(row["content"]),
+        total_cost=_to_money(row["total_cost"]),
     )
     return Cdr(
         submission=submission,
@@ -376,7 +414,12 @@ def to_cdr(row: Any) -> Cdr:
         rated=_to_rated(row),
         fingerprint=None if row["fingerprint"] is None else bytes(row["fingerprint"]),
         recorded_at=row["recorded_at"],
+        notices=tuple(Reason(name, says) for name, says in row["notices"]),
     )
+
+
+def _to_money(told: Any) -> Money | None:
+    return None if told is None else Money(told["minor"], told["currency"])
 
 
 def _to_rated(row: Any) -> Rated | None:
@@ -463,6 +506,8 @@ def _columns_of(cdrs: Sequence[Cdr], positions: Sequence[int]) -> list[Sequence[
         [one.content for one in told],
         [cdr.fingerprint for cdr in cdrs],
         [cdr.recorded_at for cdr in cdrs],
+        [_json([(one.name, one.says) for one in cdr.notices]) for cdr in cdrs],
+        [None if one.total_cost is None else _json(one.total_cost) for one in told],
     ]
 
 

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import msgspec
 
-from clearinghouse.cdrs.model import BadCdr, Cdr, Outcome, Submission
+from clearinghouse.cdrs.model import BadCdr, Cdr, Outcome, Reason, Submission
 from clearinghouse.rating.model import is_zone
 from kit.encoding import encode_json
 from roaming.charge import ChargingPeriod
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
+from roaming.money import BadMoney, Money
 from roaming.party import PartyId
 from roaming.refusal import Malformed
 from roaming.token import TokenUid
@@ -41,6 +42,13 @@ class PeriodTold(msgspec.Struct, frozen=True):
     parking: bool = False
 
 
+class CostTold(msgspec.Struct, frozen=True):
+    """What the operator reckons, without VAT: amounts as decimal texts."""
+
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
+    excl_vat: Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,4})?\Z")]
+
+
 class CdrTold(msgspec.Struct, frozen=True, kw_only=True):
     """A charge detail record. At least one of authorisation_id, contract_id and token_uid."""
 
@@ -55,6 +63,7 @@ class CdrTold(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str | None = None
     periods: Annotated[list[PeriodTold], msgspec.Meta(max_length=MOST_PERIODS)] = []
     signed_meter_values: Annotated[list[Any], msgspec.Meta(max_length=MOST_PERIODS)] = []
+    total_cost: CostTold | None = None
 
 
 class ReasonShown(msgspec.Struct, frozen=True):
@@ -72,13 +81,17 @@ class PriceShown(msgspec.Struct, frozen=True):
 
 
 class CdrAnswer(msgspec.Struct, frozen=True):
-    """What became of a record. `reasons` in words to compare, `details` in sentences to read."""
+    """What became of a record. `reasons` in words to compare, `details` in sentences to read.
+
+    `notices` are worth a word, and changed nothing.
+    """
 
     cdr_id: str | None
     state: str
     reasons: list[str]
     price: PriceShown | None = None
     details: list[ReasonShown] = []
+    notices: list[ReasonShown] = []
 
 
 class CdrShown(CdrTold, frozen=True, kw_only=True):
@@ -92,6 +105,7 @@ class CdrShown(CdrTold, frozen=True, kw_only=True):
     price: PriceShown | None
     price_lines: list[Any]
     recorded_at: Instant
+    notices: list[ReasonShown] = []
 
 
 def submission_of(operator: PartyId, told: CdrTold) -> Submission:
@@ -117,6 +131,9 @@ def submission_of(operator: PartyId, told: CdrTold) -> Submission:
         ChargingPeriod(_utc(one.start, "periods.start"), one.energy_wh, one.parking)
         for one in told.periods
     )
+    total_cost = None if told.total_cost is None else _money(told.total_cost)
+    # What is told seldom counts only where it is told: a record keeps its content's hash then.
+    seldom = [] if total_cost is None else [{"total_cost": total_cost}]
     content = encode_json(
         (
             evse_id,
@@ -129,6 +146,7 @@ def submission_of(operator: PartyId, told: CdrTold) -> Submission:
             told.energy_wh,
             [(one.start, one.energy_wh, one.parking) for one in periods],
             told.signed_meter_values,
+            *seldom,
         )
     )
     return Submission(
@@ -145,7 +163,15 @@ def submission_of(operator: PartyId, told: CdrTold) -> Submission:
         periods=periods,
         signed_meter_values=told.signed_meter_values,
         content=hashlib.sha256(content).digest(),
+        total_cost=total_cost,
     )
+
+
+def _money(told: CostTold) -> Money:
+    try:
+        return Money.parse(f"{told.excl_vat} {told.currency}")
+    except BadMoney as bad:
+        raise BadCdr(bad.detail, field="total_cost", value=bad.value, rule=bad.rule) from None
 
 
 def _utc(at: datetime, field: str) -> datetime:
@@ -175,6 +201,7 @@ def answer_of(outcome: Outcome) -> CdrAnswer:
         reasons=[one.name for one in cdr.reasons],
         price=_price_of(cdr),
         details=_details_of(cdr),
+        notices=_said(cdr.notices),
     )
 
 
@@ -221,7 +248,13 @@ def shown(cdr: Cdr) -> CdrShown:
         price=_price_of(cdr),
         price_lines=[] if rated is None else list(rated.lines),
         recorded_at=cdr.recorded_at,
+        notices=_said(cdr.notices),
+        total_cost=None if told.total_cost is None else _cost_of(told.total_cost),
     )
+
+
+def _cost_of(cost: Money) -> CostTold:
+    return CostTold(cost.currency, f"{cost.decimal:f}")
 
 
 def _price_of(cdr: Cdr) -> PriceShown | None:
@@ -229,7 +262,11 @@ def _price_of(cdr: Cdr) -> PriceShown | None:
 
 
 def _details_of(cdr: Cdr) -> list[ReasonShown]:
-    return [ReasonShown(one.name, one.says) for one in cdr.reasons]
+    return _said(cdr.reasons)
+
+
+def _said(reasons: Sequence[Reason]) -> list[ReasonShown]:
+    return [ReasonShown(one.name, one.says) for one in reasons]
 
 
 def read_one(body: bytes) -> Sequence[msgspec.Raw] | CdrTold:

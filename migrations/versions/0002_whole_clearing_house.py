@@ -16,7 +16,13 @@ LEDGER: list[str] = []
 PERIODS: list[str] = []
 
 
-CDRS: list[str] = []
+CDRS: list[str] = [
+    "ALTER TABLE clearinghouse.cdr ADD COLUMN notices JSONB DEFAULT '[]'::jsonb NOT NULL",
+    "ALTER TABLE clearinghouse.cdr ADD COLUMN total_cost JSONB",
+    """
+CREATE INDEX ix_cdr_on_evse ON clearinghouse.cdr (evse_id, ended_at, started_at) WHERE state <> 'rejected'
+""",
+]
 
 
 CUSTOMERS: list[str] = [

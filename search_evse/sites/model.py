@@ -384,7 +384,7 @@ class Intake:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What other wings ask of an EVSE: whose it is, where, and which clock hangs there."""
+    """What other wings ask of an EVSE: whose it is, where, which clock hangs there, its power."""
 
     evse_id: EvseId
     operator: PartyId
@@ -392,6 +392,7 @@ class Found:
     time_zone: str | None
     latitude: float
     longitude: float
+    max_power_w: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,7 +257,7 @@ def _connector_json(connector: Connector) -> dict[str, Any]:
 
 
 _FIND = """
-SELECT e.evse_id, e.operator, s.country, s.time_zone, e.latitude, e.longitude
+SELECT e.evse_id, e.operator, s.country, s.time_zone, e.latitude, e.longitude, e.max_power_w
 FROM search_evse.evse e JOIN search_evse.site s USING (operator, site_id)
 """
 _FIND_ALL = f"{_FIND} WHERE e.evse_id = ANY($1::text[])"
@@ -363,4 +363,5 @@ def _to_found(row: Any) -> Found:
         time_zone=row["time_zone"],
         latitude=row["latitude"],
         longitude=row["longitude"],
+        max_power_w=row["max_power_w"],
     )

@@ -55,10 +55,10 @@ class FakeAgreement:
 class World:
     """Both ports at once: the EVSEs and the agreements."""
 
-    evses: dict[EvseId, tuple[PartyId, str | None]] = field(
+    evses: dict[EvseId, tuple[PartyId, str | None, int | None]] = field(
         default_factory=lambda: {
-            EVSE: (OPERATOR, "Europe/Paris"),
-            OTHER_EVSE: (OTHER_OPERATOR, None),
+            EVSE: (OPERATOR, "Europe/Paris", 22_000),
+            OTHER_EVSE: (OTHER_OPERATOR, None, None),
         }
     )
     agreements: dict[tuple[PartyId, PartyId], FakeAgreement] = field(
@@ -73,7 +73,7 @@ class World:
 
     async def find_many(
         self, evse_ids: Collection[EvseId]
-    ) -> Mapping[EvseId, tuple[PartyId, str | None]]:
+    ) -> Mapping[EvseId, tuple[PartyId, str | None, int | None]]:
         return {one: self.evses[one] for one in evse_ids if one in self.evses}
 
     def between(self, operator: PartyId, evsp: PartyId, at: datetime) -> FakeAgreement | None:

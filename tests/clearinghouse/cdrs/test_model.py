@@ -7,19 +7,29 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clearinghouse.cdrs.model import (
+    LIFE,
     RULES,
     Authorisation,
+    CannotBecome,
+    Cdr,
     Customer,
     Evse,
     Facts,
     Severity,
     State,
+    Step,
+    after,
     examine,
     fingerprint,
     home,
+    notices,
+    with_overlaps,
 )
+from roaming.money import Money
 from tests.clearinghouse.cdrs.fakes import (
     CONTRACT,
     EVSE,
@@ -83,6 +93,27 @@ BREACHES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("zero-energy", {"energy_wh": 0}, {}),
     ("zero-duration", {"end": "2025-01-15T12:00:00Z"}, {}),
     ("longer-than-24h", {"end": "2025-01-16T12:00:01Z"}, {}),
+    (
+        "currency-differs",
+        {"total_cost": {"currency": "CHF", "excl_vat": "5.00"}},
+        {"price": Money(500, "EUR")},
+    ),
+    (
+        "total-cost-differs",
+        {"total_cost": {"currency": "EUR", "excl_vat": "5.02"}},
+        {"price": Money(500, "EUR")},
+    ),
+]
+NOTED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    # 11 kW for an hour and a minute, and a tenth more, are 12,301 Wh.
+    (
+        "energy-over-power",
+        {"energy_wh": 12_302},
+        {"evse": Evse(OPERATOR, None, 11_000)},
+        "12302 Wh in 3600 s, at an EVSE of 11000 W",
+    ),
+    ("gap-before-periods", {"periods": [period(1, 10_000)]}, {}, "belongs to none"),
+    ("late", {}, {"now": NOON + timedelta(days=4)}, "told 3 days after"),
 ]
 
 
@@ -95,11 +126,108 @@ def test_each_rule_is_broken_by_its_own_breach(
     assert name in [reason.name for reason in reasons]
     others = {reason.name for reason in reasons} - {name}
     assert others <= {"longer-than-24h"}, "one breach, one reason"
-    assert (state is State.REJECTED) == (severity is Severity.REJECT)
+    assert (state is State.REJECTED) == (severity is Severity.SEVERE)
 
 
 def test_every_rule_has_its_breach() -> None:
-    assert {name for name, _, _ in BREACHES} == {rule.name for rule in RULES}
+    noted = {name for name, _, _, _ in NOTED} | {"overlap"}
+    assert noted == {rule.name for rule in RULES if rule.severity is Severity.NOTICE}
+    assert {name for name, _, _ in BREACHES} | noted == {rule.name for rule in RULES}
+
+
+@pytest.mark.parametrize(("name", "told", "known", "says"), NOTED)
+def test_what_is_noted_leaves_the_state_alone(
+    name: str, told: dict[str, Any], known: dict[str, Any], says: str
+) -> None:
+    facts = replace(SOUND, now=NOON + timedelta(hours=1), **known) if "now" not in known else None
+    facts = facts or replace(SOUND, **known)
+    cdr = submission(**told)
+    assert examine(cdr, facts) == (State.ACCEPTED, ())
+    [notice] = notices(cdr, facts)
+    assert notice.name == name
+    assert says in notice.says
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ({"energy_wh": 12_301}, {"evse": Evse(OPERATOR, None, 11_000)}),
+        ({"energy_wh": 10**9}, {"evse": Evse(OPERATOR, None, None)}),
+        ({"energy_wh": 10**9}, {"evse": None}),
+        ({"end": "2025-01-15T11:00:00Z"}, {"evse": Evse(OPERATOR, None, 1)}),
+        ({"periods": [period(0, 10_000)]}, {}),
+        ({}, {"now": NOON + timedelta(days=3, hours=1)}),
+    ],
+)
+def test_within_bounds_nothing_is_noted(told: dict[str, Any], known: dict[str, Any]) -> None:
+    facts = replace(SOUND, **({"now": NOON + timedelta(hours=1)} | known))
+    assert notices(submission(**told), facts) == ()
+
+
+def test_a_cost_that_was_rounded_in_another_order_is_the_same() -> None:
+    for told in ("4.99", "5.00", "5.01"):
+        cdr = submission(total_cost={"currency": "EUR", "excl_vat": told})
+        assert examine(cdr, replace(SOUND, price=Money(500, "EUR"))) == (State.ACCEPTED, ())
+
+
+def test_both_figures_are_told_where_the_cost_differs() -> None:
+    cdr = submission(total_cost={"currency": "EUR", "excl_vat": "6.00"})
+    _, [reason] = examine(cdr, replace(SOUND, price=Money(500, "EUR")))
+    assert "6.00 EUR" in reason.says
+    assert "5.00 EUR" in reason.says
+
+
+def booked(
+    cdr_id: str, minutes: int, lasting: int, evse_id: str = "FR*PD1*E1", tag: bytes = b""
+) -> Cdr:
+    start = NOON + timedelta(minutes=minutes)
+    end = start + timedelta(minutes=lasting)
+    told = submission(cdr_id, start=start.isoformat(), end=end.isoformat(), evse_id=evse_id)
+    return Cdr(told, State.ACCEPTED, (), EVSP, CONTRACT, None, tag or cdr_id.encode(), NOW)
+
+
+def test_charges_that_share_time_on_one_evse_are_told_of_each_other_in_order() -> None:
+    batch = [
+        booked("a", 0, 60),
+        booked("b", 60, 60),
+        booked("c", 59, 2),
+        booked("d", 0, 60, "FR*PD1*E2"),
+        booked("a", 0, 30),
+        booked("copy", 0, 30, tag=b"a"),
+        replace(booked("no", 0, 60), state=State.REJECTED, fingerprint=None),
+        booked("known", 300, 1),
+    ]
+    noted = with_overlaps(batch, {(OPERATOR, "known"): "older"})
+    told = {one.submission.cdr_id: one.notices[0].says for one in noted if one.notices}
+    assert {cdr_id: "cdr a" in says for cdr_id, says in told.items()} == {
+        "c": True,
+        "known": False,
+    }
+    assert "cdr older" in told["known"]
+    assert [one.key for one in noted] == [one.key for one in batch]
+
+
+@given(st.sampled_from(State), st.lists(st.sampled_from(Step), max_size=6))
+def test_a_life_ends_where_nothing_follows_and_never_goes_back(
+    state: State, steps: list[Step]
+) -> None:
+    settled = {State.CREDITED, State.REVISED, State.REJECTED}
+    for step in steps:
+        if step not in LIFE[state]:
+            with pytest.raises(CannotBecome):
+                after(state, step)
+            continue
+        reached = after(state, step)
+        assert state not in settled
+        assert reached not in (State.ACCEPTED, State.FLAGGED, State.REJECTED)
+        state = reached
+
+
+def test_every_state_has_its_row_and_every_step_leads_somewhere() -> None:
+    assert set(LIFE) == set(State)
+    assert {step for row in LIFE.values() for step in row} == set(Step)
+    reached = {state for row in LIFE.values() for state in row.values()}
+    assert reached == set(State) - {State.ACCEPTED, State.FLAGGED, State.REJECTED}
 
 
 def test_the_reasons_come_in_the_published_order() -> None:

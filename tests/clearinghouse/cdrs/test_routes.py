@@ -79,6 +79,38 @@ async def test_a_flagged_record_is_priced(house: House) -> None:
     assert answer["price"] == PRICE
 
 
+async def test_what_is_noted_is_told_beside_the_reasons(house: House) -> None:
+    _, answer = await house.post(told(energy_wh=30_000))
+    assert (answer["state"], answer["reasons"]) == ("accepted", [])
+    assert [one["reason"] for one in answer["notices"]] == ["energy-over-power", "late"]
+    assert "22000 W" in answer["notices"][0]["says"]
+    _, shown = await house.get(f"/cdrs/{OPERATOR}/A-1")
+    assert shown["notices"] == answer["notices"]
+
+
+async def test_a_cost_that_was_told_is_shown_as_it_was_told(house: House) -> None:
+    cost = {"currency": "EUR", "excl_vat": "5.00"}
+    assert (await house.post(told(total_cost=cost)))[1]["state"] == "accepted"
+    assert (await house.get(f"/cdrs/{OPERATOR}/A-1"))[1]["total_cost"] == cost
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        {"currency": "EUR", "excl_vat": "5.001"},
+        {"currency": "ZZZ", "excl_vat": "5.00"},
+        {"currency": "EUR", "excl_vat": "much"},
+        {"currency": "EUR", "excl_vat": 5.0},
+        {"currency": "EUR\n", "excl_vat": "5"},
+        {"excl_vat": "5"},
+    ],
+)
+async def test_a_cost_that_is_none_is_refused(house: House, cost: dict[str, Any]) -> None:
+    status, answer = await house.post(told(total_cost=cost))
+    assert status == 422
+    assert answer["field"].startswith("total_cost")
+
+
 async def test_an_evse_of_another_operator_is_none_of_the_callers_business(house: House) -> None:
     _, answer = await house.post(told(evse_id=OTHER_EVSE.display))
     assert answer["reasons"][0] == "evse-of-another-operator"

@@ -321,6 +321,44 @@ async def test_a_reader_waits_for_the_record_of_a_slow_writer(database: Database
     assert await books.page(EVSP, after=START, since=None, state=None, limit=10)
 
 
+async def test_a_charge_that_shares_time_on_its_evse_with_one_on_record_is_noted(
+    database: Database,
+) -> None:
+    await keep_customer(database)
+    intake = intake_of(database)
+
+    async def overlaps(cdr_id: str, start: str, end: str) -> list[str]:
+        told = submission(cdr_id, start=start, end=end)
+        (outcome,) = await flows.receive([told], intake=intake)
+        assert outcome.cdr.booked
+        assert await SqlBooks(database).find(EVSP, told.operator, cdr_id) == outcome.cdr
+        return [one.says for one in outcome.cdr.notices if one.name == "overlap"]
+
+    assert await overlaps("A-1", "2025-01-15T12:00:00Z", "2025-01-15T13:00:00Z") == []
+    assert await overlaps("A-2", "2025-01-15T13:00:00Z", "2025-01-15T14:00:00Z") == []
+    assert await overlaps("A-3", "2025-01-15T11:00:00Z", "2025-01-15T12:00:00Z") == []
+    (said,) = await overlaps("A-4", "2025-01-15T13:59:59Z", "2025-01-15T15:00:00Z")
+    assert "A-2" in said
+    (said,) = await overlaps("A-5", "2025-01-15T11:59:59Z", "2025-01-15T12:00:01Z")
+    assert "A-3" in said
+
+
+async def test_what_the_operator_reckons_is_kept_and_held_against_the_price(
+    database: Database,
+) -> None:
+    await keep_customer(database)
+    told = submission(total_cost={"currency": "EUR", "excl_vat": "5.5"})
+    (outcome,) = await flows.receive([told], intake=intake_of(database))
+    assert [one.name for one in outcome.cdr.reasons] == ["total-cost-differs"]
+    assert outcome.cdr.state is State.FLAGGED
+    assert outcome.cdr.rated is not None
+    assert outcome.cdr.rated.excl_vat.minor == 500, "the agreement's price holds"
+    assert await SqlBooks(database).find(EVSP, OPERATOR, "A-1") == outcome.cdr
+    other = submission(total_cost={"currency": "EUR", "excl_vat": "5.0"})
+    (reused,) = await flows.receive([other], intake=intake_of(database))
+    assert reused.reused, "another cost is another record"
+
+
 async def test_every_booked_record_has_its_posting(database: Database) -> None:
     await keep_customer(database)
     await flows.receive(many(30), intake=intake_of(database))
