@@ -1,0 +1,1 @@
+"""Invoices and credit notes: what a pair of partners owes each other, as the law wants it told."""
