@@ -296,7 +296,7 @@ def import_evses(
 @app.command()
 def clear(
     currency: Annotated[str, typer.Option(help="ISO 4217, as EUR.")],
-    strategy: Annotated[str, typer.Option(help="gross, bilateral or multilateral.")],
+    strategy: Annotated[str, typer.Option(help="gross, bilateral, multilateral or cycles.")],
     period: Annotated[str | None, typer.Option(help="A month, as 2025-01.")] = None,
     start: Annotated[
         str | None, typer.Option("--from", help="RFC 3339 with offset, or a day; with --to.")

@@ -31,7 +31,7 @@ async def run_clearing(
     """Clear a period and record it. The hub sees all of it, another caller what concerns it.
 
     Gross and bilateral clearing of a partner are those of its own obligations. Multilateral
-    clearing is always that of all, since a partner's payments depend on everyone's.
+    clearing and that of cycles are always of all: a partner's payments depend on everyone's.
     """
     (run,) = await run_clearings(
         period, currency, [strategy], caller=caller, hub=hub, books=books, clock=clock
@@ -51,13 +51,13 @@ async def run_clearings(
 ) -> list[ClearingRun]:
     """Clear a period by several strategies, all from one look at the ledger; see run_clearing."""
     places_of(currency)
-    whole = caller == hub or Strategy.MULTILATERAL in strategies
+    whole = caller == hub or any(strategy.needs_everyone for strategy in strategies)
     runs: list[ClearingRun] = []
     async with books.open() as book:
         everyone = await book.obligations(period, currency, None if whole else caller)
         own = [one for one in everyone if caller in (one.debtor, one.creditor)]
         for strategy in strategies:
-            all_of_it = caller == hub or strategy is Strategy.MULTILATERAL
+            all_of_it = caller == hub or strategy.needs_everyone
             run = ClearingRun(
                 run_id=str(uuid4()),
                 requested_by=caller,

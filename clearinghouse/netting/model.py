@@ -15,6 +15,7 @@ from datetime import date as Day
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from clearinghouse.netting.cycles import most_cancelled
 from clearinghouse.netting.grouping import most_zero_groups
 from roaming.party import PartyId
 from roaming.refusal import Malformed, Unknown
@@ -32,6 +33,12 @@ class Strategy(StrEnum):
     GROSS = "gross"
     BILATERAL = "bilateral"
     MULTILATERAL = "multilateral"
+    CYCLES = "cycles"
+
+    @property
+    def needs_everyone(self) -> bool:
+        """Whether what one party pays depends on the debts of all, not on its own alone."""
+        return self in (Strategy.MULTILATERAL, Strategy.CYCLES)
 
 
 class Method(StrEnum):
@@ -125,6 +132,15 @@ class Payment:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What of a debt need not be paid, since as much was set off against it."""
+
+    debtor: PartyId
+    creditor: PartyId
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """What a party is owed in all (positive) or owes in all (negative)."""
 
@@ -142,6 +158,23 @@ class Clearing:
     payments: tuple[Payment, ...]
     positions: tuple[Position, ...]
     method: Method | None = None
+
+    @property
+    def cancelled(self) -> tuple[Cancelled, ...]:
+        """What was set off of each debt, where payments go along debts.
+
+        Multilateral payments do not: there, whole positions are settled, not debts.
+        """
+        if self.strategy is Strategy.MULTILATERAL:
+            return ()
+        left = owed_by_pair(self.obligations)
+        for payment in self.payments:
+            left[payment.payer, payment.payee] -= payment.amount_minor
+        return tuple(
+            Cancelled(debtor, creditor, amount)
+            for (debtor, creditor), amount in sorted(left.items())
+            if amount and debtor != creditor
+        )
 
     def seen_by(self, party: PartyId) -> Clearing:
         """Only what concerns one party: its own debts and claims, payments and position."""
@@ -177,6 +210,8 @@ def clear(strategy: Strategy, obligations: Iterable[Obligation]) -> Clearing:
             payments, method = bilateral(debts), None
         case Strategy.MULTILATERAL:
             payments, method = fewest_payments({p.party: p.amount_minor for p in standing})
+        case Strategy.CYCLES:
+            payments, method = cycles(debts), None
     return Clearing(strategy, debts, payments, standing, method)
 
 
@@ -195,9 +230,11 @@ def positions(obligations: Iterable[Obligation]) -> tuple[Position, ...]:
 
 
 def gross(obligations: Iterable[Obligation]) -> tuple[Payment, ...]:
-    """Strategy 1: every debt is paid as it stands."""
+    """Strategy 1: every debt is paid as it stands; one below zero, for credits, comes back."""
     return tuple(
         Payment(debt.debtor, debt.creditor, debt.amount_minor, debt.vat_minor)
+        if debt.amount_minor > 0
+        else Payment(debt.creditor, debt.debtor, -debt.amount_minor, -debt.vat_minor)
         for debt in obligations
         if debt.debtor != debt.creditor and debt.amount_minor
     )
@@ -222,6 +259,35 @@ def bilateral(obligations: Iterable[Obligation]) -> tuple[Payment, ...]:
         if amount and one != other
     ]
     return tuple(sorted(payments, key=lambda p: (p.payer, p.payee)))
+
+
+def cycles(obligations: Iterable[Obligation]) -> tuple[Payment, ...]:
+    """Debts that go round in circles are cancelled, as much as can be; the rest is paid.
+
+    Every payment is on a debt, from its debtor to its creditor, and no larger than it. VAT stands
+    in each party's position: a debt that is cancelled still has its invoice.
+    """
+    owed = owed_by_pair(obligations)
+    gone = most_cancelled(owed)
+    return tuple(
+        Payment(debtor, creditor, amount - gone.get((debtor, creditor), 0))
+        for (debtor, creditor), amount in sorted(owed.items())
+        if amount > gone.get((debtor, creditor), 0) and debtor != creditor
+    )
+
+
+def owed_by_pair(obligations: Iterable[Obligation]) -> dict[tuple[PartyId, PartyId], int]:
+    """What each debtor owes each creditor, VAT not counted.
+
+    A debt below zero, where more was credited than charged, is the other's debt.
+    """
+    owed: defaultdict[tuple[PartyId, PartyId], int] = defaultdict(int)
+    for debt in obligations:
+        if debt.amount_minor >= 0:
+            owed[debt.debtor, debt.creditor] += debt.amount_minor
+        else:
+            owed[debt.creditor, debt.debtor] -= debt.amount_minor
+    return owed
 
 
 def fewest_payments(nets: Mapping[PartyId, int]) -> tuple[tuple[Payment, ...], Method]:

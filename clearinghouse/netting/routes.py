@@ -66,13 +66,22 @@ class ObligationShown(BaseModel):
 
 class PaymentShown(BaseModel):
     """`amount` excludes VAT. `vat` is the net VAT that goes the same way; null in multilateral
-    clearing, where each party's VAT stands in its position."""
+    clearing and that of cycles, where each party's VAT stands in its position."""
 
     payer: str
     payee: str
     currency: str
     amount: str
     vat: str | None
+
+
+class CancelledShown(BaseModel):
+    """What of a debt was set off and need not be paid, excluding VAT."""
+
+    debtor: str
+    creditor: str
+    currency: str
+    amount: str
 
 
 class PositionShown(BaseModel):
@@ -98,12 +107,15 @@ class RunHead(BaseModel):
 
 class RunShown(RunHead):
     """`obligations`: gross, what is owed as it stands. `payments`: what the strategy makes of it.
+    `cancelled`: what was set off of each debt; empty in multilateral clearing, which settles
+    positions, not debts.
 
     The hub sees all of a run, a partner what concerns it.
     """
 
     obligations: list[ObligationShown]
     payments: list[PaymentShown]
+    cancelled: list[CancelledShown]
     positions: list[PositionShown]
 
 
@@ -203,6 +215,15 @@ def shown(run: ClearingRun) -> RunShown:
                 vat=None if one.vat_minor is None else amount(one.vat_minor),
             )
             for one in run.clearing.payments
+        ],
+        cancelled=[
+            CancelledShown(
+                debtor=one.debtor,
+                creditor=one.creditor,
+                currency=run.currency,
+                amount=amount(one.amount_minor),
+            )
+            for one in run.clearing.cancelled
         ],
         positions=[
             PositionShown(

@@ -82,7 +82,7 @@ def draw_up(
 ) -> Statement:
     """The statement of one party, out of everybody's obligations of the period.
 
-    Everybody's are needed since a party's payments under MULTILATERAL depend on all of them.
+    Everybody's are needed since a party's payments may depend on all of them.
     """
     everyone = tuple(obligations)
     own = [debt for debt in everyone if party in (debt.debtor, debt.creditor)]
@@ -92,9 +92,7 @@ def draw_up(
         currency,
         own,
         {
-            strategy: clear(
-                strategy, everyone if strategy is Strategy.MULTILATERAL else own
-            ).seen_by(party)
+            strategy: clear(strategy, everyone if strategy.needs_everyone else own).seen_by(party)
             for strategy in Strategy
         },
     )

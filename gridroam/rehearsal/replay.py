@@ -329,8 +329,10 @@ class _Rehearsal:
         end = max(charge.end for charge in self.given.charges)
         period = Period(start.astimezone(UTC), end.astimezone(UTC) + timedelta(microseconds=1))
         report = self.report
-        with self.stages.stage("clear", "Clearing the period three ways", 3) as stage:
-            for currency in sorted({a.terms["currency"] for a in self.given.agreements}):
+        currencies = sorted({a.terms["currency"] for a in self.given.agreements})
+        ways = len(currencies) * len(Strategy)
+        with self.stages.stage("clear", "Clearing the period each way", ways) as stage:
+            for currency in currencies:
                 for strategy in Strategy:
                     run = await office.clear(self.parts, period, currency, strategy)
                     _into(report, run)
@@ -384,6 +386,8 @@ def _into(report: Report, run: ClearingRun) -> None:
     ]
     if clearing.strategy is Strategy.BILATERAL:
         report.bilateral += payments
+    elif clearing.strategy is Strategy.CYCLES:
+        report.cycles += payments
     else:
         report.multilateral += payments
         if clearing.method is not None:

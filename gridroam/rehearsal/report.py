@@ -30,6 +30,7 @@ class Report:
     gross: list[dict[str, Any]] = field(default_factory=list)
     bilateral: list[dict[str, Any]] = field(default_factory=list)
     multilateral: list[dict[str, Any]] = field(default_factory=list)
+    cycles: list[dict[str, Any]] = field(default_factory=list)
     multilateral_methods: dict[str, str] = field(default_factory=dict)
     ledger_sum: str = "0.00"
     seconds: dict[str, float] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Report:
             "gross": self.gross,
             "bilateral": self.bilateral,
             "multilateral": self.multilateral,
+            "cycles": self.cycles,
             "multilateral_method": self.multilateral_methods,
             "ledger_sum": self.ledger_sum,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
@@ -89,6 +91,7 @@ def show(report: Report, console: Console) -> None:
     for name, rows in (
         ("gross (strategy 1)", report.gross),
         ("bilateral (strategy 2)", report.bilateral),
+        ("cycles only", report.cycles),
         ("multilateral", report.multilateral),
     ):
         totals.add_row(name, f"{len(rows):,}", _sums(rows))

@@ -70,6 +70,7 @@ class Strategy(StrEnum):
     GROSS = "gross"
     BILATERAL = "bilateral"
     MULTILATERAL = "multilateral"
+    CYCLES = "cycles"
 
 
 class AudienceKind(StrEnum):

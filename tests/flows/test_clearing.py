@@ -114,6 +114,8 @@ async def test_the_hub_clears_for_all_by_each_strategy(ring: Ring) -> None:
         ],
         # alfa -3.00, beta +1.00, gama +2.00: two payments are the fewest.
         Strategy.MULTILATERAL: [("NL*ALF", "DE*BET", 100), ("NL*ALF", "FR*GAM", 200)],
+        # alfa owes gama nothing, so it pays beta, who owes gama.
+        Strategy.CYCLES: [("DE*BET", "FR*GAM", 200), ("NL*ALF", "DE*BET", 300)],
     }
 
 
@@ -127,6 +129,23 @@ async def test_a_partner_clears_what_concerns_it(ring: Ring) -> None:
     assert payments(multilateral) == [("NL*ALF", "DE*BET", "1.00")]
     [position] = multilateral["positions"]
     assert (position["party"], position["amount"]) == ("DE*BET", "1.00")
+
+
+async def test_each_sees_what_was_cancelled_of_its_own_debts(ring: Ring) -> None:
+    run = await cleared_by_the_hub(ring.hub, Strategy.CYCLES)
+    seen = {
+        partner.party: [
+            (one["debtor"], one["creditor"], one["amount"])
+            for one in (await partner.get(f"{RUNS}/{run.run_id}"))["cancelled"]
+        ]
+        for partner in (ring.gama, ring.stranger)
+    }
+    assert seen == {
+        "FR*GAM": [("DE*BET", "FR*GAM", "4.00"), ("FR*GAM", "NL*ALF", "4.00")],
+        "BE*STR": [],
+    }
+    own = await cleared(ring.gama, "cycles")
+    assert payments(own) == [("DE*BET", "FR*GAM", "2.00")]
 
 
 async def test_each_partner_sees_its_part_of_the_hubs_run_and_no_more(ring: Ring) -> None:
@@ -166,6 +185,7 @@ async def test_each_statement_says_what_its_party_pays_under_each_strategy(ring:
         "gross": "1.00",
         "bilateral": "1.00",
         "multilateral": "1.00",
+        "cycles": "1.00",
     }
     nothing = await ring.stranger.get(f"{CLEARING_HOUSE}/statements/{first}..{last}")
     assert nothing["counterparties"] == []

@@ -153,7 +153,7 @@ WRONG = [
     ),
     (
         ["clear", "--period", "2025-01", "--currency", "EUR", "--strategy", "net"],
-        r"--strategy: there is no strategy 'net' \(gross, bilateral, multilateral\)",
+        r"--strategy: there is no strategy 'net' \(gross, bilateral, multilateral, cycles\)",
     ),
     (["events", "--after", "7"], r"--after: '7' is no cursor"),
     (["events", "--after", f"{1 << 70}-1"], r"--after: '\d+-1' is no cursor"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,8 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from clearinghouse.netting.cycles import circles, most_cancelled
 from clearinghouse.netting.model import (
     BadPeriod,
+    Cancelled,
     Method,
     Obligation,
     Payment,
@@ -27,6 +30,7 @@ from clearinghouse.netting.model import (
     fewest_payments,
     greedy,
     gross,
+    owed_by_pair,
     positions,
 )
 from roaming.party import PartyId
@@ -83,6 +87,18 @@ def test_n1_multilateral_moves_850_in_3_payments() -> None:
     assert clearing.method is Method.EXACT
 
 
+def test_n1_cycles_move_850_too_and_only_along_debts() -> None:
+    clearing = clear(Strategy.CYCLES, N1)
+    # No less than the positions can be paid, and here debts reach everywhere.
+    assert paid(clearing.payments) == 850
+    assert sum(one.amount_minor for one in clearing.cancelled) == 3_600 - 850
+    owed = {(debt.debtor, debt.creditor): debt.amount_minor for debt in N1}
+    assert all(one.amount_minor <= owed[one.payer, one.payee] for one in clearing.payments)
+    assert clearing.payments == (
+        *(Payment(C, A, 270), Payment(C, B, 130), Payment(D, A, 350), Payment(D, B, 100)),
+    )
+
+
 def test_n8_greedy_needs_4_payments_where_3_will_do() -> None:
     nets = {party(n): net for n, net in enumerate([4, 3, -3, -2, -2])}
     assert len(greedy(nets)) == 4
@@ -97,8 +113,15 @@ def test_the_worked_example_on_the_page_about_netting_is_true() -> None:
         *(Obligation(d, a, 20), Obligation(d, b, 10), Obligation(e, a, 30), Obligation(e, b, 40)),
         *(Obligation(f, a, 15), Obligation(f, b, 10)),
     ]
-    told = [clear(one, owed).payments for one in (Strategy.GROSS, Strategy.BILATERAL)]
-    assert [(len(payments), paid(payments)) for payments in told] == [(10, 200), (8, 140)]
+    told = [
+        clear(one, owed).payments for one in (Strategy.GROSS, Strategy.BILATERAL, Strategy.CYCLES)
+    ]
+    assert [(len(payments), paid(payments)) for payments in told] == [
+        *((10, 200), (8, 140), (7, 130))
+    ]
+    assert circles(most_cancelled(owed_by_pair(owed))) == [
+        *(((a, e), 15), ((a, e, b, f), 5), ((b, f), 10))
+    ]
     nets = {one.party: one.amount_minor for one in positions(owed)}
     assert nets == {a: 70, b: 60, c: -40, d: -30, e: -50, f: -10}
     assert greedy(nets) == (
@@ -112,6 +135,7 @@ def test_the_worked_example_on_the_page_about_netting_is_true() -> None:
 def test_a_circle_of_equal_debts_needs_no_payment() -> None:
     circle = [Obligation(A, B, 500), Obligation(B, C, 500), Obligation(C, A, 500)]
     assert clear(Strategy.MULTILATERAL, circle).payments == ()
+    assert clear(Strategy.CYCLES, circle).payments == ()
 
 
 def test_vat_is_kept_apart_from_what_is_netted() -> None:
@@ -129,6 +153,21 @@ def test_what_a_party_owes_itself_is_not_paid() -> None:
     owed = [Obligation(A, A, 700), Obligation(A, B, 0)]
     for strategy in Strategy:
         assert clear(strategy, owed).payments == ()
+
+
+def test_more_credited_than_charged_is_the_others_debt() -> None:
+    owed = [Obligation(A, B, -300, -57, 2), Obligation(B, A, 100)]
+    assert gross(owed) == (Payment(B, A, 300, 57), Payment(B, A, 100, 0))
+    assert clear(Strategy.GROSS, owed).cancelled == ()
+    for strategy in Strategy:
+        assert paid(clear(strategy, owed).payments) == 400
+
+
+@pytest.mark.parametrize("strategy", [Strategy.BILATERAL, Strategy.CYCLES])
+def test_what_two_set_off_is_told_of_both_debts(strategy: Strategy) -> None:
+    clearing = clear(strategy, [Obligation(A, B, 1_000), Obligation(B, A, 400)])
+    assert clearing.cancelled == (Cancelled(A, B, 400), Cancelled(B, A, 400))
+    assert clear(Strategy.MULTILATERAL, clearing.obligations).cancelled == ()
 
 
 def test_a_party_sees_only_what_concerns_it() -> None:
@@ -212,7 +251,7 @@ debts = some.lists(
 )
 
 
-@given(debts, some.sampled_from([Strategy.BILATERAL, Strategy.MULTILATERAL, Strategy.GROSS]))
+@given(debts, some.sampled_from(Strategy))
 def test_payments_clear_every_position(owed: list[Obligation], strategy: Strategy) -> None:
     cleared = clear(strategy, owed)
     after = {one.party: one.amount_minor for one in cleared.positions}
@@ -227,7 +266,7 @@ def test_payments_clear_every_position(owed: list[Obligation], strategy: Strateg
 def test_each_strategy_moves_no_more_than_the_one_before(owed: list[Obligation]) -> None:
     moved = [
         paid(clear(one, owed).payments)
-        for one in (Strategy.GROSS, Strategy.BILATERAL, Strategy.MULTILATERAL)
+        for one in (*(Strategy.GROSS, Strategy.BILATERAL, Strategy.CYCLES, Strategy.MULTILATERAL),)
     ]
     assert moved == sorted(moved, reverse=True)
     assert moved[0] == sum(one.amount_minor for one in owed if one.debtor != one.creditor)
@@ -239,6 +278,31 @@ def test_the_order_of_the_input_does_not_matter(owed: list[Obligation]) -> None:
     ordered = list(one_each.values())
     for strategy in Strategy:
         assert clear(strategy, ordered) == clear(strategy, reversed(ordered))
+
+
+@given(debts)
+def test_cycles_pay_only_what_is_owed_to_whom_it_is_owed(owed: list[Obligation]) -> None:
+    cleared = clear(Strategy.CYCLES, owed)
+    left = Counter[tuple[PartyId, PartyId]]()
+    for debt in owed:
+        left[debt.debtor, debt.creditor] += debt.amount_minor
+    for one in cleared.payments:
+        left[one.payer, one.payee] -= one.amount_minor
+        assert one.vat_minor is None
+    assert all(amount >= 0 for amount in left.values())
+    told = {(one.debtor, one.creditor): one.amount_minor for one in cleared.cancelled}
+    assert told == {pair: left[pair] for pair in left if left[pair] and pair[0] != pair[1]}
+
+
+@given(debts, parties)
+def test_what_was_cancelled_is_told_to_each_of_its_own_debts(
+    owed: list[Obligation], one: PartyId
+) -> None:
+    for strategy in Strategy:
+        whole = clear(strategy, owed)
+        assert whole.seen_by(one).cancelled == tuple(
+            debt for debt in whole.cancelled if one in (debt.debtor, debt.creditor)
+        )
 
 
 balanced = some.lists(some.integers(-6, 6) | some.integers(-500, 500), max_size=8).map(

@@ -109,6 +109,14 @@ async def test_multilateral_says_its_method_and_all_positions(house: House) -> N
     assert all(payment["vat"] is None for payment in made["payments"])
 
 
+async def test_where_nothing_goes_round_cycles_leave_the_debts_as_they_stand(house: House) -> None:
+    _, made = await run(house, "cycles")
+    assert (made["method"], made["cancelled"]) == (None, [])
+    assert [
+        (one["payer"], one["payee"], one["amount"], one["vat"]) for one in made["payments"]
+    ] == [(one["debtor"], one["creditor"], one["amount"], None) for one in made["obligations"]]
+
+
 async def test_a_partner_sees_only_its_own_part(house: House) -> None:
     _, made = await run(house, "bilateral", party=OTHER_EVSP)
     assert made["obligations"] == [owed("FR*GAM", "FR*PD1", "2.00", "0.40")]
@@ -142,7 +150,7 @@ async def test_a_run_is_kept_and_shown_to_those_it_concerns(
 
 
 async def test_the_same_period_again_gives_the_same(house: House) -> None:
-    for strategy in ("gross", "bilateral", "multilateral"):
+    for strategy in ("gross", "bilateral", "multilateral", "cycles"):
         _, one = await run(house, strategy)
         _, other = await run(house, strategy)
         one.pop("run_id"), other.pop("run_id")

@@ -69,6 +69,7 @@ async def test_a_statement_tells_gross_and_net(house: House) -> None:
         "gross": "-6.00",
         "bilateral": "-6.00",
         "multilateral": "-6.00",
+        "cycles": "-6.00",
     }
     assert shown["strategies"]["multilateral"]["method"] == "exact"
     _, of_operator = await get(house, "/statements/2025-01", OPERATOR)

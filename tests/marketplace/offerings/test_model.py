@@ -48,7 +48,7 @@ def test_equal_terms_are_one_text() -> None:
 
 @given(
     some.none() | some.decimals(0, 100, places=3),
-    some.sampled_from(["gross", "bilateral", "multilateral"]),
+    some.sampled_from(["gross", "bilateral", "multilateral", "cycles"]),
     some.integers(0, 365),
     some.none() | some.lists(some.sampled_from(["FRPD1E1", "FR*PD1*E2*", "FRPD1*"]), min_size=1),
 )
