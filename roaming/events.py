@@ -30,6 +30,7 @@ class EventType(StrEnum):
     AUTHORISATION_DECIDED = "authorisation-decided"
     CDR_ACCEPTED = "cdr-accepted"
     CDR_REJECTED = "cdr-rejected"
+    CDR_APPROVED = "cdr-approved"
     CDRS_DELIVERED = "cdrs-delivered"
     CDR_DEAD_LETTERED = "cdr-dead-lettered"
     CLEARING_RUN_RECORDED = "clearing-run-recorded"

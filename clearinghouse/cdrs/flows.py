@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from clearinghouse.cdrs import model
-from clearinghouse.cdrs.model import Cdr, Customer, Facts, Outcome, Reason, State, Submission
+from clearinghouse.cdrs.model import (
+    CannotBecome,
+    Cdr,
+    Customer,
+    Facts,
+    Outcome,
+    Reason,
+    State,
+    Step,
+    Submission,
+    UnknownCdr,
+)
 from clearinghouse.cdrs.ports import Agreements, Authorisations, Books, Customers, Evses, Key
 from clearinghouse.rating.model import Rated, Rater, UnreadableTerms
 from kit.clock import Clock
@@ -61,6 +72,49 @@ async def receive(submissions: Sequence[Submission], *, intake: Intake) -> list[
         model.outcome_of_known(booked[_key(one)], one) if _key(one) in booked else next(outcomes)
         for one in submissions
     ]
+
+
+async def approve(
+    keys: Sequence[Key], *, evsp: PartyId, books: Books, clock: Clock
+) -> dict[Key, State | CannotBecome | UnknownCdr]:
+    """The EVSP agrees with what it owes. By record: the state it had, or why it cannot be approved.
+
+    What is approved already is told again, and nothing is written.
+    """
+    outcomes: dict[Key, State | CannotBecome | UnknownCdr] = {}
+    # As intake writes: the operators' other writers wait, and nobody in a circle.
+    async with books.write({operator for operator, _ in keys}) as book:
+        held = await book.held(evsp, set(keys))
+        moved: dict[Key, State] = {}
+        for key in keys:
+            operator, cdr_id = key
+            if key not in held:
+                outcomes[key] = UnknownCdr(
+                    f"no cdr {cdr_id} of {operator}", field="cdr_id", value=cdr_id
+                )
+                continue
+            try:
+                reached = model.after(held[key], Step.APPROVE)
+            except CannotBecome as refusal:
+                outcomes[key] = refusal
+                continue
+            outcomes[key] = held[key]
+            if reached is not held[key]:
+                moved[key] = reached
+        if moved:
+            now = clock()
+            await book.move(moved, [_approved(*key, evsp, now) for key in moved])
+    return outcomes
+
+
+def _approved(operator: PartyId, cdr_id: str, evsp: PartyId, now: datetime) -> NewEvent:
+    return NewEvent(
+        stream=stream_of(operator),
+        type=EventType.CDR_APPROVED,
+        party=operator,
+        body={"cdr_id": cdr_id, "debtor": evsp, "creditor": operator},
+        occurred_at=now,
+    )
 
 
 async def _book(submissions: Sequence[Submission], intake: Intake) -> list[Outcome]:

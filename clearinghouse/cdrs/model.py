@@ -69,6 +69,7 @@ class Step(StrEnum):
 
     APPROVE = "approve"
     DECLINE = "decline"
+    RESOLVE = "resolve"
     CREDIT = "credit"
     REVISE = "revise"
 
@@ -88,9 +89,9 @@ LIFE: Mapping[State, Mapping[Step, State]] = {
         Step.CREDIT: State.CREDITED,
         Step.REVISE: State.REVISED,
     },
-    # A dispute ends in one of three ways.
+    # A dispute holds the amount, and ends in one of three ways; by no approval past it.
     State.DECLINED: {
-        Step.APPROVE: State.APPROVED,
+        Step.RESOLVE: State.APPROVED,
         Step.CREDIT: State.CREDITED,
         Step.REVISE: State.REVISED,
     },

@@ -63,6 +63,13 @@ class Book(Protocol):
         One that ended more than 24 hours after it is not looked for: such carry a flag themselves.
         """
 
+    async def held(self, evsp: PartyId, keys: Collection[Key]) -> Mapping[Key, State]:
+        """The states of those of these booked records that `evsp` owes; they stay as they are
+        until the transaction ends."""
+
+    async def move(self, states: Mapping[Key, State], events: Sequence[NewEvent]) -> None:
+        """Bring booked records into other states, and tell of it."""
+
     async def record(self, cdrs: Sequence[Cdr], events: Sequence[NewEvent]) -> None:
         """Write records, what they mean in money, and their events, one for each, in order."""
 

@@ -14,19 +14,21 @@ from clearinghouse.cdrs import flows, wire
 from clearinghouse.cdrs.flows import Intake
 from clearinghouse.cdrs.model import (
     BadCdr,
+    CannotBecome,
     CdrIdReused,
     Outcome,
     State,
     Submission,
     UnknownCdr,
 )
+from clearinghouse.cdrs.ports import Key
 from kit.batching import Batcher
 from kit.database import Database
 from kit.event_log import START, Cursor
-from kit.http import HotRoute, caller_of, json_response, page_link, read_body
+from kit.http import HotRoute, caller_of, decode, json_response, page_link, read_body
 from kit.idempotency import once
 from roaming.party import PartyId
-from roaming.refusal import Malformed
+from roaming.refusal import Malformed, Refusal
 
 MOST_BYTES = 16 * 1024 * 1024
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1_000
@@ -90,6 +92,26 @@ class Routes:
                 summary="One of the caller's own CDRs, with the lines of its price.",
                 response_type=wire.CdrShown,
             ),
+            HotRoute(
+                "POST",
+                "/cdrs/approvals",
+                self.approve_many,
+                operation="approve-cdrs",
+                summary=(
+                    "By the EVSP: agree with up to 1,000 CDRs. 200 with the state of each, or why"
+                    " it cannot be approved; the others are, all in one transaction."
+                ),
+                request_type=wire.ApprovalsTold,
+                response_type=wire.ApprovalsShown,
+            ),
+            HotRoute(
+                "POST",
+                "/cdrs/{operator}/{cdr_id:path}/approve",
+                self.approve,
+                operation="approve-cdr",
+                summary="By the EVSP: agree with a CDR. 200 also when it was approved already.",
+                response_type=wire.ApprovalShown,
+            ),
         ]
 
     async def receive(self, request: Request) -> Response:
@@ -150,6 +172,54 @@ class Routes:
             CdrPage([wire.shown(cdr) for _, cdr in page], str(cursor)),
             headers=page_link(request, str(cursor) if len(page) == limit else None),
         )
+
+    async def approve_many(self, request: Request) -> Response:
+        caller = caller_of(request)
+        caller.must_be("evsp")
+
+        async def approve() -> Response:
+            told = decode(await read_body(request, MOST_BYTES), wire.ApprovalsTold)
+            keys = [(PartyId(one.operator), one.cdr_id) for one in told.cdrs]
+            outcomes = await self._approve(keys, caller.party)
+            return json_response(
+                wire.ApprovalsShown([wire.approval_of(*key, outcomes[key]) for key in keys])
+            )
+
+        return await once(
+            request,
+            approve,
+            database=self._database,
+            party=caller.party,
+            clock=self._intake.clock,
+        )
+
+    async def approve(self, request: Request) -> Response:
+        caller = caller_of(request)
+        caller.must_be("evsp")
+        operator = PartyId(request.path_params["operator"])
+        key = operator, request.path_params["cdr_id"]
+
+        async def approve() -> Response:
+            if "\0" in key[1]:
+                raise UnknownCdr(f"no such cdr of {operator}", field="cdr_id")
+            outcome = (await self._approve([key], caller.party))[key]
+            if isinstance(outcome, Refusal):
+                raise outcome
+            return json_response(wire.approval_of(*key, outcome))
+
+        return await once(
+            request,
+            approve,
+            database=self._database,
+            party=caller.party,
+            clock=self._intake.clock,
+        )
+
+    async def _approve(
+        self, keys: Sequence[Key], evsp: PartyId
+    ) -> dict[Key, State | CannotBecome | UnknownCdr]:
+        intake = self._intake
+        return await flows.approve(keys, evsp=evsp, books=intake.books, clock=intake.clock)
 
     async def show(self, request: Request) -> Response:
         caller = caller_of(request)

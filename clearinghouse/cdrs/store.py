@@ -143,6 +143,16 @@ _FIND_OVERLAPPING = (
     " AND (b.operator, b.cdr_id) <> (k.operator, k.cdr_id)"
     " ORDER BY b.ended_at LIMIT 1) AS other"
 )
+_HOLD = (
+    f"SELECT c.operator, c.cdr_id, c.state FROM {_KEYS} JOIN clearinghouse.cdr AS c"
+    f" ON c.operator = k.operator AND c.cdr_id = k.cdr_id AND c.{_BOOKED}"
+    " WHERE c.evsp = $3 ORDER BY c.operator, c.cdr_id FOR UPDATE OF c"
+)
+_MOVE = (
+    "UPDATE clearinghouse.cdr AS c SET state = k.state"
+    " FROM unnest($1::text[], $2::text[], $3::text[]) AS k (operator, cdr_id, state)"
+    f" WHERE c.operator = k.operator AND c.cdr_id = k.cdr_id AND c.{_BOOKED}"
+)
 # Sorted, so that two writers never wait for each other in a circle.
 _LOCK = (
     "SELECT pg_advisory_xact_lock(hash) FROM (SELECT DISTINCT hashtextextended('cdrs:' || o, 0)"
@@ -236,6 +246,21 @@ class SqlBook:
             [one.end for one in told],
         )
         return {(PartyId(row["operator"]), row["cdr_id"]): row["other"] for row in rows}
+
+    async def held(self, evsp: PartyId, keys: Collection[Key]) -> Mapping[Key, State]:
+        rows = await self._connection.fetch(
+            _HOLD, [one for one, _ in keys], [one for _, one in keys], evsp
+        )
+        return {(PartyId(row["operator"]), row["cdr_id"]): State(row["state"]) for row in rows}
+
+    async def move(self, states: Mapping[Key, State], events: Sequence[NewEvent]) -> None:
+        await event_log.append(self._connection, events)
+        await self._connection.execute(
+            _MOVE,
+            [operator for operator, _ in states],
+            [cdr_id for _, cdr_id in states],
+            [state.value for state in states.values()],
+        )
 
     async def record(self, cdrs: Sequence[Cdr], events: Sequence[NewEvent]) -> None:
         told = await event_log.append(self._connection, events)

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import msgspec
 
-from clearinghouse.cdrs.model import BadCdr, Cdr, Outcome, Reason, Submission
+from clearinghouse.cdrs.model import (
+    BadCdr,
+    CannotBecome,
+    Cdr,
+    Outcome,
+    Reason,
+    State,
+    Submission,
+    UnknownCdr,
+)
 from clearinghouse.rating.model import is_zone
 from kit.encoding import encode_json
 from roaming.charge import ChargingPeriod
@@ -92,6 +101,33 @@ class CdrAnswer(msgspec.Struct, frozen=True):
     price: PriceShown | None = None
     details: list[ReasonShown] = []
     notices: list[ReasonShown] = []
+
+
+class CdrNamed(msgspec.Struct, frozen=True):
+    """A record, by whose it is and by its own name."""
+
+    operator: str
+    cdr_id: Name
+
+
+class ApprovalsTold(msgspec.Struct, frozen=True):
+    """The records that an EVSP agrees with."""
+
+    cdrs: Annotated[list[CdrNamed], msgspec.Meta(min_length=1, max_length=MOST_IN_A_CALL)]
+
+
+class ApprovalShown(msgspec.Struct, frozen=True):
+    """`state` after the call. `problem`: why it is not approved, in a word."""
+
+    operator: str
+    cdr_id: str
+    state: str | None
+    problem: str | None = None
+    says: str | None = None
+
+
+class ApprovalsShown(msgspec.Struct, frozen=True):
+    cdrs: list[ApprovalShown]
 
 
 class CdrShown(CdrTold, frozen=True, kw_only=True):
@@ -251,6 +287,16 @@ def shown(cdr: Cdr) -> CdrShown:
         notices=_said(cdr.notices),
         total_cost=None if told.total_cost is None else _cost_of(told.total_cost),
     )
+
+
+def approval_of(
+    operator: PartyId, cdr_id: str, outcome: State | CannotBecome | UnknownCdr
+) -> ApprovalShown:
+    if isinstance(outcome, State):
+        return ApprovalShown(str(operator), cdr_id, State.APPROVED.value)
+    known = str(outcome.value) if isinstance(outcome, CannotBecome) else None
+    word = "cannot-become" if known else "unknown-cdr"
+    return ApprovalShown(str(operator), cdr_id, known, word, outcome.detail)
 
 
 def _cost_of(cost: Money) -> CostTold:

@@ -50,6 +50,7 @@ OWN_AFFAIR = {
     "POST /services/clearing-house/customer-contracts/bulk": 200,
     "POST /services/clearing-house/authorisations": 200,
     "POST /services/clearing-house/cdrs": 201,
+    "POST /services/clearing-house/cdrs/approvals": 200,
 }
 # Changes by being looked at: what was called is metered.
 RESTLESS = {"/marketplace/usage", "/metrics"}
@@ -198,6 +199,9 @@ def body_of(route: Route, victims: Victims) -> Any:
             "identification": {"type": "rfid", "value": CARD},
         },
         "POST /services/clearing-house/cdrs": cdr(),
+        "POST /services/clearing-house/cdrs/approvals": {
+            "cdrs": [{"operator": victims.world.operator.party, "cdr_id": cdr()["cdr_id"]}]
+        },
         "POST /oauth/token": b"grant_type=client_credentials",
         "POST /oauth/revoke": b"token=x",
     }
@@ -217,6 +221,8 @@ def is_refused(route: Route, answer: Answer) -> bool:
         return bool(told["reason"] == "evse-unknown")
     if route.name == "POST /services/clearing-house/cdrs":
         return told["state"] == "rejected" and told["price"] is None
+    if route.name == "POST /services/clearing-house/cdrs/approvals":
+        return [one["problem"] for one in told["cdrs"]] == ["unknown-cdr"]
     if route.name == "POST /services/clearing-house/clearing-runs":
         return bool(told["obligations"] == told["payments"] == [])
     return True

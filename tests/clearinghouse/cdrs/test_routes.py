@@ -12,8 +12,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from clearinghouse.cdrs.routes import Routes
-from kit import problem
+from kit import event_log, problem
 from kit.database import Database
+from kit.event_log import START
 from roaming.party import PartyId
 from tests.clearinghouse.cdrs.fakes import (
     EVSP,
@@ -310,3 +311,87 @@ async def test_an_idempotency_key_belongs_to_one_body(house: House) -> None:
     assert first[0] == 201
     assert await house.post(told(), headers=key) == first
     assert (await house.post(told("A-2"), headers=key))[0] == 422
+
+
+AS_EVSP: dict[str, Any] = {"party": EVSP, "roles": ("evsp",)}
+
+
+async def approve(house: House, path: str, body: Any = b"", **who: Any) -> tuple[int, Any]:
+    answer = await house.call("POST", f"/cdrs/{path}", body, **(AS_EVSP | who))
+    return answer.status, json.loads(answer.body)
+
+
+async def test_an_evsp_approves_what_it_owes_once(house: House, database: Database) -> None:
+    await house.post(told())
+    path = f"{OPERATOR}/A-1/approve"
+    status, answer = await approve(house, path)
+    assert (status, answer["state"]) == (200, "approved")
+    assert await approve(house, path) == (status, answer)
+    _, shown = await house.get(f"/cdrs/{OPERATOR}/A-1")
+    assert shown["state"] == "approved"
+    assert shown["price"] == PRICE
+    _, page = await house.get("/cdrs", query="state=approved")
+    assert [one["cdr_id"] for one in page["cdrs"]] == ["A-1"]
+    async with database.hot() as connection:
+        events = await event_log.read(connection, START, types=["cdr-approved"])
+    assert [(one.party, one.body["cdr_id"], one.body["debtor"]) for one in events] == [
+        (OPERATOR, "A-1", EVSP)
+    ]
+    assert (await house.post(told()))[1]["state"] == "approved", "told again, it is known"
+
+
+async def test_a_list_of_approvals_says_of_each_what_became_of_it(
+    house: House, database: Database
+) -> None:
+    await house.post([told("A-1"), told("A-2", energy_wh=1), told("A-3", energy_wh=-1)])
+    await approve(house, f"{OPERATOR}/A-2/approve")
+    async with database.hot() as connection:
+        await connection.execute(
+            "UPDATE clearinghouse.cdr SET state = 'credited' WHERE cdr_id = 'A-2'"
+        )
+    names = ["A-1", "A-2", "A-3", "A-9"]
+    body = {"cdrs": [{"operator": str(OPERATOR), "cdr_id": name} for name in names]}
+    status, answer = await approve(house, "approvals", body)
+    assert status == 200
+    assert [(one["cdr_id"], one["state"], one["problem"]) for one in answer["cdrs"]] == [
+        ("A-1", "approved", None),
+        ("A-2", "credited", "cannot-become"),
+        ("A-3", None, "unknown-cdr"),
+        ("A-9", None, "unknown-cdr"),
+    ]
+    assert (await approve(house, f"{OPERATOR}/A-2/approve"))[0] == 409
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        {"party": OTHER_EVSP},
+        {"roles": ("evse-operator",)},
+        {"party": OPERATOR, "roles": ("evse-operator",)},
+        {"party": OPERATOR, "roles": ("evsp",)},
+    ],
+)
+async def test_nobody_approves_what_another_owes(house: House, who: dict[str, Any]) -> None:
+    await house.post(told())
+    status, _ = await approve(house, f"{OPERATOR}/A-1/approve", **who)
+    assert status in (403, 404)
+    assert (await house.get(f"/cdrs/{OPERATOR}/A-1"))[1]["state"] == "accepted"
+
+
+@pytest.mark.parametrize("body", [{}, {"cdrs": []}, {"cdrs": [{"operator": "x"}]}, []])
+async def test_approvals_that_are_none_are_refused(house: House, body: Any) -> None:
+    assert (await approve(house, "approvals", body))[0] == 422
+
+
+async def test_many_who_approve_at_once_tell_of_it_once(house: House, database: Database) -> None:
+    await house.post([told(f"A-{number}", energy_wh=number) for number in range(1, 21)])
+    named = [{"operator": str(OPERATOR), "cdr_id": f"A-{number}"} for number in range(1, 21)]
+    turns = [named, named[::-1], named[10:], named[:5]]
+    answers = await asyncio.gather(
+        *(approve(house, "approvals", {"cdrs": turn}) for turn in turns),
+        house.post([told(f"B-{number}", energy_wh=99 + number) for number in range(20)]),
+    )
+    assert {status for status, _ in answers} == {200}
+    async with database.hot() as connection:
+        events = await event_log.read(connection, START, types=["cdr-approved"])
+    assert len(events) == 20
