@@ -1,0 +1,1 @@
+"""Money on its way: payment files for banks, bank statements read back, reminders."""
