@@ -40,8 +40,8 @@ from clearinghouse.cdrs.flows import Intake
 from clearinghouse.customers import routes as customer_routes
 from clearinghouse.customers.store import SqlCustomers
 from clearinghouse.forwarding import routes as forwarding_routes
-from clearinghouse.forwarding.client import HttpSender
-from clearinghouse.forwarding.store import SqlOutbox
+from clearinghouse.forwarding.client import HttpSender, senders_over
+from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
 from clearinghouse.forwarding.tasks import Forwarder
 from clearinghouse.netting import routes as netting_routes
 from clearinghouse.netting.store import SqlBooks as Clearings
@@ -260,11 +260,17 @@ class _Hub:
         )
         stack.push_async_callback(intake.close)
         outbox = SqlOutbox(database)
+        preferences = SqlPreferences(database, parts.box, clock)
         if self.settings.runs_tasks:
             sender = HttpSender.open(allow_loopback=loopback)
             stack.push_async_callback(sender.close)
             forwarder = Forwarder(
-                database=database, outbox=outbox, endpoints=endpoints, sender=sender, clock=clock
+                database=database,
+                outbox=outbox,
+                preferences=preferences,
+                endpoints=endpoints,
+                senders=senders_over(sender, allow_loopback=loopback),
+                clock=clock,
             )
             forwarder.start()
             stack.push_async_callback(forwarder.close)
@@ -293,7 +299,9 @@ class _Hub:
                     Clearings(database), database=database, clock=clock, hub=parts.hub
                 ),
                 settlement_routes.router(Statements(database)),
-                forwarding_routes.router(outbox, clock=clock),
+                forwarding_routes.router(
+                    outbox, preferences, database=database, clock=clock, allow_loopback=loopback
+                ),
             ],
         )
 

@@ -33,6 +33,8 @@ class EventType(StrEnum):
     CDR_APPROVED = "cdr-approved"
     CDRS_DELIVERED = "cdrs-delivered"
     CDR_DEAD_LETTERED = "cdr-dead-lettered"
+    CDRS_ACKNOWLEDGED = "cdrs-acknowledged"
+    DELIVERY_PREFERENCE_CHANGED = "delivery-preference-changed"
     CLEARING_RUN_RECORDED = "clearing-run-recorded"
     STATION_ENROLLED = "station-enrolled"
     OCPP_MESSAGE = "ocpp-message"

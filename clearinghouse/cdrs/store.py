@@ -198,6 +198,7 @@ SELECT * FROM (
 _NEXT_FOR_EVSP = (
     f"SELECT {COLUMNS} FROM clearinghouse.cdr AS c"
     f" WHERE c.evsp = $1 AND c.{_BOOKED} AND {_BEHIND} AND {_FENCE}"
+    " AND c.log_xid < coalesce($5::bigint, 9223372036854775807)::text::xid8"
     " ORDER BY c.log_xid, c.log_position LIMIT $4"
 )
 _UP_TO = (
@@ -381,10 +382,13 @@ class SqlAuthorisations:
 
 
 async def next_for_evsp(
-    connection: Hot, evsp: PartyId, after: Cursor, limit: int
+    connection: Hot, evsp: PartyId, after: Cursor, limit: int, before_xid: int | None = None
 ) -> list[tuple[Cursor, Cdr]]:
-    """The next booked records of an EVSP behind a cursor; none skipped, none unfinished."""
-    rows = await connection.fetch(_NEXT_FOR_EVSP, evsp, *after, limit)
+    """The next booked records of an EVSP behind a cursor; none skipped, none unfinished.
+
+    With `before_xid`, only those of earlier transactions.
+    """
+    rows = await connection.fetch(_NEXT_FOR_EVSP, evsp, *after, limit, before_xid)
     return [(cursor_of(row), to_cdr(row)) for row in rows]
 
 

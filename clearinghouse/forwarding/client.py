@@ -1,16 +1,29 @@
-"""Records to an EVSP's endpoint over HTTP."""
+"""Records to an EVSP: to its endpoint over HTTP, as JSON or SOAP, or into a folder of its host."""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
 import aiohttp
 
-from clearinghouse.cdrs import wire
-from clearinghouse.forwarding.model import Delivery, Reply
-from clearinghouse.forwarding.ports import Endpoint
-from kit.encoding import encode_json
+from clearinghouse.forwarding import wire
+from clearinghouse.forwarding.model import Delivery, Proof, Reply, SftpPlace, Verdict
+from clearinghouse.forwarding.ports import Endpoint, FileSender, Sender
+from kit import sftp, soap
 from kit.outside_resolver import OutsideResolver
+from kit.outside_url import is_inside, is_loopback
 
 _MOST_SAID_BYTES = 400
+_MOST_READ_BYTES = 16 * 1024
+# An answer's first line decides; who is slow over the rest of it is not waited for.
+_READ_WITHIN_S = 2.0
+FILES_AT_ONCE = 4
 
 
 class HttpSender:
@@ -41,31 +54,138 @@ class HttpSender:
         await self._session.close()
 
     async def send(self, endpoint: Endpoint, delivery: Delivery) -> Reply:
-        body = encode_json(
-            {
-                "delivery_id": delivery.delivery_id,
-                "cdrs": [wire.shown(cdr) for cdr in delivery.cdrs],
-            }
+        body = wire.json_body(delivery)
+        headers = {"Content-Type": "application/json", "Idempotency-Key": delivery.delivery_id}
+        status, said = await self.post(endpoint, body, headers)
+        if status is None:
+            return Reply(None, _words(said), proof=_proof(endpoint, body, None))
+        return Reply(
+            status, _words(said), proof=_proof(endpoint, body, said, wire.receipt_in(said))
         )
+
+    async def post(
+        self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[int | None, bytes]:
+        """The status and how the answer begins; or None, and what went wrong."""
         try:
             async with self._session.post(
                 endpoint.url,
                 data=body,
-                headers={
-                    **endpoint.headers,
-                    "Content-Type": "application/json",
-                    "Idempotency-Key": delivery.delivery_id,
-                },
+                headers={**endpoint.headers, **headers},
                 # A partner's redirect could send its customers' records anywhere.
                 allow_redirects=False,
             ) as response:
-                said = await response.content.read(_MOST_SAID_BYTES)
+                said = await _beginning_of(response)
                 # Closed, not given back: what else a partner has to say is not waited for.
                 if not response.content.at_eof():
                     response.close()
-                return Reply(response.status, _words(said))
+                return response.status, said
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            return Reply(None, _words(f"{type(error).__name__}: {error}".encode()))
+            return None, f"{type(error).__name__}: {error}".encode()
+
+
+async def _beginning_of(response: aiohttp.ClientResponse) -> bytes:
+    said = b""
+    try:
+        async with asyncio.timeout(_READ_WITHIN_S):
+            while len(said) < _MOST_READ_BYTES:
+                more = await response.content.read(_MOST_READ_BYTES - len(said))
+                if not more:
+                    break
+                said += more
+    except (TimeoutError, aiohttp.ClientError):
+        pass
+    return said
+
+
+class SoapSender:
+    """The operation of our WSDL, over the HTTP of another sender."""
+
+    def __init__(self, http: HttpSender) -> None:
+        self._http = http
+
+    async def send(self, endpoint: Endpoint, delivery: Delivery) -> Reply:
+        body = wire.soap_body(delivery)
+        headers = {
+            "Content-Type": soap.CONTENT_TYPE,
+            "SOAPAction": wire.SOAP_ACTION,
+            "Idempotency-Key": delivery.delivery_id,
+        }
+        status, said = await self._http.post(endpoint, body, headers)
+        if status is None:
+            return Reply(None, _words(said), proof=_proof(endpoint, body, None))
+        means, says, receipt = wire.soap_answer(said, _MOST_READ_BYTES)
+        reply = Reply(status, _words(says.encode()), proof=_proof(endpoint, body, said, receipt))
+        if means is Verdict.DELIVERED and not 200 <= status < 300:
+            means = None
+        if means is None:
+            # Not in the words of the WSDL: a mere 200 is no yes, a mere 400 no word on the records.
+            means = Verdict.RETRY
+            reply = replace(reply, says=_words(f"{says}: ".encode() + said))
+        return replace(reply, means=means)
+
+
+class SftpSender:
+    """A file of NDJSON, `<delivery_id>.ndjson`, a few of them at once."""
+
+    def __init__(self, *, timeout_s: float = 60.0, allow_loopback: bool = False) -> None:
+        self._timeout_s = timeout_s
+        self._allow_loopback = allow_loopback
+        self._turns = asyncio.Semaphore(FILES_AT_ONCE)
+
+    async def send(self, place: SftpPlace, private_key: bytes, delivery: Delivery) -> Reply:
+        body = wire.lines_body(delivery)
+        proof = Proof(hashlib.sha256(body).digest(), place.host)
+        try:
+            address = await self._address_of(place)
+        except OSError as error:
+            return Reply(None, _words(str(error).encode()), proof=proof)
+        host = sftp.Host(address, place.port, place.user, place.host_key)
+        async with self._turns:
+            ended = await sftp.put(
+                host,
+                private_key,
+                place.directory,
+                f"{delivery.delivery_id}.ndjson",
+                body,
+                timeout_s=self._timeout_s,
+            )
+        # Nothing that a host of files can say is about what is in them.
+        means = Verdict.DELIVERED if ended.code == 0 else Verdict.RETRY
+        return Reply(None, _words(ended.says.encode()), means=means, proof=proof)
+
+    async def _address_of(self, place: SftpPlace) -> str:
+        """Looked up and looked at now, and called by what was looked at."""
+        if is_inside(place.host) and not (self._allow_loopback and is_loopback(place.host)):
+            raise OSError(f"{place.host} is inside the hub's own network")
+        resolver = OutsideResolver(allow_loopback=self._allow_loopback)
+        try:
+            found = await resolver.resolve(place.host, place.port, socket.AF_UNSPEC)
+        finally:
+            await resolver.close()
+        return str(found[0]["host"])
+
+
+@dataclass(frozen=True, slots=True)
+class Senders:
+    """One for each channel."""
+
+    http: Sender
+    soap: Sender
+    sftp: FileSender
+
+
+def senders_over(http: HttpSender, *, allow_loopback: bool = False) -> Senders:
+    return Senders(http, SoapSender(http), SftpSender(allow_loopback=allow_loopback))
+
+
+def _proof(endpoint: Endpoint, body: bytes, said: bytes | None, receipt: Any = None) -> Proof:
+    return Proof(
+        body_sha256=hashlib.sha256(body).digest(),
+        host=urlsplit(endpoint.url).hostname or "",
+        answer_sha256=None if said is None else hashlib.sha256(said).digest(),
+        receipt=receipt,
+    )
 
 
 def _words(said: bytes) -> str:

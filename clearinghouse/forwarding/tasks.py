@@ -15,7 +15,7 @@ from clearinghouse.cdrs.ports import CHANNEL
 from clearinghouse.forwarding import flows
 from clearinghouse.forwarding.flows import Progress
 from clearinghouse.forwarding.model import BackOff
-from clearinghouse.forwarding.ports import Endpoints, Outbox, Sender
+from clearinghouse.forwarding.ports import Endpoints, Outbox, Preferences, Senders
 from kit.clock import Clock
 from kit.database import Database
 from kit.worker import Worker
@@ -29,8 +29,8 @@ _UNFINISHED_FIRST_S, _UNFINISHED_MOST_S = 0.01, 1.0
 class Forwarder:
     """Forwards to every EVSP that has an endpoint. A notice of booked records wakes it at once.
 
-    `idle_s`: how often to look without being woken, for an endpoint that has been given meanwhile
-    or a notice that was lost.
+    `idle_s`: how often to look without being woken, for an endpoint that has been given meanwhile,
+    a notice that was lost or a clock that was set; a moment that is due before that wakes it.
     """
 
     def __init__(
@@ -38,16 +38,18 @@ class Forwarder:
         *,
         database: Database,
         outbox: Outbox,
+        preferences: Preferences,
         endpoints: Endpoints,
-        sender: Sender,
+        senders: Senders,
         clock: Clock,
         back_off: BackOff | None = None,
         idle_s: float = 5.0,
     ) -> None:
         self._database = database
         self._outbox = outbox
+        self._preferences = preferences
         self._endpoints = endpoints
-        self._sender = sender
+        self._senders = senders
         self._clock = clock
         self._back_off = back_off or BackOff()
         self._idle_s = idle_s
@@ -96,28 +98,31 @@ class Forwarder:
                 self.wake(PartyId(evsp) for evsp in json.loads(payload or "[]"))
 
     async def _step(self, line: _Line) -> bool:
-        progress = await flows.forward(
+        step = await flows.forward(
             line.evsp,
             holder=self._holder,
             outbox=self._outbox,
+            preferences=self._preferences,
             endpoints=self._endpoints,
-            sender=self._sender,
+            senders=self._senders,
             clock=self._clock,
+            back_off=self._back_off,
+            chance=random.random(),
         )
-        if progress is Progress.FAILED:
-            line.failures += 1
-            pause_s = self._back_off.pause_s(line.failures, random.random())
-            log.info("delivery failed", evsp=line.evsp, failures=line.failures, again_in_s=pause_s)
-            await asyncio.sleep(pause_s)
+        wait_s = 0.0 if step.until is None else (step.until - self._clock()).total_seconds()
+        if step.progress is Progress.FAILED:
+            log.info("delivery failed", evsp=line.evsp, again_in_s=wait_s)
+            await asyncio.sleep(max(wait_s, 0.0))
             return True
-        line.failures = 0
-        if progress is Progress.UNFINISHED_BEFORE:
+        if step.progress is Progress.UNFINISHED_BEFORE:
             # Nobody tells when the older transaction ends; a long one is asked after less often.
             await asyncio.sleep(line.unfinished_s)
             line.unfinished_s = min(line.unfinished_s * 2, _UNFINISHED_MOST_S)
             return True
         line.unfinished_s = _UNFINISHED_FIRST_S
-        return progress is Progress.WENT_ON
+        if 0 < wait_s < self._idle_s:
+            asyncio.get_running_loop().call_later(wait_s, line.worker.wake)
+        return step.progress is Progress.WENT_ON
 
 
 class _Line:
@@ -127,6 +132,5 @@ class _Line:
         self, evsp: PartyId, step: Callable[[_Line], Awaitable[bool]], idle_s: float
     ) -> None:
         self.evsp = evsp
-        self.failures = 0
         self.unfinished_s = _UNFINISHED_FIRST_S
         self.worker = Worker(f"forwarding: {evsp}", lambda: step(self), idle_s=idle_s)

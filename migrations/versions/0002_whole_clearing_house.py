@@ -43,7 +43,63 @@ AUTHORISATION: list[str] = []
 EXPOSURE: list[str] = []
 
 
-FORWARDING: list[str] = []
+FORWARDING: list[str] = [
+    """
+ALTER TABLE clearinghouse.forwarding
+    ADD COLUMN run_xid BIGINT,
+    ADD COLUMN acknowledged_xid BIGINT,
+    ADD COLUMN acknowledged_position BIGINT,
+    ADD COLUMN acknowledged_at TIMESTAMP WITH TIME ZONE
+""",
+    """
+ALTER TABLE clearinghouse.delivery
+    ADD COLUMN next_attempt_at TIMESTAMP WITH TIME ZONE,
+    ADD COLUMN channel TEXT,
+    ADD COLUMN host TEXT,
+    ADD COLUMN body_sha256 BYTEA,
+    ADD COLUMN answer_status INTEGER,
+    ADD COLUMN answer_says TEXT,
+    ADD COLUMN answer_sha256 BYTEA,
+    ADD COLUMN receipt JSONB,
+    ADD COLUMN log_xid BIGINT,
+    ADD COLUMN log_position BIGINT
+""",
+    """
+CREATE INDEX ix_delivery_arrived ON clearinghouse.delivery (evsp, up_to_xid, up_to_position) WHERE outcome = 'delivered' AND dead_letter IS NULL
+""",
+    """
+CREATE INDEX ix_delivery_of_dead_letter ON clearinghouse.delivery (dead_letter) WHERE dead_letter IS NOT NULL
+""",
+    """
+CREATE INDEX ix_delivery_of_evsp_in_log ON clearinghouse.delivery (evsp, log_xid, log_position) WHERE log_position IS NOT NULL
+""",
+    """
+CREATE INDEX ix_delivery_in_log ON clearinghouse.delivery (log_xid, log_position) WHERE log_position IS NOT NULL
+""",
+    """
+CREATE TABLE clearinghouse.delivery_preference (
+    evsp TEXT COLLATE "C" NOT NULL,
+    channel TEXT NOT NULL,
+    cadence TEXT NOT NULL,
+    time_zone TEXT NOT NULL,
+    at TEXT NOT NULL,
+    weekday TEXT NOT NULL,
+    day_of_month INTEGER NOT NULL,
+    sftp JSONB,
+    changed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_delivery_preference PRIMARY KEY (evsp)
+)
+""",
+    """
+CREATE TABLE clearinghouse.sftp_key (
+    evsp TEXT COLLATE "C" NOT NULL,
+    public_key TEXT NOT NULL,
+    sealed_private_key BYTEA NOT NULL,
+    made_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_sftp_key PRIMARY KEY (evsp)
+)
+""",
+]
 
 
 BUSINESS_DETAILS = [

@@ -44,6 +44,10 @@ OWN_AFFAIR = {
     "PUT /central-system/stations": 200,
     "PUT /central-system/cards": 200,
     "PUT /services/clearing-house/evsp-policy": 200,
+    "PUT /services/clearing-house/delivery-preferences": 200,
+    "POST /services/clearing-house/cdrs/acknowledgements": 200,
+    "POST /services/clearing-house/deliveries/look-up": 200,
+    "POST /services/clearing-house/dead-letters/replay": 202,
     "POST /services/clearing-house/clearing-runs": 201,
     # Answered, and each record in them refused: see `is_refused`.
     "POST /services/search-evse/locations": 200,
@@ -193,6 +197,12 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /services/clearing-house/customer-contracts/bulk": json.dumps(
             {"contract_id": CONTRACT, "token_uids": [CARD], "status": "blocked"}
         ).encode(),
+        "PUT /services/clearing-house/delivery-preferences": {"channel": "pull"},
+        "POST /services/clearing-house/cdrs/acknowledgements": {"cursor": f"{2**62}-1"},
+        "POST /services/clearing-house/deliveries/look-up": {
+            "cdrs": [{"operator": victims.world.operator.party, "cdr_id": cdr()["cdr_id"]}]
+        },
+        "POST /services/clearing-house/dead-letters/replay": {"all": True},
         "POST /services/clearing-house/clearing-runs": RUN,
         "POST /services/clearing-house/authorisations": {
             "evse_id": EVSE,
@@ -223,6 +233,12 @@ def is_refused(route: Route, answer: Answer) -> bool:
         return told["state"] == "rejected" and told["price"] is None
     if route.name == "POST /services/clearing-house/cdrs/approvals":
         return [one["problem"] for one in told["cdrs"]] == ["unknown-cdr"]
+    if route.name == "POST /services/clearing-house/cdrs/acknowledgements":
+        return bool(told["cursor"] is None and told["cdrs"] == 0)
+    if route.name == "POST /services/clearing-house/deliveries/look-up":
+        return [one["state"] for one in told["cdrs"]] == ["unknown"]
+    if route.name == "POST /services/clearing-house/dead-letters/replay":
+        return bool(told["asked"] == 0)
     if route.name == "POST /services/clearing-house/clearing-runs":
         return bool(told["obligations"] == told["payments"] == [])
     return True

@@ -39,6 +39,7 @@ class EvspServer:
     taken: dict[str, list[str]] = field(default_factory=dict)
     url: str = ""
     authorization: str | None = None
+    raw: list[bytes] = field(default_factory=list)
     _runner: web.AppRunner | None = None
 
     @property
@@ -61,6 +62,7 @@ class EvspServer:
             await self._runner.cleanup()
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
+        self.raw.append(await request.read())
         body = await request.json()
         ids = [cdr["cdr_id"] for cdr in body["cdrs"]]
         key = request.headers["Idempotency-Key"]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,19 +16,34 @@ from aiohttp import web
 
 from clearinghouse.cdrs import flows as cdr_flows
 from clearinghouse.forwarding import flows
-from clearinghouse.forwarding.client import HttpSender
-from clearinghouse.forwarding.model import BackOff, Delivery, Nothing, Reply, UnknownDeadLetter
-from clearinghouse.forwarding.store import SqlOutbox
+from clearinghouse.forwarding.client import HttpSender, senders_over
+from clearinghouse.forwarding.model import (
+    BackOff,
+    Cadence,
+    Channel,
+    Delivery,
+    Nothing,
+    Place,
+    Preference,
+    Reply,
+    UnknownDeadLetter,
+    schedule,
+)
+from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
 from clearinghouse.forwarding.tasks import Forwarder
 from kit import event_log
+from kit.clock import Clock
 from kit.database import Database
 from kit.event_log import START
+from kit.secrets import SecretBox
 from roaming.events import EventType
 from tests.clearinghouse.cdrs.fakes import (
     EVSP,
     NOW,
+    OPERATOR,
     OTHER_CONTRACT,
     OTHER_EVSP,
+    OTHER_OPERATOR,
     intake_of,
     keep_customer,
     many,
@@ -65,15 +84,21 @@ async def serving() -> AsyncIterator[EvspServer]:
 
 @asynccontextmanager
 async def forwarding(
-    database: Database, addresses: AddressBook, *, timeout_s: float = 10.0, idle_s: float = 0.05
+    database: Database,
+    addresses: AddressBook,
+    *,
+    timeout_s: float = 10.0,
+    idle_s: float = 0.05,
+    clock: Clock = lambda: NOW,
 ) -> AsyncIterator[Forwarder]:
     sender = HttpSender.open(timeout_s=timeout_s)
     forwarder = Forwarder(
         database=database,
         outbox=SqlOutbox(database),
+        preferences=SqlPreferences(database, SecretBox(bytes(32)), clock),
         endpoints=addresses,
-        sender=sender,
-        clock=lambda: NOW,
+        senders=senders_over(sender, allow_loopback=True),
+        clock=clock,
         back_off=QUICK,
         idle_s=idle_s,
     )
@@ -361,3 +386,223 @@ async def test_an_evsp_that_says_more_than_anyone_would_read_is_cut_short(
     assert reply == Reply(500, "x" * len(reply.says))
     assert len(reply.says) <= 400
     assert evsp.authorization == "Basic c2VjcmV0", "the headers that it asked for go along"
+
+
+@dataclass(slots=True)
+class Hands:
+    """A clock whose hands are moved by hand."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def wanting(database: Database, clock: Clock, **wish: Any) -> tuple[SqlPreferences, Preference]:
+    keeper = SqlPreferences(database, SecretBox(bytes(32)), clock)
+    return keeper, Preference(schedule=schedule(Cadence.DAILY, at="06:00", **wish))
+
+
+async def looked_at(database: Database, clock: Clock, evsp: EvspServer) -> None:
+    """Forward all that is due, step by step as the worker does."""
+    sender = HttpSender.open()
+    try:
+        for _ in range(50):
+            step = await flows.forward(
+                EVSP,
+                holder="one",
+                outbox=SqlOutbox(database),
+                preferences=SqlPreferences(database, SecretBox(bytes(32)), clock),
+                endpoints=AddressBook({EVSP: evsp.url}),
+                senders=senders_over(sender),
+                clock=clock,
+            )
+            if step.progress is flows.Progress.NOTHING_TO_DO:
+                return
+            await asyncio.sleep(0.005)
+    finally:
+        await sender.close()
+    raise AssertionError("there is no end of it")
+
+
+async def test_with_a_cadence_all_that_was_booked_goes_at_the_due_moment_and_the_rest_next_time(
+    database: Database, evsp: EvspServer
+) -> None:
+    hands = Hands(NOW - timedelta(hours=1))
+    keeper, wish = wanting(database, hands)
+    await keeper.keep(EVSP, wish)
+    first = await book(database, 230, "A")
+    hands.now = NOW + timedelta(hours=5, minutes=59)
+    await looked_at(database, hands, evsp)
+    assert evsp.calls == []
+    hands.now = NOW + timedelta(hours=6)
+    late: list[str] = []
+
+    async def booking_meanwhile(body: dict[str, Any]) -> web.StreamResponse:
+        if not late:
+            late.extend(await book(database, 3, "B"))
+        return await well(body)
+
+    evsp.behaviour = booking_meanwhile
+    await looked_at(database, hands, evsp)
+    assert [len(ids) for _, ids in evsp.calls] == [100, 100, 30], "of bounded size"
+    assert evsp.cdr_ids == first, "and what came during the run waits for the next one"
+    async with database.hot() as connection:
+        await connection.execute(
+            "UPDATE clearinghouse.cdr SET recorded_at = $1 WHERE cdr_id LIKE 'B-%'", hands.now
+        )
+    hands.now = NOW + timedelta(hours=29)
+    await looked_at(database, hands, evsp)
+    assert evsp.cdr_ids == first
+    hands.now = NOW + timedelta(hours=30)
+    await looked_at(database, hands, evsp)
+    assert evsp.cdr_ids == first + late
+
+
+async def test_a_hub_that_was_down_at_the_due_moment_delivers_when_it_is_back(
+    database: Database, evsp: EvspServer
+) -> None:
+    hands = Hands(NOW - timedelta(hours=1))
+    keeper, wish = wanting(database, hands)
+    await keeper.keep(EVSP, wish)
+    ids = await book(database, 150)
+    # It dies in mid-run, and comes back after the next due moment.
+    hands.now = NOW + timedelta(hours=6)
+    begun = await SqlOutbox(database).next(
+        EVSP, holder="one", most=100, now=hands.now, preference=await keeper.of(EVSP)
+    )
+    assert isinstance(begun, Delivery)
+    assert len(begun.cdrs) == 100
+    hands.now = NOW + timedelta(hours=40)
+    await looked_at(database, hands, evsp)
+    assert evsp.cdr_ids == ids
+    assert evsp.calls[0][0] == begun.delivery_id, "under the id that it had"
+
+
+async def test_a_slow_writer_before_the_due_moment_is_part_of_the_run(
+    database: Database, evsp: EvspServer
+) -> None:
+    hands = Hands(NOW - timedelta(hours=1))
+    keeper, wish = wanting(database, hands)
+    await keeper.keep(EVSP, wish)
+    outbox = SqlOutbox(database)
+    wish = await keeper.of(EVSP)
+    hands.now = NOW + timedelta(hours=6)
+    async with database.hot() as slow:
+        await slow.execute("SELECT pg_current_xact_id()")
+        ids = await book(database, 2)
+        waits = await outbox.next(EVSP, holder="one", most=9, now=hands.now, preference=wish)
+        assert waits == Nothing(unfinished=True)
+    later = await book(database, 2, "B")
+    await looked_at(database, hands, evsp)
+    assert evsp.cdr_ids == ids
+    assert await outbox.undelivered() == {EVSP: len(later)}
+
+
+async def test_the_forwarder_wakes_at_the_due_moment_by_itself(
+    database: Database, evsp: EvspServer
+) -> None:
+    began = time.monotonic()
+
+    def clock() -> datetime:
+        return NOW + timedelta(hours=6, seconds=time.monotonic() - began - 0.5)
+
+    keeper, wish = wanting(database, clock)
+    await keeper.keep(EVSP, wish)
+    ids = await book(database, 3)
+    async with forwarding(database, AddressBook({EVSP: evsp.url}), idle_s=3600, clock=clock):
+        await until(nothing_left(database))
+    assert evsp.cdr_ids == ids
+    assert time.monotonic() - began >= 0.5
+
+
+async def test_a_new_wish_is_heard_by_a_forwarder_that_sleeps(
+    database: Database, evsp: EvspServer
+) -> None:
+    keeper, wish = wanting(database, lambda: NOW)
+    await keeper.keep(EVSP, replace(wish, channel=Channel.PULL))
+    ids = await book(database, 3)
+    async with forwarding(database, AddressBook({EVSP: evsp.url}), idle_s=3600):
+        await asyncio.sleep(0.1)
+        assert evsp.calls == []
+        await keeper.keep(EVSP, Preference())
+        await until(nothing_left(database))
+    assert evsp.cdr_ids == ids
+
+
+async def test_what_arrived_has_its_proof_and_its_place_in_the_chain(
+    database: Database, evsp: EvspServer
+) -> None:
+    bodies: list[bytes] = []
+
+    async def receipt(body: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response({"received": len(body["cdrs"]), "digest": "abc", "more": [1]})
+
+    evsp.behaviour = receipt
+    evsp.raw = bodies
+    ids = await book(database, 2)
+    outbox = SqlOutbox(database)
+    async with forwarding(database, AddressBook({EVSP: evsp.url})):
+        await until(nothing_left(database))
+    [carried], reached = await outbox.carried(evsp=EVSP, operator=None, after=Place(0, 0), limit=9)
+    assert carried.proof is not None
+    assert carried.proof.body_sha256 == hashlib.sha256(bodies[0]).digest()
+    assert carried.proof.host == "127.0.0.1"
+    assert carried.proof.receipt == {"received": 2, "digest": "abc"}
+    assert (carried.status, [cdr_id for _, cdr_id in carried.keys]) == (200, ids)
+    async with database.hot() as connection:
+        [told] = await event_log.read(connection, START, types=[EventType.CDRS_DELIVERED])
+    assert (told.cursor.xid, told.cursor.position) == carried.cursor == reached
+    assert told.body["body_sha256"] == carried.proof.body_sha256.hex()
+    [mine], _ = await outbox.carried(evsp=None, operator=OPERATOR, after=Place(0, 0), limit=9)
+    assert mine.keys == carried.keys
+    others, _ = await outbox.carried(evsp=None, operator=OTHER_OPERATOR, after=Place(0, 0), limit=9)
+    assert others == []
+
+
+async def test_a_yes_whose_rest_never_comes_is_a_yes(database: Database, evsp: EvspServer) -> None:
+    heard = asyncio.Event()
+
+    async def dribbling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nwell,")
+        await writer.drain()
+        await heard.wait()
+        writer.close()
+
+    dribbler = await asyncio.start_server(dribbling, "127.0.0.1", 0)
+    host, port = dribbler.sockets[0].getsockname()[:2]
+    await book(database, 1)
+    delivery = await SqlOutbox(database).next(EVSP, holder="one", most=2, now=NOW)
+    assert isinstance(delivery, Delivery)
+    sender = HttpSender.open()
+    reply = await sender.send(Address(f"http://{host}:{port}/"), delivery)
+    await sender.close()
+    heard.set()
+    dribbler.close()
+    await asyncio.sleep(0)
+    assert reply == Reply(200, "well,")
+
+
+async def test_an_attempt_that_failed_says_when_the_next_one_is_and_a_restart_keeps_count(
+    database: Database, evsp: EvspServer
+) -> None:
+    await book(database, 1)
+    evsp.behaviour = answering(503, "closed")
+    sender = HttpSender.open()
+    outbox = SqlOutbox(database)
+    for attempts in (1, 2, 3):
+        step = await flows.forward(
+            EVSP,
+            holder="one",
+            outbox=outbox,
+            preferences=SqlPreferences(database, SecretBox(bytes(32)), lambda: NOW),
+            endpoints=AddressBook({EVSP: evsp.url}),
+            senders=senders_over(sender),
+            clock=lambda: NOW,
+            back_off=BackOff(first_s=1.0, most_s=60.0),
+        )
+        state = await outbox.state(EVSP)
+        assert step.until == state.next_attempt_at == NOW + timedelta(seconds=2 ** (attempts - 2))
+        assert (state.undelivered, state.attempts, state.last_error) == (1, attempts, "closed")
+    await sender.close()
