@@ -268,12 +268,19 @@ def cycles(obligations: Iterable[Obligation]) -> tuple[Payment, ...]:
     in each party's position: a debt that is cancelled still has its invoice.
     """
     owed = owed_by_pair(obligations)
-    gone = most_cancelled(owed)
-    return tuple(
-        Payment(debtor, creditor, amount - gone.get((debtor, creditor), 0))
-        for (debtor, creditor), amount in sorted(owed.items())
-        if amount > gone.get((debtor, creditor), 0) and debtor != creditor
-    )
+    return less(owed, most_cancelled(owed))
+
+
+def less(
+    owed: Mapping[tuple[PartyId, PartyId], int], cancelled: Mapping[tuple[PartyId, PartyId], int]
+) -> tuple[Payment, ...]:
+    """What is left to pay of what is owed, when so much of it was cancelled."""
+    payments = []
+    for pair in sorted(owed):
+        left = owed[pair] - cancelled.get(pair, 0)
+        if left and pair[0] != pair[1]:
+            payments.append(Payment(*pair, left))
+    return tuple(payments)
 
 
 def owed_by_pair(obligations: Iterable[Obligation]) -> dict[tuple[PartyId, PartyId], int]:

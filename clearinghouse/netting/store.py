@@ -19,6 +19,8 @@ from clearinghouse.netting.model import (
     Position,
     Strategy,
     gross,
+    less,
+    owed_by_pair,
 )
 from kit import event_log
 from kit.database import Database, Hot, attach_ddl, metadata
@@ -81,7 +83,7 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::
   WITH ORDINALITY AS u (kind, party, counterparty, amount_minor, vat_minor, cdrs, line_no)
 """
 
-_OBLIGATION, _PAYMENT, _POSITION = "obligation", "payment", "position"
+_OBLIGATION, _PAYMENT, _CANCELLED, _POSITION = "obligation", "payment", "cancelled", "position"
 _Line = tuple[str, PartyId, PartyId | None, int, int | None, int | None]
 
 
@@ -164,8 +166,12 @@ def _to_lines(clearing: Clearing) -> list[_Line]:
         *(
             (_PAYMENT, one.payer, one.payee, one.amount_minor, one.vat_minor, None)
             for one in clearing.payments
-            # Gross payments are the obligations again.
-            if clearing.strategy is not Strategy.GROSS
+            # Gross payments are the obligations again, those of cycles what is not cancelled.
+            if clearing.strategy in (Strategy.BILATERAL, Strategy.MULTILATERAL)
+        ),
+        *(
+            (_CANCELLED, one.debtor, one.creditor, one.amount_minor, None, None)
+            for one in (clearing.cancelled if clearing.strategy is Strategy.CYCLES else ())
         ),
         *(
             (_POSITION, one.party, None, one.amount_minor, one.vat_minor, None)
@@ -190,18 +196,7 @@ def _to_run(row: Any, rows: Sequence[Any]) -> ClearingRun:
     clearing = Clearing(
         strategy=strategy,
         obligations=obligations,
-        payments=gross(obligations)
-        if strategy is Strategy.GROSS
-        else tuple(
-            Payment(
-                PartyId(one["party"]),
-                PartyId(one["counterparty"]),
-                one["amount_minor"],
-                one["vat_minor"],
-            )
-            for one in rows
-            if one["kind"] == _PAYMENT
-        ),
+        payments=_to_payments(strategy, obligations, rows),
         positions=tuple(
             Position(PartyId(one["party"]), one["amount_minor"], one["vat_minor"])
             for one in rows
@@ -216,4 +211,30 @@ def _to_run(row: Any, rows: Sequence[Any]) -> ClearingRun:
         currency=row["currency"],
         clearing=clearing,
         recorded_at=row["recorded_at"],
+    )
+
+
+def _to_payments(
+    strategy: Strategy, obligations: Sequence[Obligation], rows: Sequence[Any]
+) -> tuple[Payment, ...]:
+    if strategy is Strategy.GROSS:
+        return gross(obligations)
+    if strategy is Strategy.CYCLES:
+        return less(
+            owed_by_pair(obligations),
+            {
+                (PartyId(one["party"]), PartyId(one["counterparty"])): one["amount_minor"]
+                for one in rows
+                if one["kind"] == _CANCELLED
+            },
+        )
+    return tuple(
+        Payment(
+            PartyId(one["party"]),
+            PartyId(one["counterparty"]),
+            one["amount_minor"],
+            one["vat_minor"],
+        )
+        for one in rows
+        if one["kind"] == _PAYMENT
     )
