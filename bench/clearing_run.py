@@ -45,9 +45,9 @@ AT_ONCE = 50_000
 # both, and owes as well as it is owed. A few have most of the charges.
 _BOOK = """
 INSERT INTO clearinghouse.ledger_entry (posting_id, account, party, counterparty, currency,
-  amount_minor, operator, cdr_id, occurred_at, recorded_at)
-SELECT c.n, e.account, e.party, e.counterparty, 'EUR', e.amount_minor, c.operator, 'C' || c.n,
-  c.ended_at, c.ended_at
+  amount_minor, value_at, cdrs, clearing_group)
+SELECT c.n, e.account, e.party, e.counterparty, 'EUR', e.amount_minor, c.ended_at,
+  (e.account = 'charge-receivable')::int, 'multilateral'
 FROM (
   SELECT n, ($3::text[])[1 + floor(array_length($3, 1) * 0.4 * power(u1, 2))::int] AS operator,
     ($3::text[])[array_length($3, 1) - floor(array_length($3, 1) * 0.8 * power(u2, 2))::int]
@@ -69,7 +69,7 @@ FROM (
 """
 _FROM = """
   FROM clearinghouse.ledger_entry WHERE account IN ('charge-receivable', 'vat-receivable')
-  AND currency = $1 AND occurred_at >= $2 AND occurred_at < $3 GROUP BY
+  AND currency = $1 AND value_at >= $2 AND value_at < $3 GROUP BY
 """
 _SUMS = (
     "sum(amount_minor) FILTER (WHERE account = 'charge-receivable'),"

@@ -28,15 +28,21 @@ _CDR = (
     *("authorisation_id", "told_contract_id", "token_uid", "evsp", "contract_id", "started_at"),
     *("ended_at", "told_time_zone", "energy_wh", "periods", "signed_meter_values"),
     *("agreement_id", "time_zone", "currency", "excl_vat_minor", "vat_minor", "price_lines"),
+    *("credit_reference_id", "replaces", "moved_to", "clearing_group"),
     *("content", "fingerprint", "recorded_at"),
+)
+_POSTING = (
+    *("posting_id", "kind", "book", "book_no", "operator", "cdr_id", "value_at", "recorded_at"),
+    "hash",
 )
 _ENTRY = (
     *("posting_id", "account", "party", "counterparty", "currency", "amount_minor"),
-    *("operator", "cdr_id", "occurred_at", "recorded_at"),
+    *("value_at", "cdrs", "clearing_group"),
 )
 _TABLES = (
     ("kit", "event", _EVENT),
     ("clearinghouse", "cdr", _CDR),
+    ("clearinghouse", "ledger_posting", _POSTING),
     ("clearinghouse", "ledger_entry", _ENTRY),
 )
 _OF_TABLE = {
@@ -44,6 +50,10 @@ _OF_TABLE = {
     " WHERE position > $1 AND position < $2 ORDER BY position",
     "cdr": f"SELECT log_xid::text AS commit, {', '.join(_CDR)} FROM clearinghouse.cdr"
     " WHERE log_position > $1 AND log_position < $2 ORDER BY log_position",
+    "ledger_posting": "SELECT c.log_xid::text AS commit,"
+    f" {', '.join(f'p.{name}' for name in _POSTING)} FROM clearinghouse.ledger_posting AS p"
+    " JOIN clearinghouse.cdr AS c ON c.log_position = p.posting_id"
+    " WHERE p.posting_id > $1 AND p.posting_id < $2 ORDER BY p.posting_id",
     "ledger_entry": "SELECT c.log_xid::text AS commit,"
     f" {', '.join(f'e.{name}' for name in _ENTRY)} FROM clearinghouse.ledger_entry AS e"
     " JOIN clearinghouse.cdr AS c ON c.log_position = e.posting_id"
@@ -57,11 +67,12 @@ class Commit:
 
     events: list[list[Any]] = field(default_factory=list)
     cdrs: list[list[Any]] = field(default_factory=list)
+    postings: list[list[Any]] = field(default_factory=list)
     entries: list[list[Any]] = field(default_factory=list)
 
     @property
     def tables(self) -> tuple[list[list[Any]], ...]:
-        return self.events, self.cdrs, self.entries
+        return self.events, self.cdrs, self.postings, self.entries
 
     def under_other_ids(self, times: int) -> Commit:
         """What is unique becomes unique again."""
@@ -72,6 +83,7 @@ class Commit:
                 [shift + row[0], *row[1:3], mark + row[3], *row[4:-2], *_other(row[-2:], times)]
                 for row in self.cdrs
             ],
+            [[row[0] + shift, row[1], mark + row[2], *row[3:]] for row in self.postings],
             [[row[0] + shift, *row[1:]] for row in self.entries],
         )
 

@@ -153,6 +153,10 @@ class AgreementInForce:
     def time_zone(self) -> str:
         return self._agreement.time_zone
 
+    @property
+    def clearing_group(self) -> str:
+        return self._agreement.clearing_group
+
     def covers(self, evse_id: EvseId) -> bool:
         return self._agreement.covers(evse_id)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from gridroam import exits
+from gridroam import cli_books, exits
+from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
 from kit.encoding import encode_json
 from roaming.party import PartyId
-
-DEFAULT_HOME = Path("~/.local/share/gridroam")
 
 ROOT = Path(__file__).parent.parent
 SHIPPED_DAY = ROOT / "examples" / "roaming_day"
@@ -42,18 +41,9 @@ partner = typer.Typer(
 imports = typer.Typer(help="Bring master data in.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(partner, name="partner")
 app.add_typer(imports, name="import")
+app.add_typer(cli_books.period, name="period")
+app.add_typer(cli_books.ledger, name="ledger")
 
-HomeFolder = Annotated[
-    Path, typer.Option("--home", help="The hub's home folder.", envvar="GRIDROAM_HOME")
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--database-url",
-        help="A PostgreSQL to use instead of the embedded one.",
-        envvar="GRIDROAM_DATABASE_URL",
-    ),
-]
 Lifeline = Annotated[
     int | None,
     typer.Option(hidden=True, help="A pipe: when its other end closes, the hub ends in order."),
@@ -74,14 +64,6 @@ def main() -> NoReturn:
     except KeyboardInterrupt as error:
         exits.leave(error)
     raise SystemExit(code)
-
-
-def _print_json(value: Any) -> None:
-    try:
-        sys.stdout.write(encode_json(value).decode() + "\n")
-    except BrokenPipeError:
-        exits.write_no_more()
-        raise typer.Exit(0) from None
 
 
 @app.command()
@@ -209,7 +191,7 @@ def partner_add(
     from gridroam import office
 
     added = exits.run(lambda: office.add_partner(home, database_url, PartyId(party), role, name))
-    _print_json(
+    print_json(
         {
             "party": added.partner.party,
             "client_id": added.client_id,
@@ -224,7 +206,7 @@ def partner_list(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = No
     from gridroam import office
 
     for one in exits.run(lambda: office.list_partners(home, database_url)):
-        _print_json(one)
+        print_json(one)
 
 
 @partner.command("details")
@@ -245,7 +227,7 @@ def partner_details(
     """
     from gridroam import office
 
-    _print_json(exits.run(lambda: office.partner_details(home, database_url, PartyId(party), file)))
+    print_json(exits.run(lambda: office.partner_details(home, database_url, PartyId(party), file)))
 
 
 @app.command("operator-key")
@@ -266,7 +248,7 @@ def operator_key(
     """
     from gridroam import office
 
-    _print_json(
+    print_json(
         exits.run(lambda: office.operator_key(home, database_url, PartyId(operator), client_id))
     )
 
@@ -290,7 +272,7 @@ def import_evses(
     from gridroam import office
 
     owner = None if operator is None else PartyId(operator)
-    _print_json(exits.run(lambda: office.import_evses(home, database_url, file, owner)))
+    print_json(exits.run(lambda: office.import_evses(home, database_url, file, owner)))
 
 
 @app.command()
@@ -328,7 +310,7 @@ def clear(
             home, database_url, chosen, currency, office.strategy_named(strategy)
         )
     )
-    _print_json(cleared)
+    print_json(cleared)
 
 
 @app.command()
@@ -359,7 +341,7 @@ def events(
         party=None if party is None else PartyId(party),
         limit=limit,
     )
-    exits.run(lambda: office.tell_events(home, database_url, asked, _print_json))
+    exits.run(lambda: office.tell_events(home, database_url, asked, print_json))
 
 
 @app.command(

@@ -43,8 +43,11 @@ from clearinghouse.forwarding import routes as forwarding_routes
 from clearinghouse.forwarding.client import HttpSender, senders_over
 from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
 from clearinghouse.forwarding.tasks import Forwarder
+from clearinghouse.ledger import routes as ledger_routes
+from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.netting import routes as netting_routes
 from clearinghouse.netting.store import SqlBooks as Clearings
+from clearinghouse.periods import routes as period_routes
 from clearinghouse.rating.model import Rater
 from clearinghouse.settlement import routes as settlement_routes
 from clearinghouse.settlement.store import SqlBooks as Statements
@@ -56,6 +59,7 @@ from gateway.calls.store import RefusalLog, SqlQuotas
 from gateway.calls.upstream import Upstream
 from gateway.usage import routes as usage_routes
 from gateway.usage.store import SqlMeter, SqlUsage
+from gridroam import clearing
 from gridroam.answers import (
     AgreementsForClearing,
     ClearingsForConsole,
@@ -295,6 +299,10 @@ class _Hub:
                     clock=clock,
                 ),
                 customer_routes.router(SqlCustomers(database), database, clock),
+                ledger_routes.router(SqlLedger(database)),
+                period_routes.router(
+                    clearing.periods(database), database=database, clock=clock, hub=parts.hub
+                ),
                 netting_routes.router(
                     Clearings(database), database=database, clock=clock, hub=parts.hub
                 ),

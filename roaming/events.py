@@ -35,6 +35,8 @@ class EventType(StrEnum):
     CDR_DEAD_LETTERED = "cdr-dead-lettered"
     CDRS_ACKNOWLEDGED = "cdrs-acknowledged"
     DELIVERY_PREFERENCE_CHANGED = "delivery-preference-changed"
+    PERIOD_CLOSING = "period-closing"
+    PERIOD_CLOSED = "period-closed"
     CLEARING_RUN_RECORDED = "clearing-run-recorded"
     STATION_ENROLLED = "station-enrolled"
     OCPP_MESSAGE = "ocpp-message"

@@ -13,6 +13,7 @@ from clearinghouse.cdrs.model import (
     Cdr,
     Customer,
     Facts,
+    Key,
     Outcome,
     Reason,
     State,
@@ -20,7 +21,7 @@ from clearinghouse.cdrs.model import (
     Submission,
     UnknownCdr,
 )
-from clearinghouse.cdrs.ports import Agreements, Authorisations, Books, Customers, Evses, Key
+from clearinghouse.cdrs.ports import Agreements, Authorisations, Books, Customers, Evses
 from clearinghouse.rating.model import Rated, Rater, UnreadableTerms
 from kit.clock import Clock
 from kit.event_log import NewEvent
@@ -122,25 +123,46 @@ async def _book(submissions: Sequence[Submission], intake: Intake) -> list[Outco
     candidates: list[Cdr] = []
     now = intake.clock()
     for index, submission in enumerate(submissions):
-        candidates.append(_examine(submission, known, intake, now))
+        if submission.credit_reference_id is not None:
+            candidates.append(_credit(submission, now))
+        else:
+            candidates.append(_examine(submission, known, intake, now))
         if index % _SLICE == _SLICE - 1:
             await asyncio.sleep(0)
     async with intake.books.write({one.operator for one in submissions}) as book:
         # Looked at again, now that no other writer of these operators is under way.
-        booked = await book.booked({cdr.key for cdr in candidates})
+        referred = {key for cdr in candidates if (key := model.referred_key(cdr)) is not None}
+        booked = await book.booked({*(cdr.key for cdr in candidates), *referred})
         fingerprints = await book.fingerprints(
             {cdr.fingerprint for cdr in candidates if cdr.fingerprint is not None}
         )
         candidates = model.with_overlaps(
-            candidates, await book.overlapping([cdr for cdr in candidates if cdr.booked])
+            candidates,
+            await book.overlapping([cdr for cdr in candidates if cdr.fingerprint is not None]),
         )
         rejected = await book.rejected(
-            {cdr.key for cdr in candidates if not cdr.booked or cdr.fingerprint in fingerprints}
+            {
+                cdr.key
+                for cdr in candidates
+                if not cdr.booked
+                or cdr.fingerprint in fingerprints
+                or model.referred_key(cdr) is not None
+            }
         )
-        outcomes, to_write = model.settle_batch(candidates, booked, rejected, fingerprints)
-        if to_write:
-            await book.record(to_write, [_event(cdr) for cdr in to_write])
-    return outcomes
+        dates = await book.value_dates([cdr.submission.end for cdr in candidates])
+        settled = model.settle_batch(
+            [
+                cdr if date == cdr.submission.end else replace(cdr, moved_to=date)
+                for cdr, date in zip(candidates, dates, strict=True)
+            ],
+            booked,
+            rejected,
+            fingerprints,
+        )
+        if settled.to_write:
+            events = [_event(cdr) for cdr in settled.to_write]
+            await book.record(settled.to_write, events, settled.changed)
+    return settled.outcomes
 
 
 async def _look_up(submissions: Sequence[Submission], intake: Intake) -> _Known:
@@ -216,6 +238,20 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
     )
 
 
+def _credit(credit: Submission, now: datetime) -> Cdr:
+    """A credit before it is known what it takes back: nothing is priced, its amounts are that's."""
+    return Cdr(
+        submission=credit,
+        state=State.ACCEPTED,
+        reasons=(),
+        evsp=None,
+        contract_id=None,
+        rated=None,
+        fingerprint=None,
+        recorded_at=now,
+    )
+
+
 def _customer(cdr: Submission, known: _Known) -> Customer | None:
     """By the contract id where there is one, else by the token, else by the authorisation."""
     if cdr.contract_id is not None:
@@ -245,6 +281,12 @@ def _event(cdr: Cdr) -> NewEvent:
     }
     if cdr.rated is not None:
         body["price"] = cdr.rated.amounts()
+    if told.credit_reference_id is not None:
+        body["credit_reference_id"] = told.credit_reference_id
+    if told.replaces is not None:
+        body["replaces"] = told.replaces
+    if cdr.moved_to is not None:
+        body["value_at"] = cdr.moved_to
     return NewEvent(
         stream=stream_of(told.operator),
         type=EventType.CDR_ACCEPTED if cdr.booked else EventType.CDR_REJECTED,

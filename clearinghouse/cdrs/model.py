@@ -25,6 +25,9 @@ from roaming.party import PartyId
 from roaming.refusal import Clash, Malformed, Unknown
 from roaming.token import TokenUid
 
+Key = tuple[PartyId, str]
+"""Operator and cdr_id."""
+
 CLOCK_DRIFT = timedelta(minutes=5)
 LONG_CHARGE = timedelta(hours=24)
 LONGEST_CHARGE = timedelta(days=366)
@@ -61,7 +64,9 @@ class State(StrEnum):
     APPROVED = "approved"
     DECLINED = "declined"
     CREDITED = "credited"
+    """Taken back, whole, by a credit."""
     REVISED = "revised"
+    """Taken back, and another record stands in its place."""
 
 
 class Step(StrEnum):
@@ -78,24 +83,20 @@ _OPEN = {
     Step.APPROVE: State.APPROVED,
     Step.DECLINE: State.DECLINED,
     Step.CREDIT: State.CREDITED,
-    Step.REVISE: State.REVISED,
 }
 LIFE: Mapping[State, Mapping[Step, State]] = {
     State.ACCEPTED: _OPEN,
     State.FLAGGED: _OPEN,
     # An operator may find its own error also after the EVSP did not.
-    State.APPROVED: {
-        Step.APPROVE: State.APPROVED,
-        Step.CREDIT: State.CREDITED,
-        Step.REVISE: State.REVISED,
-    },
+    State.APPROVED: {Step.APPROVE: State.APPROVED, Step.CREDIT: State.CREDITED},
     # A dispute holds the amount, and ends in one of three ways; by no approval past it.
     State.DECLINED: {
         Step.RESOLVE: State.APPROVED,
         Step.CREDIT: State.CREDITED,
         Step.REVISE: State.REVISED,
     },
-    State.CREDITED: {},
+    # What has been taken back may be replaced.
+    State.CREDITED: {Step.REVISE: State.REVISED},
     State.REVISED: {},
     State.REJECTED: {},
 }
@@ -131,6 +132,9 @@ class Submission:
     At least one of `authorisation_id`, `contract_id` and `token_uid` is there. `time_zone` is the
     name of a zone, where the operator gives one. `content` is the SHA-256 of all the rest.
     `total_cost` is what the operator reckons that the charge costs, without VAT.
+
+    `credit_reference_id`: this is a credit, which takes the record of that id back (OCPI 2.2.1
+    mod_cdrs, "Credit CDRs"). `replaces`: it stands in the place of a credited one.
     """
 
     operator: PartyId
@@ -147,6 +151,8 @@ class Submission:
     signed_meter_values: Sequence[Any]
     content: bytes
     total_cost: Money | None = None
+    credit_reference_id: str | None = None
+    replaces: str | None = None
 
     @property
     def charge(self) -> Charge:
@@ -535,7 +541,9 @@ def fingerprint(cdr: Submission, contract: str) -> bytes:
 class Cdr:
     """A record as the house keeps it. `debtor` is the EVSP, `creditor` the operator.
 
-    `evsp`, `rated` and `time_zone` are None for rejected records that did not come so far.
+    `evsp`, `rated` and `time_zone` are None for rejected records that did not come so far. A credit
+    is rated with the negated amounts of what it credits. `moved_to`: the value date of a record
+    whose month was closed already when it came.
     """
 
     submission: Submission
@@ -547,6 +555,12 @@ class Cdr:
     fingerprint: bytes | None
     recorded_at: datetime
     notices: tuple[Reason, ...] = ()
+    moved_to: datetime | None = None
+
+    @property
+    def value_at(self) -> datetime:
+        """By what it belongs to an accounting period."""
+        return self.moved_to or self.submission.end
 
     @property
     def key(self) -> tuple[PartyId, str]:
@@ -567,7 +581,7 @@ def with_overlaps(
     earlier: dict[EvseId, list[Cdr]] = {}
     noted: list[Cdr] = []
     for cdr in candidates:
-        if not cdr.booked:
+        if not cdr.booked or cdr.submission.credit_reference_id is not None:
             noted.append(cdr)
             continue
         beside = earlier.setdefault(cdr.submission.evse_id, [])
@@ -606,36 +620,60 @@ def outcome_of_known(booked: Cdr, told: Submission) -> Outcome:
     return Outcome(booked, known=True, reused=booked.submission.content != told.content)
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a batch came to: its outcomes in order, the records to write, and those that a credit or
+    a replacement has changed (their state alone)."""
+
+    outcomes: list[Outcome]
+    to_write: list[Cdr]
+    changed: list[Cdr]
+
+
 def settle_batch(
     candidates: Sequence[Cdr],
-    booked: Mapping[tuple[PartyId, str], Cdr],
-    rejected: Mapping[tuple[PartyId, str], Cdr],
+    booked: Mapping[Key, Cdr],
+    rejected: Mapping[Key, Cdr],
     fingerprints: Mapping[bytes, str],
-) -> tuple[list[Outcome], list[Cdr]]:
+) -> Settled:
     """Decide, in order, what each candidate of a batch becomes beside what is on record.
 
-    `booked` and `rejected` are the records now kept under the candidates' keys (of rejected ones
-    the latest), `fingerprints` the ids of booked records by fingerprint. Returns the outcomes in
-    order, and the records to write. A record that was rejected may come again, mended or not; told
-    again unmended, it is known.
+    `booked` and `rejected` are the records now kept under the candidates' keys and those that they
+    refer to (of rejected ones the latest), `fingerprints` the ids of booked records by fingerprint.
+    A record that was rejected may come again, mended or not; told again unmended, it is known.
     """
     now_booked, now_rejected = dict(booked), dict(rejected)
     now_fingerprints = dict(fingerprints)
     outcomes: list[Outcome] = []
     to_write: list[Cdr] = []
+    changed: dict[Key, Cdr] = {}
+
+    def change(cdr: Cdr, step: Step) -> None:
+        # Its content may be told again: by the record that stands in its place.
+        if cdr.fingerprint is not None:
+            now_fingerprints.pop(cdr.fingerprint, None)
+        moved = replace(cdr, state=after(cdr.state, step), fingerprint=None)
+        now_booked[cdr.key] = changed[cdr.key] = moved
+
     for candidate in candidates:
         if (earlier := now_booked.get(candidate.key)) is not None:
             outcomes.append(outcome_of_known(earlier, candidate.submission))
             continue
         cdr = candidate
+        if cdr.booked and cdr.fingerprint is not None:
+            first = now_fingerprints.get(cdr.fingerprint)
+            if first is not None and first != cdr.submission.replaces:
+                cdr = _rejected(cdr, duplicate_of(first))
+        referred = now_booked.get(reference) if (reference := referred_key(cdr)) else None
+        if cdr.booked and reference is not None:
+            cdr = _corrected(cdr, referred)
         if cdr.booked:
-            assert cdr.fingerprint is not None
-            if (first := now_fingerprints.get(cdr.fingerprint)) is not None:
-                cdr = _as_duplicate(cdr, first)
-        if cdr.booked:
-            assert cdr.fingerprint is not None
+            if referred is not None:
+                credits = cdr.submission.credit_reference_id is not None
+                change(referred, Step.CREDIT if credits else Step.REVISE)
             now_booked[cdr.key] = cdr
-            now_fingerprints[cdr.fingerprint] = cdr.submission.cdr_id
+            if cdr.fingerprint is not None:
+                now_fingerprints[cdr.fingerprint] = cdr.submission.cdr_id
         else:
             known = now_rejected.get(cdr.key)
             if (
@@ -648,17 +686,72 @@ def settle_batch(
             now_rejected[cdr.key] = cdr
         outcomes.append(Outcome(cdr))
         to_write.append(cdr)
-    return outcomes, to_write
+    written = {cdr.key: n for n, cdr in enumerate(to_write) if cdr.booked}
+    for key in written.keys() & changed.keys():
+        # Written and changed by one batch: it is written as it then stands.
+        to_write[written[key]] = changed.pop(key)
+    return Settled(outcomes, to_write, list(changed.values()))
 
 
-def _as_duplicate(cdr: Cdr, first_cdr_id: str) -> Cdr:
-    return Cdr(
-        submission=cdr.submission,
-        state=State.REJECTED,
-        reasons=(duplicate_of(first_cdr_id), *cdr.reasons),
-        evsp=cdr.evsp,
-        contract_id=cdr.contract_id,
-        rated=None,
-        fingerprint=None,
-        recorded_at=cdr.recorded_at,
+def referred_key(cdr: Cdr) -> Key | None:
+    """The record that this one takes back or stands for, if it does."""
+    told = cdr.submission
+    reference = told.credit_reference_id or told.replaces
+    return None if reference is None else (told.operator, reference)
+
+
+def _corrected(cdr: Cdr, referred: Cdr | None) -> Cdr:
+    """A credit with its amounts, or a replacement as it came; rejected where it cannot be."""
+    told = cdr.submission
+    reason = _no_credit(told, referred) if told.credit_reference_id else _no_replacement(referred)
+    if reason is not None:
+        return _rejected(cdr, reason)
+    assert referred is not None
+    if told.credit_reference_id is None:
+        return cdr
+    assert referred.rated is not None
+    return replace(
+        cdr,
+        evsp=referred.evsp,
+        contract_id=referred.contract_id,
+        rated=referred.rated.negated(),
+    )
+
+
+def _no_credit(told: Submission, credited: Cdr | None) -> Reason | None:
+    if credited is None:
+        return Reason("credit-of-unknown", "no record is booked under credit_reference_id")
+    was = credited.submission
+    if was.credit_reference_id is not None:
+        return Reason("credit-of-credit", "a credit is not credited; hand in a new record")
+    if credited.state is State.DECLINED:
+        return Reason("in-dispute", "its EVSP has declined it: answer the dispute instead")
+    if Step.CREDIT not in LIFE[credited.state]:
+        return Reason("credited-already", f"the record is {credited.state} already")
+    same = (was.evse_id, was.start, was.end, was.energy_wh) == (
+        told.evse_id,
+        told.start,
+        told.end,
+        told.energy_wh,
+    )
+    if not same:
+        return Reason(
+            "credit-mismatch", "a credit repeats evse_id, start, end and energy_wh of its record"
+        )
+    return None
+
+
+def _no_replacement(replaced: Cdr | None) -> Reason | None:
+    if replaced is None:
+        return Reason("replaces-unknown", "no record is booked under the id that it replaces")
+    if replaced.state is State.REVISED:
+        return Reason("replaced-already", "another record stands in its place already")
+    if replaced.state is not State.CREDITED:
+        return Reason("replaces-uncredited", "a record is credited before it is replaced")
+    return None
+
+
+def _rejected(cdr: Cdr, reason: Reason) -> Cdr:
+    return replace(
+        cdr, state=State.REJECTED, reasons=(reason, *cdr.reasons), rated=None, fingerprint=None
     )

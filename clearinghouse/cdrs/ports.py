@@ -7,15 +7,13 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
-from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, State
+from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Key, State
 from clearinghouse.rating.model import Agreement
 from kit.event_log import Cursor, NewEvent
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
 from roaming.token import TokenUid
-
-Key = tuple[PartyId, str]
 
 CHANNEL = "cdrs"
 """NOTIFY when records are booked: a JSON list of the EVSPs they are for; empty is "look at all"."""
@@ -70,8 +68,16 @@ class Book(Protocol):
     async def move(self, states: Mapping[Key, State], events: Sequence[NewEvent]) -> None:
         """Bring booked records into other states, and tell of it."""
 
-    async def record(self, cdrs: Sequence[Cdr], events: Sequence[NewEvent]) -> None:
-        """Write records, what they mean in money, and their events, one for each, in order."""
+    async def value_dates(self, instants: Sequence[datetime]) -> Sequence[datetime]:
+        """The value date of each of `instants`: no month is closed until the book is left."""
+
+    async def record(
+        self, cdrs: Sequence[Cdr], events: Sequence[NewEvent], changed: Sequence[Cdr] = ()
+    ) -> None:
+        """Write records, what they mean in money, and their events, one for each, in order.
+
+        `changed`: records of earlier, of which the state (and with it the fingerprint) is new.
+        """
 
 
 class Books(Protocol):

@@ -16,12 +16,12 @@ from clearinghouse.cdrs.model import (
     BadCdr,
     CannotBecome,
     CdrIdReused,
+    Key,
     Outcome,
     State,
     Submission,
     UnknownCdr,
 )
-from clearinghouse.cdrs.ports import Key
 from kit.batching import Batcher
 from kit.database import Database
 from kit.event_log import START, Cursor

@@ -16,11 +16,12 @@ from sqlalchemy import BigInteger, Column, DateTime, Index, LargeBinary, Table, 
 from sqlalchemy.dialects.postgresql import JSONB
 
 from clearinghouse.authorisation.store import authorisation
-from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Reason, State, Submission
-from clearinghouse.cdrs.ports import CHANNEL, Key
+from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Key, Reason, State, Submission
+from clearinghouse.cdrs.ports import CHANNEL
 from clearinghouse.customers.store import customer_contract, customer_token
 from clearinghouse.ledger import store as ledger
-from clearinghouse.ledger.model import Posting, charge_entries
+from clearinghouse.ledger.model import Kind, Posting, charge_entries, credit_entries
+from clearinghouse.periods import store as periods
 from clearinghouse.rating.model import Rated
 from kit import event_log
 from kit.database import Database, Hot, metadata
@@ -68,6 +69,10 @@ cdrs = Table(
     Column("recorded_at", DateTime(timezone=True), nullable=False),
     Column("notices", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("total_cost", JSONB),
+    Column("credit_reference_id", Text),
+    Column("replaces", Text),
+    Column("moved_to", DateTime(timezone=True)),
+    Column("clearing_group", Text),
     schema="clearinghouse",
 )
 _BOOKED = "state <> 'rejected'"
@@ -112,7 +117,8 @@ COLUMNS = (
     " c.evse_id, c.authorisation_id, c.told_contract_id, c.token_uid, c.evsp, c.contract_id,"
     " c.started_at, c.ended_at, c.told_time_zone, c.energy_wh, c.periods, c.signed_meter_values,"
     " c.agreement_id, c.time_zone, c.currency, c.excl_vat_minor, c.vat_minor, c.price_lines,"
-    " c.content, c.fingerprint, c.recorded_at, c.notices, c.total_cost"
+    " c.content, c.fingerprint, c.recorded_at, c.notices, c.total_cost, c.credit_reference_id,"
+    " c.replaces, c.moved_to, c.clearing_group"
 )
 _KEYS = "unnest($1::text[], $2::text[]) AS k (operator, cdr_id)"
 # "lateral" with a limit makes each key one probe of its index, whatever the planner believes of
@@ -140,6 +146,7 @@ _FIND_OVERLAPPING = (
     f" WHERE b.evse_id = k.evse_id AND b.{_BOOKED}"
     " AND b.ended_at > k.started_at AND b.ended_at < k.ended_at + interval '24 hours'"
     " AND b.started_at < k.ended_at AND b.state NOT IN ('credited', 'revised')"
+    " AND b.credit_reference_id IS NULL"
     " AND (b.operator, b.cdr_id) <> (k.operator, k.cdr_id)"
     " ORDER BY b.ended_at LIMIT 1) AS other"
 )
@@ -162,21 +169,29 @@ _INSERT = """
 INSERT INTO clearinghouse.cdr (log_position, log_xid, operator, cdr_id, state, reasons, evse_id,
   authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
   told_time_zone, energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency,
-  excl_vat_minor, vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost)
+  excl_vat_minor, vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost,
+  credit_reference_id, replaces, moved_to, clearing_group)
 SELECT log_position, pg_current_xact_id(), operator, cdr_id, state, reasons::jsonb, evse_id,
   authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
   told_time_zone, energy_wh, periods::jsonb, signed_meter_values::jsonb, agreement_id, time_zone,
   currency, excl_vat_minor, vat_minor, price_lines::jsonb, content, fingerprint, recorded_at,
-  notices::jsonb, total_cost::jsonb
+  notices::jsonb, total_cost::jsonb, credit_reference_id, replaces, moved_to, clearing_group
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
   $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[],
   $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
   $21::bigint[], $22::bigint[], $23::text[], $24::bytea[], $25::bytea[], $26::timestamptz[],
-  $27::text[], $28::text[])
+  $27::text[], $28::text[], $29::text[], $30::text[], $31::timestamptz[], $32::text[])
   AS u (log_position, operator, cdr_id, state, reasons, evse_id, authorisation_id,
     told_contract_id, token_uid, evsp, contract_id, started_at, ended_at, told_time_zone,
     energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency, excl_vat_minor,
-    vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost)
+    vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost,
+    credit_reference_id, replaces, moved_to, clearing_group)
+"""
+_CHANGE = """
+UPDATE clearinghouse.cdr AS c SET state = n.state, fingerprint = n.fingerprint
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[])
+  AS n (operator, cdr_id, state, fingerprint)
+WHERE c.operator = n.operator AND c.cdr_id = n.cdr_id AND c.state <> 'rejected'
 """
 # A reader that stops at the oldest running transaction never skips the record of a slow writer.
 _FENCE = "c.log_xid < pg_snapshot_xmin(pg_current_snapshot())"
@@ -263,7 +278,15 @@ class SqlBook:
             [state.value for state in states.values()],
         )
 
-    async def record(self, cdrs: Sequence[Cdr], events: Sequence[NewEvent]) -> None:
+    async def value_dates(self, instants: Sequence[datetime]) -> Sequence[datetime]:
+        return await periods.value_dates(self._connection, instants)
+
+    async def record(
+        self, cdrs: Sequence[Cdr], events: Sequence[NewEvent], changed: Sequence[Cdr] = ()
+    ) -> None:
+        if changed:
+            # First: what takes the place of a record may have its content.
+            await change(self._connection, changed)
         told = await event_log.append(self._connection, events)
         positions = [cursor.position for cursor in told]
         await self._connection.execute(_INSERT, *_columns_of(cdrs, positions))
@@ -281,6 +304,17 @@ class SqlBook:
             await self._connection.execute("SELECT pg_notify($1, $2)", CHANNEL, notice_of(evsps))
 
 
+async def change(connection: Hot, cdrs: Sequence[Cdr]) -> None:
+    """Keep the new state of booked records; the caller holds their operators' lock."""
+    await connection.execute(
+        _CHANGE,
+        [one.submission.operator for one in cdrs],
+        [one.submission.cdr_id for one in cdrs],
+        [one.state.value for one in cdrs],
+        [one.fingerprint for one in cdrs],
+    )
+
+
 # PostgreSQL refuses payloads of 8,000 bytes and more.
 _MOST_NAMED = 500
 
@@ -288,6 +322,12 @@ _MOST_NAMED = 500
 def notice_of(evsps: Sequence[PartyId]) -> str:
     """The payload of a notice on CHANNEL: whom it concerns, or nothing for "look at all"."""
     return json.dumps(evsps) if len(evsps) <= _MOST_NAMED else ""
+
+
+async def hold(connection: Hot, operators: Collection[PartyId]) -> None:
+    """Until the commit nobody else writes records of these operators, and no month is closed."""
+    await connection.execute(_LOCK, list(operators))
+    await periods.hold_open(connection)
 
 
 class SqlBooks:
@@ -302,7 +342,7 @@ class SqlBooks:
     @asynccontextmanager
     async def write(self, operators: Collection[PartyId]) -> AsyncIterator[SqlBook]:
         async with self._database.hot() as connection:
-            await connection.execute(_LOCK, list(operators))
+            await hold(connection, operators)
             yield SqlBook(connection)
 
     async def page(
@@ -403,7 +443,8 @@ async def between(
 async def count_by_state(connection: Hot) -> tuple[dict[str, int], int]:
     """How many records there are in each state, and the energy of the booked ones in Wh."""
     rows = await connection.fetch(
-        "SELECT state, count(*), coalesce(sum(energy_wh), 0)::bigint AS energy_wh"
+        "SELECT state, count(*), coalesce(sum(CASE WHEN credit_reference_id IS NULL"
+        " THEN energy_wh ELSE -energy_wh END), 0)::bigint AS energy_wh"
         f" FROM {cdrs.fullname} GROUP BY state"
     )
     booked_wh = sum(row["energy_wh"] for row in rows if row["state"] != State.REJECTED.value)
@@ -433,6 +474,8 @@ def to_cdr(row: Any) -> Cdr:
         signed_meter_values=row["signed_meter_values"],
         content=bytes(row["content"]),
         total_cost=_to_money(row["total_cost"]),
+        credit_reference_id=row["credit_reference_id"],
+        replaces=row["replaces"],
     )
     return Cdr(
         submission=submission,
@@ -444,6 +487,7 @@ def to_cdr(row: Any) -> Cdr:
         fingerprint=None if row["fingerprint"] is None else bytes(row["fingerprint"]),
         recorded_at=row["recorded_at"],
         notices=tuple(Reason(name, says) for name, says in row["notices"]),
+        moved_to=row["moved_to"],
     )
 
 
@@ -463,6 +507,7 @@ def _to_rated(row: Any) -> Rated | None:
         vat=vat,
         incl_vat=excl_vat + vat,
         lines=row["price_lines"],
+        clearing_group=row["clearing_group"] or "",
     )
 
 
@@ -494,13 +539,22 @@ def _contract(contract_id: str | None) -> ContractId | None:
 def _posting(cdr: Cdr, position: int) -> Posting:
     assert cdr.evsp is not None
     assert cdr.rated is not None
-    told = cdr.submission
+    told, rated = cdr.submission, cdr.rated
+    parties = (cdr.evsp, told.operator)
+    if told.credit_reference_id is None:
+        kind = Kind.CHARGE
+        entries = charge_entries(*parties, rated.excl_vat, rated.vat, rated.clearing_group)
+    else:
+        kind = Kind.CREDIT
+        entries = credit_entries(*parties, -rated.excl_vat, -rated.vat, rated.clearing_group)
     return Posting(
         posting_id=position,
+        kind=kind,
+        book=told.operator,
         operator=told.operator,
         cdr_id=told.cdr_id,
-        occurred_at=told.end,
-        entries=charge_entries(cdr.evsp, told.operator, cdr.rated.excl_vat, cdr.rated.vat),
+        value_at=cdr.value_at,
+        entries=entries,
     )
 
 
@@ -537,6 +591,10 @@ def _columns_of(cdrs: Sequence[Cdr], positions: Sequence[int]) -> list[Sequence[
         [cdr.recorded_at for cdr in cdrs],
         [_json([(one.name, one.says) for one in cdr.notices]) for cdr in cdrs],
         [None if one.total_cost is None else _json(one.total_cost) for one in told],
+        [one.credit_reference_id for one in told],
+        [one.replaces for one in told],
+        [cdr.moved_to for cdr in cdrs],
+        [None if one is None else one.clearing_group for one in rated],
     ]
 
 

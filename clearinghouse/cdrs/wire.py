@@ -59,7 +59,11 @@ class CostTold(msgspec.Struct, frozen=True):
 
 
 class CdrTold(msgspec.Struct, frozen=True, kw_only=True):
-    """A charge detail record. At least one of authorisation_id, contract_id and token_uid."""
+    """A charge detail record. At least one of authorisation_id, contract_id and token_uid.
+
+    A credit (`credit`, and the id that it takes back in `credit_reference_id`) repeats its record
+    under an id of its own; one that `replaces` a credited record is told like any other.
+    """
 
     cdr_id: Name
     evse_id: str
@@ -73,6 +77,9 @@ class CdrTold(msgspec.Struct, frozen=True, kw_only=True):
     periods: Annotated[list[PeriodTold], msgspec.Meta(max_length=MOST_PERIODS)] = []
     signed_meter_values: Annotated[list[Any], msgspec.Meta(max_length=MOST_PERIODS)] = []
     total_cost: CostTold | None = None
+    credit: bool = False
+    credit_reference_id: Name | None = None
+    replaces: Name | None = None
 
 
 class ReasonShown(msgspec.Struct, frozen=True):
@@ -131,7 +138,11 @@ class ApprovalsShown(msgspec.Struct, frozen=True):
 
 
 class CdrShown(CdrTold, frozen=True, kw_only=True):
-    """A record as it is kept: what was told, and what the house made of it."""
+    """A record as it is kept: what was told, and what the house made of it.
+
+    `period_id`: the accounting period that it belongs to, which is a later one than its end's where
+    that was closed when it came; null for what was rejected.
+    """
 
     operator: str
     evsp: str | None
@@ -142,6 +153,7 @@ class CdrShown(CdrTold, frozen=True, kw_only=True):
     price_lines: list[Any]
     recorded_at: Instant
     notices: list[ReasonShown] = []
+    period_id: str | None
 
 
 def submission_of(operator: PartyId, told: CdrTold) -> Submission:
@@ -169,7 +181,22 @@ def submission_of(operator: PartyId, told: CdrTold) -> Submission:
     )
     total_cost = None if told.total_cost is None else _money(told.total_cost)
     # What is told seldom counts only where it is told: a record keeps its content's hash then.
-    seldom = [] if total_cost is None else [{"total_cost": total_cost}]
+    seldom = {
+        name: value
+        for name, value in (
+            ("total_cost", total_cost),
+            ("credit_reference_id", told.credit_reference_id),
+            ("replaces", told.replaces),
+        )
+        if value is not None
+    }
+    if told.credit != (told.credit_reference_id is not None) or (told.credit and told.replaces):
+        raise BadCdr(
+            "half a credit" if not told.replaces else "a credit replaces nothing",
+            field="credit_reference_id",
+            value=told.credit_reference_id,
+            rule="credit: true and credit_reference_id together, without replaces",
+        )
     content = encode_json(
         (
             evse_id,
@@ -182,7 +209,7 @@ def submission_of(operator: PartyId, told: CdrTold) -> Submission:
             told.energy_wh,
             [(one.start, one.energy_wh, one.parking) for one in periods],
             told.signed_meter_values,
-            *seldom,
+            *([seldom] if seldom else []),
         )
     )
     return Submission(
@@ -200,6 +227,8 @@ def submission_of(operator: PartyId, told: CdrTold) -> Submission:
         signed_meter_values=told.signed_meter_values,
         content=hashlib.sha256(content).digest(),
         total_cost=total_cost,
+        credit_reference_id=told.credit_reference_id,
+        replaces=told.replaces,
     )
 
 
@@ -286,6 +315,10 @@ def shown(cdr: Cdr) -> CdrShown:
         recorded_at=cdr.recorded_at,
         notices=_said(cdr.notices),
         total_cost=None if told.total_cost is None else _cost_of(told.total_cost),
+        period_id=f"{cdr.value_at:%Y-%m}" if cdr.booked else None,
+        credit=told.credit_reference_id is not None,
+        credit_reference_id=told.credit_reference_id,
+        replaces=told.replaces,
     )
 
 

@@ -17,9 +17,9 @@ class Book(Protocol):
     async def obligations(
         self, period: Period, currency: str, party: PartyId | None
     ) -> Sequence[Obligation]:
-        """What the ledger says is owed for charges that ended in the period; None is everybody's.
+        """What the ledger says is owed for charges of the period, by their value date.
 
-        One obligation for each debtor and creditor.
+        `party` None: everybody's. One obligation for each debtor and creditor.
         """
 
     async def record(self, run: ClearingRun, event: NewEvent) -> None: ...

@@ -69,9 +69,9 @@ _OBLIGATIONS = f"""
 SELECT counterparty AS debtor, party AS creditor,
   coalesce(sum(amount_minor) FILTER (WHERE account = 'charge-receivable'), 0)::bigint AS amount,
   coalesce(sum(amount_minor) FILTER (WHERE account = 'vat-receivable'), 0)::bigint AS vat,
-  count(*) FILTER (WHERE account = 'charge-receivable') AS cdrs
+  sum(cdrs) AS cdrs
 FROM {entries.fullname}
-WHERE {_CLAIM} AND currency = $1 AND occurred_at >= $2 AND occurred_at < $3
+WHERE {_CLAIM} AND currency = $1 AND value_at >= $2 AND value_at < $3
   AND ($4::text IS NULL OR party = $4 OR counterparty = $4)
 GROUP BY 1, 2
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -36,7 +36,8 @@ class BadTimeZone(Malformed):
 class Agreement(Protocol):
     """A roaming agreement in force. `tariff` as agreed: OCPI 2.2.1 {"elements": [...]}.
 
-    The terms of one contract id never change: other terms are another contract.
+    The terms of one contract id never change: other terms are another contract. `clearing_group`
+    says with what other debts its charges are cleared: a strategy, or `strategy:name`.
     """
 
     @property
@@ -49,6 +50,8 @@ class Agreement(Protocol):
     def vat_percent(self) -> Decimal | None: ...
     @property
     def time_zone(self) -> str | None: ...
+    @property
+    def clearing_group(self) -> str: ...
     def covers(self, evse_id: EvseId) -> bool: ...
 
 
@@ -113,6 +116,13 @@ class Rated:
     vat: Money
     incl_vat: Money
     lines: Sequence[Mapping[str, Any]]
+    clearing_group: str = ""
+
+    def negated(self) -> Rated:
+        """What a credit comes to: the same to the cent, the other way round."""
+        return replace(
+            self, excl_vat=-self.excl_vat, vat=-self.vat, incl_vat=-self.incl_vat, lines=()
+        )
 
     @property
     def currency(self) -> str:
@@ -204,6 +214,7 @@ class Rater:
             vat=price.vat,
             incl_vat=price.incl_vat,
             lines=[*(line_shown(line) for line in price.lines), *_limits(price)],
+            clearing_group=agreement.clearing_group,
         )
 
     def _terms_of(self, agreement: Agreement) -> Terms:

@@ -63,9 +63,14 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One charge in a statement; amounts are positive when the partner is owed them."""
+    """One line of a statement; amounts are positive when the partner is owed them.
+
+    `kind`: a charge, the credit of one, or its going into and coming out of a dispute.
+    """
 
     position: int
+    value_at: datetime
+    kind: str
     ended_at: datetime
     counterparty: PartyId
     operator: PartyId

@@ -15,7 +15,7 @@ from roaming.party import PartyId
 class After(NamedTuple):
     """Where a page of items goes on: behind this charge."""
 
-    ended_at: datetime
+    value_at: datetime
     position: int
 
 
@@ -23,12 +23,12 @@ class Book(Protocol):
     async def obligations(
         self, period: Period, currency: str, party: PartyId | None
     ) -> Sequence[Obligation]:
-        """What is owed for charges that ended in the period; None is everybody's."""
+        """What is owed for charges of the period, by value date; None is everybody's."""
 
     async def items(
         self, party: PartyId, period: Period, currency: str, *, after: After | None, limit: int
     ) -> Sequence[Item]:
-        """The party's own charges of the period, by their end."""
+        """The party's own charges of the period, by their value date."""
 
 
 class Books(Protocol):

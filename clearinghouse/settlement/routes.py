@@ -83,9 +83,12 @@ class StatementShown(BaseModel):
 
 
 class ItemShown(BaseModel):
-    """`amount` and `vat`: positive when the partner is owed them, negative when it owes."""
+    """`amount` and `vat`: positive when the partner is owed them, negative when it owes. `kind`:
+    charge, credit, dispute-opened or dispute-released; `value_at`: what puts it into the period."""
 
     ended_at: datetime
+    value_at: datetime
+    kind: str
     counterparty: str
     operator: str
     cdr_id: str
@@ -132,7 +135,7 @@ def router(books: Books) -> APIRouter:
         "/statements/{period}/items",
         response_model=ItemPage,
         operation_id="list-statement-items",
-        description="The charges behind the statement, by their end.",
+        description="The charges, credits and disputes behind the statement, by their value date.",
     )
     async def list_items(
         request: Request,
@@ -153,7 +156,7 @@ def router(books: Books) -> APIRouter:
             books=books,
         )
         more = len(found) == limit
-        next_cursor = f"{found[-1].ended_at.isoformat()}~{found[-1].position}" if more else None
+        next_cursor = f"{found[-1].value_at.isoformat()}~{found[-1].position}" if more else None
         headers = page_link(request, next_cursor)
         shown = [_item(one, currency) for one in found]
         if format is Format.CSV:
@@ -173,10 +176,10 @@ def _period(said: str, time_zone: str) -> Period:
 def _after(cursor: str | None) -> After | None:
     if cursor is None:
         return None
-    ended_at, _, position = cursor.replace(" ", "+").partition("~")
+    value_at, _, position = cursor.replace(" ", "+").partition("~")
     try:
-        after = After(datetime.fromisoformat(ended_at), int(position))
-        if after.ended_at.tzinfo is None or not 1900 < after.ended_at.year < 3000:
+        after = After(datetime.fromisoformat(value_at), int(position))
+        if after.value_at.tzinfo is None or not 1900 < after.value_at.year < 3000:
             raise ValueError("no time of an item")
         if not 0 <= after.position < 2**63:
             raise ValueError("no position")
@@ -246,6 +249,8 @@ def _cleared(clearing: Clearing, statement: Statement) -> ClearedShown:
 def _item(item: Item, currency: str) -> ItemShown:
     return ItemShown(
         ended_at=item.ended_at,
+        value_at=item.value_at,
+        kind=item.kind,
         counterparty=item.counterparty,
         operator=item.operator,
         cdr_id=item.cdr_id,

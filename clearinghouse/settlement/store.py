@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from clearinghouse.cdrs.store import cdrs
-from clearinghouse.ledger.store import entries
+from clearinghouse.ledger.store import entries, postings
 from clearinghouse.netting.model import Period
 from clearinghouse.netting.store import SqlBook as NettingBook
 from clearinghouse.settlement.model import Item
@@ -18,14 +18,18 @@ from roaming.party import PartyId
 
 # A party that is its own counterparty is on both sides; its charge is listed once, as a claim.
 _ITEMS = f"""
-SELECT e.posting_id, e.occurred_at, e.counterparty, e.operator, e.cdr_id, e.amount_minor,
-  e.account, c.evse_id, c.contract_id, c.energy_wh, c.vat_minor
-FROM {entries.fullname} AS e JOIN {cdrs.fullname} AS c ON c.log_position = e.posting_id
-WHERE e.party = $1 AND e.currency = $2 AND e.occurred_at >= $3 AND e.occurred_at < $4
+SELECT e.posting_id, e.value_at, e.counterparty, p.kind, p.operator, p.cdr_id, e.amount_minor,
+  c.ended_at, c.evse_id, c.contract_id, c.energy_wh,
+  c.vat_minor * CASE WHEN e.account = 'charge-receivable' THEN 1 ELSE -1 END
+    * CASE WHEN p.kind = 'dispute-opened' THEN -1 ELSE 1 END AS vat_minor
+FROM {entries.fullname} AS e JOIN {postings.fullname} AS p USING (posting_id)
+JOIN {cdrs.fullname} AS c ON c.operator = p.operator AND c.cdr_id = p.cdr_id
+  AND c.state <> 'rejected'
+WHERE e.party = $1 AND e.currency = $2 AND e.value_at >= $3 AND e.value_at < $4
   AND e.account IN ('charge-receivable', 'charge-payable')
   AND (e.party <> e.counterparty OR e.account = 'charge-receivable')
-  AND ($5::timestamptz IS NULL OR (e.occurred_at, e.posting_id) > ($5, $6::bigint))
-ORDER BY e.occurred_at, e.posting_id LIMIT $7
+  AND ($5::timestamptz IS NULL OR (e.value_at, e.posting_id) > ($5, $6::bigint))
+ORDER BY e.value_at, e.posting_id LIMIT $7
 """
 
 
@@ -45,14 +49,16 @@ class SqlBook(NettingBook):
             currency,
             period.start,
             period.end,
-            None if after is None else after.ended_at,
+            None if after is None else after.value_at,
             None if after is None else after.position,
             limit,
         )
         return [
             Item(
                 position=row["posting_id"],
-                ended_at=row["occurred_at"],
+                value_at=row["value_at"],
+                kind=row["kind"],
+                ended_at=row["ended_at"],
                 counterparty=PartyId(row["counterparty"]),
                 operator=PartyId(row["operator"]),
                 cdr_id=row["cdr_id"],
@@ -60,7 +66,7 @@ class SqlBook(NettingBook):
                 contract_id=None if row["contract_id"] is None else ContractId(row["contract_id"]),
                 energy_wh=row["energy_wh"],
                 amount_minor=row["amount_minor"],
-                vat_minor=row["vat_minor"] * (1 if row["account"] == "charge-receivable" else -1),
+                vat_minor=row["vat_minor"],
             )
             for row in rows
         ]

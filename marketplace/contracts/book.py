@@ -99,6 +99,13 @@ class RoamingAgreement:
     valid_from: datetime
     valid_until: datetime | None
     coverage: Coverage
+    group_name: str | None
+
+    @property
+    def clearing_group(self) -> str:
+        """With what other debts its charges are cleared: `strategy`, or `strategy:name`."""
+        strategy = self.clearing_strategy.value
+        return strategy if self.group_name is None else f"{strategy}:{self.group_name}"
 
     def covers(self, evse_id: EvseId) -> bool:
         """Whether the agreement is about this charge point."""
@@ -284,6 +291,7 @@ class ContractBook:
             valid_from=one.valid_from,
             valid_until=one.valid_until,
             coverage=Coverage(terms.evses),
+            group_name=terms.clearing_group,
         )
         self._agreements[key] = agreement
         if len(self._agreements) > MOST_PARSED:

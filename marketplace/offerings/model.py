@@ -194,7 +194,8 @@ class RoamingTerms:
     """What an EVSE operator asks of an EVSP for its customers' charges.
 
     `vat_percent` None: the tariff's price components say it. `evses` None: all of the operator's;
-    else EVSE ids in their normal form, a last `*` standing for whatever follows.
+    else EVSE ids in their normal form, a last `*` standing for whatever follows. Agreements that
+    name the same `clearing_group` (and strategy) are cleared with each other, and with no others.
     """
 
     currency: str
@@ -204,6 +205,7 @@ class RoamingTerms:
     payment_terms_days: int
     clearing_strategy: Strategy
     evses: tuple[str, ...] | None
+    clearing_group: str | None = None
 
     notice_days = 0
 
@@ -215,7 +217,7 @@ class RoamingTerms:
             "terms",
             [
                 *("currency", "tariff", "vat_percent", "time_zone", "payment_terms_days"),
-                *("clearing_strategy", "evses"),
+                *("clearing_strategy", "evses", "clearing_group"),
             ],
         )
         currency = _text(raw.get("currency"), "terms.currency")
@@ -231,6 +233,7 @@ class RoamingTerms:
             payment_terms_days=_whole(raw, "payment_terms_days", 0, LONGEST_PAYMENT_DAYS, 30),
             clearing_strategy=Strategy(strategy),
             evses=_patterns(raw.get("evses")),
+            clearing_group=_group(raw.get("clearing_group")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -242,6 +245,8 @@ class RoamingTerms:
             "payment_terms_days": self.payment_terms_days,
             "clearing_strategy": self.clearing_strategy.value,
             "evses": None if self.evses is None else list(self.evses),
+            # Left out where there is none: terms of before are still the same texts.
+            **({} if self.clearing_group is None else {"clearing_group": self.clearing_group}),
         }
 
 
@@ -339,6 +344,7 @@ def withdrawn(offering: Offering) -> Offering:
 
 
 _OPERATION = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?")
+_GROUP = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _PATTERN = re.compile(r"[A-Z]{2}[A-Z0-9]{3}(?:E[A-Z0-9]{0,31})?")
 
 
@@ -359,6 +365,14 @@ def _pattern(raw: object, field: str) -> str:
     if not text.isascii() or not _PATTERN.fullmatch(beginning):
         raise _bad(field, raw, "an EVSE id, or the operator and the beginning of one, then *")
     return beginning + "*"
+
+
+def _group(raw: object) -> str | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, str) or not _GROUP.fullmatch(raw):
+        raise _bad("terms.clearing_group", raw, "null, or a name of a-z, 0-9 and -, at most 32")
+    return raw
 
 
 def _percent(raw: Mapping[str, Any]) -> Decimal | None:

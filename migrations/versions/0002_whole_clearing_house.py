@@ -10,10 +10,178 @@ branch_labels = None
 depends_on = None
 
 
-LEDGER: list[str] = []
+LEDGER: list[str] = [
+    """
+CREATE TABLE clearinghouse.ledger_posting (
+    posting_id BIGINT NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL,
+    book TEXT COLLATE "C" NOT NULL,
+    book_no BIGINT NOT NULL,
+    operator TEXT COLLATE "C",
+    cdr_id TEXT COLLATE "C",
+    value_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    hash BYTEA NOT NULL,
+    CONSTRAINT pk_ledger_posting PRIMARY KEY (posting_id),
+    CONSTRAINT uq_ledger_posting_book_book_no UNIQUE (book, book_no)
+)
+""",
+    """
+CREATE TABLE clearinghouse.ledger_book (
+    book TEXT COLLATE "C" NOT NULL,
+    postings BIGINT NOT NULL,
+    hash BYTEA NOT NULL,
+    CONSTRAINT pk_ledger_book PRIMARY KEY (book)
+)
+""",
+    """
+CREATE TABLE clearinghouse.ledger_balance (
+    party TEXT COLLATE "C" NOT NULL,
+    account TEXT COLLATE "C" NOT NULL,
+    counterparty TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    CONSTRAINT pk_ledger_balance PRIMARY KEY (party, account, counterparty, currency)
+)
+""",
+    # What was posted before had no chain: it gets the one that it would have now.
+    """
+CREATE FUNCTION pg_temp.chain() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  one record;
+  last_book text;
+  previous bytea := '';
+  number bigint := 0;
+BEGIN
+  FOR one IN
+    SELECT posting_id, operator, cdr_id, occurred_at, recorded_at,
+      string_agg(E'\n' || account || E'\t' || party || E'\t' || counterparty || E'\t' || currency
+        || E'\t' || amount_minor || E'\t' || (account = 'charge-receivable')::int || E'\tmultilateral',
+        '' ORDER BY entry_id) AS lines
+    FROM clearinghouse.ledger_entry GROUP BY 1, 2, 3, 4, 5 ORDER BY operator COLLATE "C", posting_id
+  LOOP
+    IF one.operator IS DISTINCT FROM last_book THEN
+      INSERT INTO clearinghouse.ledger_book SELECT last_book, number, previous
+        WHERE last_book IS NOT NULL;
+      last_book := one.operator;
+      previous := '';
+      number := 0;
+    END IF;
+    number := number + 1;
+    previous := sha256(previous || convert_to(concat_ws(E'\n', one.posting_id, 'charge',
+      one.operator, number, one.operator, one.cdr_id, pg_temp.instant(one.occurred_at),
+      pg_temp.instant(one.recorded_at)) || one.lines, 'UTF8'));
+    INSERT INTO clearinghouse.ledger_posting VALUES (one.posting_id, 'charge', one.operator, number,
+      one.operator, one.cdr_id, one.occurred_at, one.recorded_at, previous);
+  END LOOP;
+  INSERT INTO clearinghouse.ledger_book SELECT last_book, number, previous
+    WHERE last_book IS NOT NULL;
+END
+$$
+""",
+    # As Python writes an instant: with microseconds only where there are any.
+    """
+CREATE FUNCTION pg_temp.instant(at timestamptz) RETURNS text LANGUAGE sql AS $$
+  SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
+    || CASE WHEN date_trunc('second', at) = at THEN ''
+      ELSE to_char(at AT TIME ZONE 'UTC', '.US') END || '+00:00'
+$$
+""",
+    "SELECT pg_temp.chain()",
+    "DROP TRIGGER append_only ON clearinghouse.ledger_entry",
+    "DROP TRIGGER balanced ON clearinghouse.ledger_entry",
+    "DROP FUNCTION clearinghouse.refuse_unbalanced()",
+    "DROP INDEX clearinghouse.ix_ledger_entry_netting",
+    "DROP INDEX clearinghouse.ix_ledger_entry_statement",
+    "ALTER TABLE clearinghouse.ledger_entry RENAME COLUMN occurred_at TO value_at",
+    # PostgreSQL 18 names these after their columns: made anew, it has the new name.
+    "ALTER TABLE clearinghouse.ledger_entry ALTER COLUMN value_at DROP NOT NULL",
+    """
+ALTER TABLE clearinghouse.ledger_entry DROP COLUMN operator, DROP COLUMN cdr_id,
+  DROP COLUMN recorded_at, ADD COLUMN cdrs SMALLINT,
+  ADD COLUMN clearing_group TEXT COLLATE "C"
+""",
+    """
+UPDATE clearinghouse.ledger_entry SET cdrs = (account = 'charge-receivable')::int,
+  clearing_group = 'multilateral'
+""",
+    """
+ALTER TABLE clearinghouse.ledger_entry ALTER COLUMN value_at SET NOT NULL,
+  ALTER COLUMN cdrs SET NOT NULL,
+  ALTER COLUMN clearing_group SET NOT NULL
+""",
+    """
+INSERT INTO clearinghouse.ledger_balance
+SELECT party, account, counterparty, currency, sum(amount_minor)
+FROM clearinghouse.ledger_entry GROUP BY 1, 2, 3, 4
+""",
+    """
+CREATE INDEX ix_ledger_posting_of_cdr ON clearinghouse.ledger_posting (operator, cdr_id)
+  WHERE kind <> 'charge'
+""",
+    """
+CREATE INDEX ix_ledger_entry_netting ON clearinghouse.ledger_entry (currency, value_at)
+  INCLUDE (party, counterparty, account, amount_minor, cdrs)
+  WHERE account IN ('charge-receivable', 'vat-receivable')
+""",
+    """
+CREATE INDEX ix_ledger_entry_statement ON clearinghouse.ledger_entry
+  (party, currency, value_at, posting_id) WHERE account IN ('charge-receivable', 'charge-payable')
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON clearinghouse.ledger_posting
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON clearinghouse.ledger_entry
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE FUNCTION clearinghouse.settle_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  unbalanced bigint;
+BEGIN
+  SELECT posting_id INTO unbalanced FROM written
+    GROUP BY posting_id, currency HAVING sum(amount_minor) <> 0 LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'posting % does not sum to zero', unbalanced USING ERRCODE = 'check_violation';
+  END IF;
+  INSERT INTO clearinghouse.ledger_balance AS b (party, account, counterparty, currency,
+      amount_minor)
+    SELECT party, account, counterparty, currency, sum(amount_minor) FROM written
+      GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+    ON CONFLICT (party, account, counterparty, currency)
+      DO UPDATE SET amount_minor = b.amount_minor + excluded.amount_minor;
+  RETURN NULL;
+END
+$$
+""",
+    """
+CREATE TRIGGER settled AFTER INSERT ON clearinghouse.ledger_entry
+  REFERENCING NEW TABLE AS written
+  FOR EACH STATEMENT EXECUTE FUNCTION clearinghouse.settle_entries()
+""",
+]
 
 
-PERIODS: list[str] = []
+PERIODS: list[str] = [
+    """
+CREATE TABLE clearinghouse.accounting_period (
+    period_id TEXT COLLATE "C" NOT NULL,
+    state TEXT NOT NULL,
+    begun_closing_at TIMESTAMP WITH TIME ZONE,
+    closed_at TIMESTAMP WITH TIME ZONE,
+    settled_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_accounting_period PRIMARY KEY (period_id),
+    CONSTRAINT ck_accounting_period_state CHECK (state IN ('open', 'closing', 'closed', 'settled'))
+)
+""",
+    """
+INSERT INTO clearinghouse.accounting_period (period_id, state)
+SELECT DISTINCT to_char(value_at AT TIME ZONE 'UTC', 'YYYY-MM'), 'open'
+FROM clearinghouse.ledger_posting
+""",
+]
 
 
 CDRS: list[str] = [
@@ -22,6 +190,11 @@ CDRS: list[str] = [
     """
 CREATE INDEX ix_cdr_on_evse ON clearinghouse.cdr (evse_id, ended_at, started_at) WHERE state <> 'rejected'
 """,
+    """
+ALTER TABLE clearinghouse.cdr ADD COLUMN credit_reference_id TEXT, ADD COLUMN replaces TEXT,
+  ADD COLUMN moved_to TIMESTAMP WITH TIME ZONE, ADD COLUMN clearing_group TEXT
+""",
+    "UPDATE clearinghouse.cdr SET clearing_group = 'multilateral' WHERE currency IS NOT NULL",
 ]
 
 

@@ -135,6 +135,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "authorisation_id": authorised["authorisation_id"],
                 "run_id": run["run_id"],
                 "period": "2026-01",
+                "period_id": "2026-01",
                 "dead_letter_id": str(letters[0]["dead_letter_id"]),
                 "operator": operator.party,
                 "cdr_id": cdr()["cdr_id"],
@@ -204,6 +205,7 @@ def body_of(route: Route, victims: Victims) -> Any:
         },
         "POST /services/clearing-house/dead-letters/replay": {"all": True},
         "POST /services/clearing-house/clearing-runs": RUN,
+        "POST /services/clearing-house/periods/{period_id}/close": {"early": True},
         "POST /services/clearing-house/authorisations": {
             "evse_id": EVSE,
             "identification": {"type": "rfid", "value": CARD},

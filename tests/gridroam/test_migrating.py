@@ -7,6 +7,7 @@ import sys
 
 import asyncpg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
@@ -14,8 +15,11 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.types import UserDefinedType
 
+from clearinghouse.ledger.store import SqlLedger
+from clearinghouse.periods import flows as periods
+from clearinghouse.periods.store import SqlBooks as Periods
 from gridroam import migrating
-from kit.database import metadata
+from kit.database import Database, metadata
 from kit.embedded_postgres import EmbeddedPostgres
 
 # Names, definitions and comments of whatever Core cannot say.
@@ -102,6 +106,33 @@ async def test_a_migrated_database_is_a_described_one(empty_url: str, database_u
         described = await rows(database_url, query)
         assert described != {}
         assert await rows(empty_url, query) == described
+
+
+async def test_the_books_of_before_are_sound_after_it(empty_url: str) -> None:
+    """A ledger of the first release gets its chain, its balances and its periods."""
+    await asyncio.to_thread(command.upgrade, migrating.config(empty_url), "0001")
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute(
+        "INSERT INTO clearinghouse.ledger_entry (posting_id, account, party, counterparty,"
+        " currency, amount_minor, operator, cdr_id, occurred_at, recorded_at)"
+        " SELECT n, account, party, other, 'EUR', sign * n, 'FR*PD' || n % 2, 'A-' || n,"
+        " '2025-01-31 23:59:58.9Z'::timestamptz + n * interval '0.55 seconds', '2025-02-03Z'"
+        " FROM generate_series(1, 7) AS n CROSS JOIN LATERAL (VALUES"
+        " ('charge-receivable', 'FR*PD' || n % 2, 'DE*BET', 1),"
+        " ('charge-payable', 'DE*BET', 'FR*PD' || n % 2, -1))"
+        " AS v (account, party, other, sign)"
+    )
+    await connection.close()
+    await migrating.upgrade(empty_url)
+    database = await Database.open(empty_url, pool_size=1)
+    try:
+        audit = await SqlLedger(database).audit()
+        assert (audit.postings, audit.entries, audit.books, audit.balances) == (7, 14, 2, 4)
+        assert audit.faults == []
+        known = await periods.known(books=Periods(database))
+        assert [str(one.month) for one in known] == ["2025-01", "2025-02"]
+    finally:
+        await database.close()
 
 
 async def test_two_processes_may_migrate_at_once(empty_url: str) -> None:

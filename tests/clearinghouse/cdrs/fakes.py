@@ -46,6 +46,7 @@ class FakeAgreement:
     vat_percent: Decimal | None = Decimal(20)
     time_zone: str | None = "Europe/Paris"
     covered: frozenset[EvseId] | None = None
+    clearing_group: str = "multilateral"
 
     def covers(self, evse_id: EvseId) -> bool:
         return self.covered is None or evse_id in self.covered

@@ -395,3 +395,24 @@ async def test_many_who_approve_at_once_tell_of_it_once(house: House, database: 
     async with database.hot() as connection:
         events = await event_log.read(connection, START, types=["cdr-approved"])
     assert len(events) == 20
+
+
+async def test_half_a_credit_is_no_record(house: House) -> None:
+    for half in (
+        {"credit": True},
+        {"credit_reference_id": "A-1"},
+        {"credit": True, "credit_reference_id": "A-1", "replaces": "A-1"},
+    ):
+        status, body = await house.post(told("A-2", **half))
+        assert (status, body["field"]) == (422, "credit_reference_id")
+
+
+async def test_a_credit_is_shown_with_what_it_takes_back(house: House) -> None:
+    await house.post(told("A-1"))
+    status, body = await house.post(told("A-1-C", credit=True, credit_reference_id="A-1"))
+    assert (status, body["price"]["excl_vat"]) == (201, "-5.00")
+    _, shown = await house.get(f"/cdrs/{OPERATOR}/A-1-C")
+    assert (shown["credit"], shown["credit_reference_id"]) == (True, "A-1")
+    assert shown["period_id"] == "2025-01"
+    _, shown = await house.get(f"/cdrs/{OPERATOR}/A-1")
+    assert shown["state"] == "credited"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from clearinghouse.cdrs import flows
 from clearinghouse.cdrs.model import Outcome, State
 from clearinghouse.cdrs.store import SqlBooks
+from clearinghouse.ledger.model import Account
 from clearinghouse.ledger.store import SqlLedger
+from clearinghouse.periods import flows as periods
+from clearinghouse.periods.model import Month
+from clearinghouse.periods.store import SqlBooks as Periods
 from kit import event_log
 from kit.database import Database, Hot
 from kit.event_log import START
@@ -370,3 +375,134 @@ async def test_every_booked_record_has_its_posting(database: Database) -> None:
             " AND e.account = 'charge-receivable' AND e.amount_minor = c.excl_vat_minor)"
         )
     assert missing == 0
+
+
+async def tell(database: Database, cdr_id: str, **changes: Any) -> Outcome:
+    (outcome,) = await flows.receive([submission(cdr_id, **changes)], intake=intake_of(database))
+    return outcome
+
+
+def credit(of: str) -> dict[str, Any]:
+    return {"credit": True, "credit_reference_id": of}
+
+
+async def due(database: Database) -> int:
+    """What the EVSP owes the operator for charges, VAT apart."""
+    for balance in await SqlLedger(database).balances(OPERATOR):
+        if balance.account is Account.CHARGE_RECEIVABLE:
+            return balance.amount.minor
+    return 0
+
+
+async def test_a_charge_its_credit_and_a_new_one_leave_the_new_one_due(database: Database) -> None:
+    await keep_customer(database)
+    first = await tell(database, "A-1", energy_wh=20_000)
+    assert await due(database) == 1_000
+    taken_back = await tell(database, "A-1-C", energy_wh=20_000, **credit("A-1"))
+    assert taken_back.cdr.rated is not None
+    assert taken_back.cdr.rated.amounts()["incl_vat"] == "-12.00"
+    assert await due(database) == 0
+    new = await tell(database, "A-2", energy_wh=10_000, replaces="A-1")
+    assert await due(database) == 500
+    books = SqlBooks(database)
+    states = {
+        cdr_id: found.state.value
+        for cdr_id in ("A-1", "A-1-C", "A-2")
+        if (found := await books.find(EVSP, OPERATOR, cdr_id)) is not None
+    }
+    assert states == {"A-1": "revised", "A-1-C": "accepted", "A-2": "accepted"}
+    assert (first.known, taken_back.known, new.known) == (False, False, False)
+    assert (await SqlLedger(database).audit()).faults == []
+
+
+async def test_the_same_correction_again_changes_nothing(database: Database) -> None:
+    await keep_customer(database)
+    await tell(database, "A-1")
+    await tell(database, "A-1-C", **credit("A-1"))
+    await tell(database, "A-2", energy_wh=5_000, replaces="A-1")
+    before = await books_of(database)
+    assert (await tell(database, "A-1")).cdr.state is State.REVISED
+    assert (await tell(database, "A-1-C", **credit("A-1"))).known
+    assert (await tell(database, "A-2", energy_wh=5_000, replaces="A-1")).known
+    assert await books_of(database) == before
+
+
+async def test_a_record_may_be_told_again_as_it_was_once_it_is_credited(
+    database: Database,
+) -> None:
+    await keep_customer(database)
+    await tell(database, "A-1")
+    assert [one.name for one in (await tell(database, "B-1")).cdr.reasons] == ["duplicate-content"]
+    await tell(database, "A-1-C", **credit("A-1"))
+    again = await tell(database, "A-2", replaces="A-1")
+    assert (again.cdr.state, await due(database)) == (State.ACCEPTED, 500)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (credit("A-9"), "credit-of-unknown"),
+        (credit("A-0-C"), "credit-of-credit"),
+        (credit("A-0"), "credited-already"),
+        ({**credit("A-1"), "energy_wh": 9_999}, "credit-mismatch"),
+        ({"replaces": "A-9", "energy_wh": 1}, "replaces-unknown"),
+        ({"replaces": "A-1", "energy_wh": 1}, "replaces-uncredited"),
+    ],
+)
+async def test_a_correction_of_what_cannot_be_corrected_is_rejected_and_changes_nothing(
+    database: Database, changes: dict[str, Any], reason: str
+) -> None:
+    await keep_customer(database)
+    evening = {"start": "2025-01-15T20:00:00Z", "end": "2025-01-15T21:00:00Z"}
+    await tell(database, "A-0", **evening)
+    await tell(database, "A-0-C", **evening, **credit("A-0"))
+    await tell(database, "A-1")
+    outcome = await tell(database, "B-1", **changes)
+    assert (outcome.cdr.state, outcome.cdr.reasons[0].name) == (State.REJECTED, reason)
+    assert outcome.cdr.rated is None
+    assert await due(database) == 500
+    kept = await SqlBooks(database).find(OPERATOR, OPERATOR, "A-1")
+    assert kept is not None
+    assert kept.state is State.ACCEPTED
+
+
+async def test_a_whole_correction_may_come_in_one_batch(database: Database) -> None:
+    await keep_customer(database)
+    batch = [
+        submission("A-1", energy_wh=20_000),
+        submission("A-1-C", energy_wh=20_000, **credit("A-1")),
+        submission("A-2", energy_wh=10_000, replaces="A-1"),
+    ]
+    outcomes = await flows.receive(batch, intake=intake_of(database))
+    assert [one.cdr.booked for one in outcomes] == [True, True, True]
+    assert await due(database) == 500
+    found = await SqlBooks(database).find(OPERATOR, OPERATOR, "A-1")
+    assert found is not None
+    assert (found.state, found.fingerprint) == (State.REVISED, None)
+
+
+async def test_two_credits_of_one_record_at_the_same_moment_are_one(database: Database) -> None:
+    await keep_customer(database)
+    await tell(database, "A-1")
+    outcomes = await asyncio.gather(
+        *(tell(database, f"A-1-C{n}", **credit("A-1")) for n in range(5))
+    )
+    assert sorted(one.cdr.state.value for one in outcomes) == ["accepted", *["rejected"] * 4]
+    assert await due(database) == 0
+
+
+async def test_a_credit_of_a_closed_month_is_due_in_the_open_one(database: Database) -> None:
+    await keep_customer(database)
+    await tell(database, "A-1")
+    await periods.close(
+        Month(2025, 1),
+        hub=PartyId("EU*GRD"),
+        books=Periods(database),
+        clock=lambda: NOW,
+    )
+    taken_back = await tell(database, "A-1-C", **credit("A-1"))
+    assert taken_back.cdr.value_at == Month(2025, 2).starts_at
+    overview = await periods.show(Month(2025, 1), books=Periods(database))
+    assert [total.charges_minor for total in overview.totals] == [500]
+    overview = await periods.show(Month(2025, 2), books=Periods(database))
+    assert [(total.charges_minor, total.cdrs) for total in overview.totals] == [(-500, -1)]

@@ -1,0 +1,97 @@
+"""`gridroam period` and `gridroam ledger`: what the hub's operator does with the books."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridroam import exits
+from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
+
+period = typer.Typer(
+    help="Accounting periods: calendar months (UTC) that are open, closed, settled.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+ledger = typer.Typer(help="The ledger itself.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@period.command("list")
+def period_list(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = None) -> None:
+    """Every month that anything was posted to, one JSON object a line."""
+    from gridroam import office_books
+
+    for one in exits.run(lambda: office_books.list_periods(home, database_url)):
+        print_json(one)
+
+
+@period.command("show")
+def period_show(
+    period_id: Annotated[str, typer.Argument(help="As 2025-01.")],
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """What a month has come to by now."""
+    from gridroam import office_books
+
+    print_json(exits.run(lambda: office_books.show_period(home, database_url, period_id)))
+
+
+@period.command("close")
+def period_close(
+    period_id: Annotated[str, typer.Argument(help="As 2025-01.")],
+    early: Annotated[
+        bool,
+        typer.Option("--early", help="Also while it runs; what comes yet goes to the next month."),
+    ] = False,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Close a month for good, and print what it came to. Calls go on meanwhile.
+
+    Records that come later are priced by the time of their charge and belong to the next open
+    month. Asked again, it goes on where it was broken off.
+
+    \b
+    Examples:
+      gridroam period close 2025-01
+      gridroam period close 2025-02 --early
+    """
+    from gridroam import office_books
+
+    print_json(exits.run(lambda: office_books.close_period(home, database_url, period_id, early)))
+
+
+@ledger.command("verify")
+def ledger_verify(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Hold every line of the ledger against its laws: sums, balances, hash chains.
+
+    Exit code 1 where a fault is found; each is told with its place.
+    """
+    from gridroam import office_books
+
+    console = Console(stderr=True)
+    with console.status("looking at every line of the ledger"):
+        audit = exits.run(lambda: office_books.verify_ledger(home, database_url))
+    if json:
+        print_json(audit)
+    else:
+        faults = Table("law", "where", "what is wrong", title="Faults in the ledger")
+        for fault in audit.faults:
+            faults.add_row(fault.law, fault.where, fault.says)
+        if audit.faults:
+            console.print(faults)
+        typer.echo(
+            f"{audit.postings} postings, {audit.entries} entries, {audit.books} books,"
+            f" {audit.balances} balances: "
+            + (f"{len(audit.faults)} faults" if audit.faults else "sound")
+        )
+    if audit.faults:
+        raise typer.Exit(1)
