@@ -13,7 +13,7 @@ from bench.serving import DATABASE, POOL_SIZE, behind_a_door, server
 from clearinghouse.authorisation import routes as authorisation_routes
 from clearinghouse.authorisation.client import HttpEvsps
 from clearinghouse.authorisation.store import SqlCustomers as AuthorisationCustomers
-from clearinghouse.authorisation.store import SqlDecisions
+from clearinghouse.authorisation.store import SqlDecisions, SqlPolicies
 from clearinghouse.cdrs import routes as cdr_routes
 from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
@@ -44,6 +44,7 @@ async def _serve(port: int) -> None:
         evses, agreements = EvsesForClearing(parts.evses), AgreementsForClearing(parts.book)
         evsps = HttpEvsps(EndpointsOfPartners(parts.partners))
         stack.push_async_callback(evsps.close)
+        policies = SqlPolicies(database)
         decisions = SqlDecisions(database)
         stack.push_async_callback(decisions.close)
         customers = AuthorisationCustomers(database)
@@ -66,6 +67,7 @@ async def _serve(port: int) -> None:
             customers=customers,
             agreements=agreements,
             evsps=evsps,
+            policies=policies,
             decisions=decisions,
             database=database,
             clock=utc_now,

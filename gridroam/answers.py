@@ -187,6 +187,9 @@ class AgreementsForClearing:
         self._worded[id(found)] = (found, worded)
         return worded
 
+    def partners(self, operator: PartyId, at: datetime) -> Collection[PartyId]:
+        return self._book.roaming_partners(operator, at)
+
     def _tariff(self, tariff: Tariff) -> Mapping[str, Any]:
         known = self._tariffs.get(id(tariff))
         if known is None:
@@ -232,6 +235,11 @@ class EndpointsOfPartners:
 
     async def of(self, party: PartyId, purpose: str) -> Endpoint | None:
         return await partner_flows.endpoint_to_call(self._partners, party, Purpose(purpose))
+
+    async def of_many(
+        self, parties: Collection[PartyId], purpose: str
+    ) -> Mapping[PartyId, Endpoint]:
+        return await partner_flows.endpoints_to_call(self._partners, parties, Purpose(purpose))
 
 
 class KeyClients:

@@ -246,6 +246,7 @@ class _Hub:
         loopback = self.settings.allow_loopback_endpoints
         evsps = HttpEvsps(endpoints, allow_loopback=loopback)
         stack.push_async_callback(evsps.close)
+        policies = SqlPolicies(database)
         decisions = SqlDecisions(database)
         stack.push_async_callback(decisions.close)
         customers = AuthorisationCustomers(database)
@@ -285,6 +286,7 @@ class _Hub:
                     customers=customers,
                     agreements=agreements,
                     evsps=evsps,
+                    policies=policies,
                     decisions=decisions,
                     database=database,
                     clock=clock,
@@ -294,7 +296,7 @@ class _Hub:
             [
                 authorisation_routes.router(
                     decisions=decisions,
-                    policies=SqlPolicies(database),
+                    policies=policies,
                     database=database,
                     clock=clock,
                 ),

@@ -1,15 +1,21 @@
 """Asking an EVSP whether its customer may charge: over HTTP, in JSON, and not for long.
 
 Whatever is not a clear answer in time is silence: no endpoint, no connection, a redirect, a status
-other than 200, a body that is too large or nonsense. A slow EVSP has at most so many questions
-under way and costs the others nothing; a question beyond that is silence at once.
+other than 200, a body that is too large or nonsense.
+
+Each EVSP has a line of its own, so that a slow one costs the others nothing: so many questions are
+under way to it, so many more wait for one of those places until their time is over, and a question
+beyond that is silence at once. How many are under way follows how it answers: each answer earns it
+a place more and each silence costs it one. So an EVSP that is quick may be asked by hundreds at
+once, and one that hangs holds a handful of connections.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -23,29 +29,86 @@ from clearinghouse.authorisation.model import (
     Reason,
 )
 from clearinghouse.authorisation.ports import Endpoint, Endpoints
+from kit.batching import Batcher
 from kit.encoding import encode_json
 from kit.http import NOT_JSON
 from kit.outside_resolver import OutsideResolver
+from roaming.contract_id import ContractId
+from roaming.identifier import BadIdentifier
 from roaming.party import PartyId
 
 PURPOSE = "authorisation"
-MOST_IN_FLIGHT = 64
+MOST_IN_FLIGHT = 512
+FIRST_IN_FLIGHT = 64
+LEAST_IN_FLIGHT = 8
+MOST_WAITING = 1_000
 LONGEST_BODY_BYTES = 64 * 1024
 
 
 class AnswerGiven(msgspec.Struct):
-    """What an EVSP sends. A reason that it may not give still is a refusal."""
+    """What an EVSP sends. A reason that it may not give still is a refusal, and what is no contract
+    id names none.
+    """
 
     decision: Decision
     reason: str | None = None
+    contract_id: str | None = None
 
     def to_answer(self) -> Answer:
-        if self.decision is Decision.ACCEPTED or self.reason not in EVSP_REASONS:
+        if self.decision is Decision.ACCEPTED:
+            return Answer(self.decision, contract_id=_contract_id(self.contract_id))
+        if self.reason not in EVSP_REASONS:
             return Answer(self.decision)
         return Answer(self.decision, Reason(self.reason))
 
 
+def _contract_id(text: str | None) -> ContractId | None:
+    try:
+        return None if text is None else ContractId(text)
+    except BadIdentifier:
+        return None
+
+
 _decoder = msgspec.json.Decoder(AnswerGiven)
+
+
+class _Line:
+    """The questions to one EVSP: those under way, and those that wait for a place, in order."""
+
+    def __init__(self, first: int, most: int) -> None:
+        self.places = first
+        self._most = most
+        self.under_way = 0
+        self.waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        if self.under_way < self.places and not self.waiting:
+            self.under_way += 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.cancelled():
+                with suppress(ValueError):
+                    self.waiting.remove(place)
+            else:
+                # It was given a place at the very moment at which its time was over.
+                self.leave()
+            raise
+
+    def leave(self, change: int = 0) -> None:
+        self.under_way -= 1
+        self.places = min(max(self.places + change, min(LEAST_IN_FLIGHT, self._most)), self._most)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        while self.waiting and self.under_way < self.places:
+            place = self.waiting.popleft()
+            if not place.done():
+                self.under_way += 1
+                place.set_result(None)
 
 
 class HttpEvsps:
@@ -56,14 +119,18 @@ class HttpEvsps:
         endpoints: Endpoints,
         *,
         most_in_flight: int = MOST_IN_FLIGHT,
+        most_waiting: int = MOST_WAITING,
         longest_body_bytes: int = LONGEST_BODY_BYTES,
         allow_loopback: bool = False,
     ) -> None:
         """`allow_loopback`: a host name may lead to this very machine."""
         self._endpoints = endpoints
+        # One look for all who ask while the last one runs.
+        self._lookups: Batcher[PartyId, Endpoint | None] = Batcher(self._find, at_once=2)
         self._most_in_flight = most_in_flight
+        self._most_waiting = most_waiting
         self._longest_body_bytes = longest_body_bytes
-        self._in_flight: Counter[PartyId] = Counter()
+        self._lines: dict[PartyId, _Line] = {}
         # A session of its own: no limit shared by all partners, no cookies kept, and no unpacking,
         # since a small packed body may be a huge one.
         self._session = aiohttp.ClientSession(
@@ -78,33 +145,54 @@ class HttpEvsps:
         )
 
     async def close(self) -> None:
+        await self._lookups.close()
         await self._session.close()
+
+    async def listening(self, evsps: Collection[PartyId]) -> Collection[PartyId]:
+        """See `Evsps.listening`."""
+        return (await self._endpoints.of_many(evsps, PURPOSE)).keys()
 
     async def ask(
         self, evsp: PartyId, question: Mapping[str, Any], deadline: float
     ) -> Answer | NoAnswer:
         """See `Evsps.ask`."""
-        if self._in_flight[evsp] >= self._most_in_flight:
-            return NoAnswer(f"{self._most_in_flight} questions under way already")
-        self._in_flight[evsp] += 1
-        try:
-            endpoint = await self._endpoints.of(evsp, PURPOSE)
-            if endpoint is None:
-                return NoAnswer("no endpoint")
-            return await self._ask_at(endpoint, encode_json(question), deadline)
-        finally:
-            self._in_flight[evsp] -= 1
-            if not self._in_flight[evsp]:
-                del self._in_flight[evsp]
-
-    async def _ask_at(self, endpoint: Endpoint, body: bytes, deadline: float) -> Answer | NoAnswer:
+        line = self._line(evsp)
+        if len(line.waiting) >= self._most_waiting:
+            return NoAnswer(f"{self._most_waiting} questions waiting already")
+        entered = False
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._post(endpoint, body)
+                endpoint = await self._lookups.put(evsp)
+                if endpoint is None:
+                    return NoAnswer("no endpoint")
+                await line.enter()
+                entered = True
+                return await self._ask_in(line, endpoint, encode_json(question))
         except TimeoutError:
-            return NoAnswer("no answer in time")
+            return NoAnswer("no answer in time" if entered else "no place in time to ask it")
+
+    def _line(self, evsp: PartyId) -> _Line:
+        line = self._lines.get(evsp)
+        if line is None:
+            most = self._most_in_flight
+            line = self._lines[evsp] = _Line(min(FIRST_IN_FLIGHT, most), most)
+        return line
+
+    async def _ask_in(self, line: _Line, endpoint: Endpoint, body: bytes) -> Answer | NoAnswer:
+        """Ask from a place in the line, and give the place back."""
+        change = -1
+        try:
+            answer = await self._post(endpoint, body)
+            change = 1
+            return answer
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return NoAnswer(f"no connection: {type(error).__name__}")
+        finally:
+            line.leave(change)
+
+    async def _find(self, evsps: Sequence[PartyId]) -> Sequence[Endpoint | None]:
+        found = await self._endpoints.of_many(set(evsps), PURPOSE)
+        return [found.get(evsp) for evsp in evsps]
 
     async def _post(self, endpoint: Endpoint, body: bytes) -> Answer | NoAnswer:
         async with self._session.post(

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from clearinghouse.authorisation import model
-from clearinghouse.authorisation.model import Authorisation, Facts, Question, Silence, Step, Terms
+from clearinghouse.authorisation.model import (
+    Account,
+    Answer,
+    Asked,
+    Authorisation,
+    Decision,
+    Facts,
+    NoAnswer,
+    Policy,
+    Question,
+    Step,
+    Terms,
+    Voucher,
+)
 from clearinghouse.authorisation.ports import (
     Agreements,
     Customers,
@@ -31,6 +47,7 @@ async def authorise(
     customers: Customers,
     agreements: Agreements,
     evsps: Evsps,
+    policies: Policies,
     decisions: Decisions,
     clock: Clock,
     ask_timeout_s: float = ASK_TIMEOUT_S,
@@ -39,19 +56,26 @@ async def authorise(
 
     Raises ChargeAskedDifferently where the charge_id stands for another question.
     """
+    began = clock()
+    authorisation_id = model.authorisation_id(began, os.urandom(10))
     facts = await _known(question, evses=evses, customers=customers, agreements=agreements)
-    if model.must_ask(question, facts):
+    asks, may_ask_around = model.must_ask(question, facts), model.may_ask_around(question, facts)
+    if asks or may_ask_around:
         if question.charge_id is not None:
             known = await decisions.of_charge(question.operator, question.charge_id)
             if known is not None:
                 return model.repeated(known, question)
-        facts = await _asked(question, facts, evsps, ask_timeout_s)
-    now = clock()
+        asking = _Asking(question, authorisation_id, evsps, ask_timeout_s)
+        if asks:
+            facts = await asking.the_evsp(facts)
+        else:
+            facts = await _asked_around(
+                asking, facts, agreements=agreements, policies=policies, now=began
+            )
+    # Here a hold would be taken on what the customer or the EVSP may still owe: all else is known,
+    # and nothing is on record.
     decided = model.decide(
-        question,
-        facts,
-        authorisation_id=model.authorisation_id(now, os.urandom(10)),
-        now=now,
+        question, facts, authorisation_id=authorisation_id, now=clock(), began=began
     )
     kept = await decisions.record(decided, _told(decided))
     return kept if kept is decided else model.repeated(kept, question)
@@ -59,29 +83,38 @@ async def authorise(
 
 async def explain(
     authorisation_id: str, *, caller: PartyId, decisions: Decisions
-) -> tuple[Authorisation, tuple[Step, ...]]:
-    """A decision and each step of it, for its operator or the EVSP concerned."""
+) -> tuple[Authorisation, Account, tuple[Step, ...]]:
+    """A decision, how it came to it and each step of it, for its operator or the EVSP concerned;
+    of it an EVSP that was asked in vain sees its own part alone.
+    """
     if not model.known_shape(authorisation_id):
         raise model.unknown(authorisation_id)
     found = await decisions.find(authorisation_id, caller)
     if found is None:
         raise model.unknown(authorisation_id)
-    return found, model.explain(found, caller)
+    return found, model.account(found, caller), model.explain(found, caller)
 
 
-async def choose_on_silence(
-    silence: Silence, *, caller: PartyId, policies: Policies, clock: Clock
+async def choose_policy(
+    policy: Policy, *, caller: PartyId, policies: Policies, clock: Clock
 ) -> None:
-    """Keep what the caller wants to hold when it is asked and stays silent."""
+    """Keep what the caller wants to hold when it is asked."""
     now = clock()
+    most = policy.accept_up_to
     event = NewEvent(
         stream=f"customers:{caller}",
         type=EventType.EVSP_POLICY_CHANGED,
         party=str(caller),
-        body={"on_silence": silence.value},
+        body={
+            "on_silence": policy.on_silence.value,
+            "accept_up_to_minor": None if most is None else most.minor,
+            "currency": None if most is None else most.currency,
+            "asks_unknown": policy.asks_unknown,
+            "ask_timeout_ms": policy.ask_timeout_ms,
+        },
         occurred_at=now,
     )
-    await policies.keep(caller, silence, event)
+    await policies.keep(caller, policy, event)
 
 
 async def _known(
@@ -93,9 +126,9 @@ async def _known(
     evse_operator = None if evse is None else evse[0]
     if customer is None:
         return Facts(evse_operator, contract=None, agreement=None)
-    contract, silence = customer
+    contract, policy = customer
     terms = _terms(question, contract.evsp, agreements)
-    return Facts(evse_operator, contract, terms, silence)
+    return Facts(evse_operator, contract, terms, policy)
 
 
 def _terms(question: Question, evsp: PartyId, agreements: Agreements) -> Terms | None:
@@ -105,24 +138,101 @@ def _terms(question: Question, evsp: PartyId, agreements: Agreements) -> Terms |
     return Terms(found.contract_id, found.currency, found.tariff, found.vat_percent)
 
 
-async def _asked(question: Question, facts: Facts, evsps: Evsps, timeout_s: float) -> Facts:
-    """The facts with the EVSP's answer among them. No transaction is open meanwhile."""
-    contract = facts.contract
-    assert contract is not None
-    asked: dict[str, Any] = {
-        "evse_id": question.evse_id.display,
-        "contract_id": str(contract.contract_id),
-        "identification": {
-            "type": str(question.identification.type),
-            "value": question.identification.value,
-        },
-        "services": list(question.services),
-        "operator": str(question.operator),
-        "at": question.at,
-    }
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    answer = await evsps.ask(contract.evsp, asked, deadline)
-    return Facts(facts.evse_operator, contract, facts.agreement, facts.silence, answer)
+class _Asking:
+    """One question on its way to EVSPs. No transaction is open meanwhile."""
+
+    def __init__(
+        self, question: Question, authorisation_id: str, evsps: Evsps, timeout_s: float
+    ) -> None:
+        self.question = question
+        self.evsps = evsps
+        self._timeout_s = timeout_s
+        self._began = asyncio.get_running_loop().time()
+        self._asked: dict[str, Any] = {
+            "authorisation_id": authorisation_id,
+            "evse_id": question.evse_id.display,
+            "contract_id": None,
+            "identification": {
+                "type": str(question.identification.type),
+                "value": question.identification.value,
+            },
+            "services": list(question.services),
+            "operator": str(question.operator),
+            "at": question.at,
+        }
+
+    async def the_evsp(self, facts: Facts) -> Facts:
+        """The facts with the answer of the contract's EVSP among them."""
+        contract = facts.contract
+        assert contract is not None
+        asked = self._asked | {"contract_id": str(contract.contract_id)}
+        one = await self._ask(contract.evsp, asked, facts.policy.ask_timeout_ms / 1000)
+        return replace(facts, answer=one.said, asked=(one,))
+
+    async def the_first_of(
+        self, evsps: Collection[PartyId]
+    ) -> tuple[tuple[Asked, ...], Voucher | None]:
+        """Ask all at once; the first yes ends it, and whoever has not answered is let go."""
+        order = {
+            asyncio.create_task(self._ask(evsp, self._asked, self._timeout_s)): evsp
+            for evsp in evsps
+        }
+        voucher: Voucher | None = None
+        waiting = set(order)
+        try:
+            while waiting and voucher is None:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                # In the order in which they were asked, where several answered at one moment.
+                for task in (task for task in order if task in done):
+                    said = task.result().said
+                    if isinstance(said, Answer) and said.decision is Decision.ACCEPTED:
+                        voucher = voucher or Voucher.of(order[task], said)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        return tuple(
+            self._let_go(evsp) if task in waiting else task.result() for task, evsp in order.items()
+        ), voucher
+
+    async def _ask(self, evsp: PartyId, asked: Mapping[str, Any], timeout_s: float) -> Asked:
+        deadline = self._began + min(timeout_s, self._timeout_s)
+        said = await self.evsps.ask(evsp, asked, deadline)
+        return Asked(evsp, said, self._took_ms())
+
+    def _let_go(self, evsp: PartyId) -> Asked:
+        return Asked(evsp, NoAnswer("not waited for: another EVSP said yes"), self._took_ms())
+
+    def _took_ms(self) -> int:
+        return round(1000 * (asyncio.get_running_loop().time() - self._began))
+
+
+async def _asked_around(
+    asking: _Asking, facts: Facts, *, agreements: Agreements, policies: Policies, now: datetime
+) -> Facts:
+    """The facts with the EVSP that says yes to a card which nobody here knows, if one does.
+
+    The number of a card is shown only to those who want that, have a roaming agreement for this
+    very EVSE, then and now, and can be asked.
+    """
+    question = asking.question
+    partners = [
+        evsp
+        for evsp in agreements.partners(question.operator, question.at)
+        if _terms(question, evsp, agreements) is not None
+        and agreements.between(question.operator, evsp, now) is not None
+    ]
+    if not partners:
+        return facts
+    willing = await policies.asking_unknown(partners)
+    evsps = model.in_turn(question, await asking.evsps.listening(willing)) if willing else []
+    if not evsps:
+        return facts
+    asked, voucher = await asking.the_first_of(evsps)
+    if voucher is None:
+        return replace(facts, asked=asked)
+    terms = _terms(question, voucher.evsp, agreements)
+    return replace(facts, asked=asked, voucher=voucher, agreement=terms)
 
 
 def _told(decided: Authorisation) -> NewEvent:

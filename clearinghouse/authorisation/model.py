@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -19,12 +19,16 @@ from clearinghouse.customers.model import AuthorisationMode, CustomerContract, S
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
 from roaming.identifier import BadIdentifier
+from roaming.money import Money
 from roaming.party import PartyId
 from roaming.refusal import Clash, Malformed, Unknown
 from roaming.token import TokenUid
 
 CHARGE_ID_LONGEST = 100
 SERVICES_MOST = 20
+ASK_TIMEOUT_MOST_MS = 3_000
+ASK_TIMEOUT_LEAST_MS = 100
+ASKED_AROUND_MOST = 50
 _AUTHORISATION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,6 +39,10 @@ class BadQuestion(Malformed):
 
 class ChargeAskedDifferently(Clash):
     """The charge_id was used for another question."""
+
+
+class BadPolicy(Malformed):
+    """A policy of an EVSP that contradicts itself or a rule."""
 
 
 class UnknownAuthorisation(Unknown):
@@ -71,6 +79,69 @@ class Silence(StrEnum):
 
     REFUSE = "refuse"
     ACCEPT = "accept"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an EVSP wants to hold when it is asked.
+
+    `accept_up_to`: its silence accepts a charge up to this amount without VAT; None is any amount.
+    `asks_unknown`: whether cards that nobody here knows are shown to it.
+    """
+
+    on_silence: Silence = Silence.REFUSE
+    accept_up_to: Money | None = None
+    asks_unknown: bool = False
+    ask_timeout_ms: int = ASK_TIMEOUT_MOST_MS
+
+
+USUAL = Policy()
+
+
+def policy_of(
+    on_silence: Silence,
+    *,
+    accept_up_to_minor: int | None = None,
+    currency: str | None = None,
+    asks_unknown: bool = False,
+    ask_timeout_ms: int = ASK_TIMEOUT_MOST_MS,
+) -> Policy:
+    """A policy in its one spelling, or BadPolicy or BadMoney."""
+    if (accept_up_to_minor is None) != (currency is None):
+        missing = "currency" if currency is None else "accept_up_to_minor"
+        raise BadPolicy(
+            "an amount has a currency",
+            field=missing,
+            value=None,
+            rule="accept_up_to_minor and currency, both or neither",
+        )
+    if accept_up_to_minor is not None:
+        if on_silence is not Silence.ACCEPT:
+            raise BadPolicy(
+                "a silence that refuses accepts no amount",
+                field="accept_up_to_minor",
+                value=accept_up_to_minor,
+                rule="only with on_silence: accept",
+            )
+        if not 0 < accept_up_to_minor < 10**15:
+            raise BadPolicy(
+                f"accept_up_to_minor {accept_up_to_minor}: above 0",
+                field="accept_up_to_minor",
+                value=accept_up_to_minor,
+                rule="whole minor units, above 0 and below 10^15",
+            )
+    if not ASK_TIMEOUT_LEAST_MS <= ask_timeout_ms <= ASK_TIMEOUT_MOST_MS:
+        rule = f"{ASK_TIMEOUT_LEAST_MS} to {ASK_TIMEOUT_MOST_MS} ms"
+        raise BadPolicy(
+            f"ask_timeout_ms {ask_timeout_ms}: {rule}",
+            field="ask_timeout_ms",
+            value=ask_timeout_ms,
+            rule=rule,
+        )
+    amount = None
+    if accept_up_to_minor is not None and currency is not None:
+        amount = Money(accept_up_to_minor, currency)
+    return Policy(on_silence, amount, asks_unknown, ask_timeout_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +198,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an EVSP answered. A reason is None or one that an EVSP may give (`EVSP_REASONS`)."""
+    """What an EVSP answered. A reason is None or one that an EVSP may give (`EVSP_REASONS`).
+
+    `contract_id` is what it said of a customer that it alone knows; it may be anybody's.
+    """
 
     decision: Decision
     reason: Reason | None = None
+    contract_id: ContractId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +228,72 @@ EVSP_REASONS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """One EVSP that was asked, what it said, and how long that took."""
+
+    evsp: PartyId
+    said: Answer | NoAnswer
+    took_ms: int
+
+    @property
+    def words(self) -> str:
+        if isinstance(self.said, NoAnswer):
+            return self.said.cause
+        if self.said.decision is Decision.ACCEPTED:
+            return "accepted"
+        return f"refused: {self.said.reason or 'no reason given'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Voucher:
+    """The EVSP that says yes to a customer of whom nothing is kept here."""
+
+    evsp: PartyId
+    contract_id: ContractId | None
+
+    @classmethod
+    def of(cls, evsp: PartyId, answer: Answer) -> Voucher:
+        """No EVSP names a contract of another's; where it does, it has named none."""
+        named = answer.contract_id
+        return cls(evsp, named if named is not None and named.provider == evsp else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is known about one question. `agreement` covers the EVSE, or is None."""
+    """All that is known about one question. `agreement` covers the EVSE, or is None.
+
+    A customer is known by its `contract` here, or by an EVSP that vouches for it; never by both.
+    """
 
     evse_operator: PartyId | None
     contract: CustomerContract | None
     agreement: Terms | None
-    silence: Silence = Silence.REFUSE
+    policy: Policy = USUAL
     answer: Answer | NoAnswer = NOT_ASKED
+    voucher: Voucher | None = None
+    asked: tuple[Asked, ...] = ()
+
+    @property
+    def evsp(self) -> PartyId | None:
+        if self.contract is not None:
+            return self.contract.evsp
+        return None if self.voucher is None else self.voucher.evsp
+
+    @property
+    def contract_id(self) -> ContractId | None:
+        if self.contract is not None:
+            return self.contract.contract_id
+        return None if self.voucher is None else self.voucher.contract_id
+
+    @property
+    def silence_decides(self) -> bool:
+        """Whether the EVSP alone could say, and has not."""
+        contract = self.contract
+        return (
+            contract is not None
+            and contract.authorisation is AuthorisationMode.ASK
+            and not isinstance(self.answer, Answer)
+        )
 
     def evsp_says(self, reason: Reason) -> bool:
         answer = self.answer
@@ -189,7 +322,7 @@ def _evse_is_the_callers(question: Question, facts: Facts) -> bool:
 
 
 def _contract_is_known(_: Question, facts: Facts) -> bool:
-    return facts.contract is not None
+    return facts.contract is not None or facts.voucher is not None
 
 
 def _agreement_covers(_: Question, facts: Facts) -> bool:
@@ -197,16 +330,18 @@ def _agreement_covers(_: Question, facts: Facts) -> bool:
 
 
 def _contract_is_active(_: Question, facts: Facts) -> bool:
-    return facts.contract is not None and facts.contract.status is Status.ACTIVE
+    return facts.contract is None or facts.contract.status is Status.ACTIVE
 
 
 def _contract_is_in_force(question: Question, facts: Facts) -> bool:
-    return facts.contract is not None and facts.contract.in_force(question.at)
+    return facts.contract is None or facts.contract.in_force(question.at)
 
 
 def _services_are_covered(question: Question, facts: Facts) -> bool:
-    covered = () if facts.contract is None else facts.contract.services
-    return all(service in covered for service in question.services)
+    # Who vouches for a customer was asked for these very services.
+    if facts.contract is None:
+        return True
+    return all(service in facts.contract.services for service in question.services)
 
 
 def _no_limit_is_kept_here(_question: Question, _facts: Facts) -> bool:
@@ -215,9 +350,45 @@ def _no_limit_is_kept_here(_question: Question, _facts: Facts) -> bool:
 
 
 def _evsp_is_not_silent(_: Question, facts: Facts) -> bool:
-    if facts.contract is None or facts.contract.authorisation is AuthorisationMode.LIST:
+    return not facts.silence_decides or silence_accepts(facts.policy, facts.agreement)
+
+
+def silence_accepts(policy: Policy, agreement: Terms | None) -> bool:
+    """Whether the EVSP's silence is a yes, and one that this tariff does not exceed by itself.
+
+    An amount in another currency than the agreement's is none that anybody could keep to.
+    """
+    if policy.on_silence is not Silence.ACCEPT:
+        return False
+    most = policy.accept_up_to
+    if most is None:
         return True
-    return isinstance(facts.answer, Answer) or facts.silence is Silence.ACCEPT
+    if agreement is None or agreement.currency != most.currency:
+        return False
+    return least_price(agreement.tariff) <= most.decimal
+
+
+def least_price(tariff: Mapping[str, Any]) -> Decimal:
+    """What any charge costs at the least, without VAT: its minimum price, its flat fee.
+
+    Of the elements with a flat fee the first that is active counts, so that it is one of those up
+    to the first without restrictions, and where there is no such one, perhaps none.
+    """
+    flats: list[Decimal] = []
+    for element in _members(tariff, "elements"):
+        fees = [
+            Decimal(str(component["price"]))
+            for component in _members(element, "price_components")
+            if component.get("type") == "FLAT" and component.get("price") is not None
+        ]
+        flats += fees[:1]
+        if fees and not element.get("restrictions"):
+            break
+    else:
+        flats.append(Decimal(0))
+    minimum = tariff.get("min_price")
+    least = minimum.get("excl_vat") if isinstance(minimum, Mapping) else None
+    return max(min(flats), Decimal(str(least)) if least is not None else Decimal(0))
 
 
 def _unless_the_evsp_says(reason: Reason, holds: Check) -> Check:
@@ -283,6 +454,29 @@ def must_ask(question: Question, facts: Facts) -> bool:
     return judge(question, yes) is None
 
 
+def may_ask_around(question: Question, facts: Facts) -> bool:
+    """Whether others may be asked whose card it is: at a charge point of the asker's own, a card.
+
+    Anything else names its EVSP by itself, or is none of its business.
+    """
+    return (
+        facts.contract is None
+        and question.identification.type is IdentificationType.RFID
+        and _evse_is_the_callers(question, facts)
+    )
+
+
+def in_turn(question: Question, evsps: Iterable[PartyId]) -> list[PartyId]:
+    """Those of many EVSPs that are asked about one card: the same for the same card each time, and
+    others for another card, so that nobody is left out because of its name.
+    """
+
+    def place(evsp: PartyId) -> bytes:
+        return hashlib.sha256(f"{evsp}\n{question.identification.value}".encode()).digest()
+
+    return sorted(evsps, key=place)[:ASKED_AROUND_MOST]
+
+
 @dataclass(frozen=True, slots=True)
 class Authorisation:
     """One decision, as it is kept. Without a decision on record nobody is told one."""
@@ -297,6 +491,7 @@ class Authorisation:
     agreement_id: str | None
     price: Mapping[str, Any] | None
     details: Mapping[str, Any]
+    max_amount: Money | None = None
 
     @property
     def decision(self) -> Decision:
@@ -309,9 +504,14 @@ class Authorisation:
 
 
 def decide(
-    question: Question, facts: Facts, *, authorisation_id: str, now: datetime
+    question: Question,
+    facts: Facts,
+    *,
+    authorisation_id: str,
+    now: datetime,
+    began: datetime | None = None,
 ) -> Authorisation:
-    """The decision about a question, with what explains it later."""
+    """The decision about a question that was put at `began`, with what explains it later."""
     reason = judge(question, facts)
     contract, agreement = facts.contract, facts.agreement
     accepted = reason is None
@@ -320,12 +520,13 @@ def decide(
         question=question,
         decided_at=now,
         reason=reason,
-        contract_id=None if contract is None else contract.contract_id,
-        evsp=None if contract is None else contract.evsp,
+        contract_id=facts.contract_id,
+        evsp=facts.evsp,
         valid_until=contract.valid_until if accepted and contract is not None else None,
         agreement_id=None if agreement is None else agreement.contract_id,
         price=price_of(agreement) if accepted and agreement is not None else None,
-        details=_details(facts),
+        details=_details(facts) | _asking(facts, now - (began or now)),
+        max_amount=facts.policy.accept_up_to if accepted and facts.silence_decides else None,
     )
 
 
@@ -371,13 +572,56 @@ class Step:
     detail: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class AskedShown:
+    """What one EVSP said, and after how long."""
+
+    evsp: PartyId
+    said: str
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How it came to a decision, as far as one side may know.
+
+    `outcome_told` is False for an EVSP that was asked in vain: it sees its own part alone.
+    `evsps_asked` and `took_ms` are for the operator, `policy` is for the EVSP concerned.
+    """
+
+    outcome_told: bool
+    decided_by: str | None
+    evsps_asked: int | None
+    asked: tuple[AskedShown, ...]
+    took_ms: int | None
+    policy: Mapping[str, Any] | None
+
+
+def account(authorisation: Authorisation, caller: PartyId) -> Account:
+    """Raises UnknownAuthorisation for whom it is no affair of, as if there were none."""
+    details = authorisation.details
+    asked = [
+        AskedShown(PartyId(one["evsp"]), one["said"], one["took_ms"]) for one in _asked(details)
+    ]
+    own = tuple(one for one in asked if one.evsp == caller)
+    decided_by = details.get("decided_by", None if authorisation.evsp is None else "list")
+    if caller == authorisation.evsp:
+        return Account(True, decided_by, None, own, None, details.get("policy"))
+    if caller == authorisation.question.operator:
+        return Account(True, decided_by, len(asked), (), details.get("took_ms"), None)
+    if own:
+        return Account(False, None, None, own, None, None)
+    raise unknown(authorisation.authorisation_id)
+
+
 def explain(authorisation: Authorisation, caller: PartyId) -> tuple[Step, ...]:
-    """Each rule in order, for the operator that asked or the EVSP whose customer it is about.
+    """Each rule in order, for the operator that asked or the EVSP whose customer it is about; none
+    for an EVSP that was asked in vain.
 
     Raises UnknownAuthorisation for everybody else, as if there were none.
     """
-    if caller not in (authorisation.question.operator, authorisation.evsp):
-        raise unknown(authorisation.authorisation_id)
+    if not account(authorisation, caller).outcome_told:
+        return ()
     details = authorisation.details if caller == authorisation.evsp else {}
     return tuple(_steps(authorisation, details))
 
@@ -489,6 +733,8 @@ def _details(facts: Facts) -> dict[str, str]:
     contract = facts.contract
     details: dict[str, str] = {}
     if contract is None:
+        if facts.agreement is not None:
+            details[Reason.NO_ROAMING_AGREEMENT] = f"agreement {facts.agreement.contract_id}"
         return details
     if facts.agreement is not None:
         details[Reason.NO_ROAMING_AGREEMENT] = f"agreement {facts.agreement.contract_id}"
@@ -506,8 +752,49 @@ def _details(facts: Facts) -> dict[str, str]:
             known = f"{details[meant]}; " if meant in details else ""
             details[meant] = f"{known}the EVSP refused: {reason or 'no reason given'}"
         case NoAnswer(cause) if facts.answer is not NOT_ASKED:
-            details[Reason.EVSP_SILENT] = f"{cause}; on silence: {facts.silence}"
+            details[Reason.EVSP_SILENT] = f"{cause}; {_on_silence(facts)}"
     return details
+
+
+def _on_silence(facts: Facts) -> str:
+    if not facts.silence_decides:
+        return "the list decides"
+    most = facts.policy.accept_up_to
+    return f"on silence: {facts.policy.on_silence}" + ("" if most is None else f" up to {most}")
+
+
+def _asking(facts: Facts, took: timedelta) -> dict[str, Any]:
+    """Who was asked, what they said and how long it took; nothing where the list decided alone."""
+    if not facts.asked:
+        return {}
+    decided_by: str | None
+    if facts.contract is None:
+        decided_by = None if facts.voucher is None else "evsp"
+    elif isinstance(facts.answer, Answer):
+        decided_by = "evsp"
+    else:
+        decided_by = "policy" if facts.silence_decides else "list"
+    found: dict[str, Any] = {
+        "asked": [
+            {"evsp": str(one.evsp), "said": one.words, "took_ms": one.took_ms}
+            for one in facts.asked
+        ],
+        "took_ms": took // timedelta(milliseconds=1),
+        "decided_by": decided_by,
+    }
+    if facts.contract is not None:
+        policy = facts.policy
+        found["policy"] = {
+            "on_silence": policy.on_silence.value,
+            "accept_up_to": None if policy.accept_up_to is None else str(policy.accept_up_to),
+            "ask_timeout_ms": policy.ask_timeout_ms,
+        }
+    return found
+
+
+def _asked(details: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = details.get("asked", ())
+    return found
 
 
 def _bad(field: str, value: object, rule: str) -> BadQuestion:

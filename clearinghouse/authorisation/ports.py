@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from clearinghouse.authorisation.model import (
     Authorisation,
     Identification,
     NoAnswer,
-    Silence,
+    Policy,
 )
 from clearinghouse.customers.model import CustomerContract
 from kit.event_log import NewEvent
@@ -43,10 +43,13 @@ class Agreements(Protocol):
     def between(self, operator: PartyId, evsp: PartyId, at: datetime) -> Agreement | None:
         """The agreement in force at `at`, out of memory."""
 
+    def partners(self, operator: PartyId, at: datetime) -> Collection[PartyId]:
+        """The EVSPs with which the operator has an agreement in force at `at`, out of memory."""
+
 
 class Customers(Protocol):
-    async def find(self, identification: Identification) -> tuple[CustomerContract, Silence] | None:
-        """Whose identification it is, and what its EVSP wants when it stays silent.
+    async def find(self, identification: Identification) -> tuple[CustomerContract, Policy] | None:
+        """Whose identification it is, and what its EVSP wants when it is asked.
 
         The contract comes without its token uids, which nobody needs here.
         """
@@ -58,9 +61,12 @@ class Evsps(Protocol):
     ) -> Answer | NoAnswer:
         """What the EVSP says. Never later than `deadline` (clock of the event loop), never raises.
 
-        `question`: `evse_id`, `contract_id`, `identification` {`type`, `value`}, `services`,
-        `operator`, `at`.
+        `question`: `authorisation_id`, `evse_id`, `contract_id` (null where the card is one that
+        nobody here knows), `identification` {`type`, `value`}, `services`, `operator`, `at`.
         """
+
+    async def listening(self, evsps: Collection[PartyId]) -> Collection[PartyId]:
+        """Those that can be asked at all."""
 
 
 class Endpoint(Protocol):
@@ -73,8 +79,11 @@ class Endpoint(Protocol):
 
 
 class Endpoints(Protocol):
-    async def of(self, party: PartyId, purpose: str) -> Endpoint | None:
-        """The endpoint that a partner has given for `purpose` ("authorisation"), if it has."""
+    async def of_many(
+        self, parties: Collection[PartyId], purpose: str
+    ) -> Mapping[PartyId, Endpoint]:
+        """The endpoints that partners have given for `purpose` ("authorisation"), of those that
+        have."""
 
 
 class Decisions(Protocol):
@@ -88,11 +97,14 @@ class Decisions(Protocol):
     async def of_charge(self, operator: PartyId, charge_id: str) -> Authorisation | None: ...
 
     async def find(self, authorisation_id: str, party: PartyId) -> Authorisation | None:
-        """A decision that `party` asked for or whose customer it was about."""
+        """A decision that `party` asked for, whose customer it was about, or was asked about."""
 
 
 class Policies(Protocol):
-    async def on_silence(self, evsp: PartyId) -> Silence: ...
+    async def of(self, evsp: PartyId) -> Policy: ...
 
-    async def keep(self, evsp: PartyId, silence: Silence, event: NewEvent) -> None:
-        """Keep what an EVSP wants when it stays silent, and tell `event` if that is a change."""
+    async def asking_unknown(self, evsps: Collection[PartyId]) -> Collection[PartyId]:
+        """Those of `evsps` that want to be shown cards which nobody here knows."""
+
+    async def keep(self, evsp: PartyId, policy: Policy, event: NewEvent) -> None:
+        """Keep what an EVSP wants when it is asked, and tell `event` if that is a change."""

@@ -8,15 +8,18 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from clearinghouse.authorisation import flows, model
 from clearinghouse.authorisation.model import (
+    ASK_TIMEOUT_MOST_MS,
+    Account,
     Authorisation,
     Decision,
     IdentificationType,
+    Policy,
     Reason,
     Silence,
     Step,
@@ -33,6 +36,7 @@ from kit.clock import Clock
 from kit.database import Database
 from kit.http import Caller, HotRoute, caller_of, decode, json_response, read_body
 from kit.idempotency import once
+from roaming.money import Money
 
 LONGEST_BODY_BYTES = 64 * 1024
 
@@ -52,8 +56,22 @@ class AuthorisationAsked(msgspec.Struct, forbid_unknown_fields=True):
     at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
+class AmountAnswered(msgspec.Struct):
+    """`amount` in the currency's own unit, without VAT."""
+
+    currency: str
+    amount: str
+
+    @classmethod
+    def of(cls, money: Money) -> AmountAnswered:
+        return cls(money.currency, f"{money.decimal:f}")
+
+
 class AuthorisationAnswered(msgspec.Struct):
-    """`contract_id` is told where there is an agreement, `evsp` wherever the customer is known."""
+    """`contract_id` is told where there is an agreement, `evsp` wherever the customer is known.
+
+    `max_amount`: only a charge up to this is accepted, since the EVSP's silence accepts no more.
+    """
 
     authorisation_id: str
     decision: Decision
@@ -63,6 +81,7 @@ class AuthorisationAnswered(msgspec.Struct):
     services: tuple[str, ...]
     valid_until: datetime | None
     price: Mapping[str, Any] | None
+    max_amount: AmountAnswered | None
 
     @classmethod
     def of(cls, decided: Authorisation) -> AuthorisationAnswered:
@@ -76,7 +95,25 @@ class AuthorisationAnswered(msgspec.Struct):
             services=decided.question.services if decided.reason is None else (),
             valid_until=decided.valid_until,
             price=decided.price,
+            max_amount=None
+            if decided.max_amount is None
+            else AmountAnswered.of(decided.max_amount),
         )
+
+
+class AskedShown(BaseModel):
+    """What an EVSP said when it was asked, and after how long."""
+
+    evsp: str
+    said: str
+    took_ms: int
+
+
+class Amount(BaseModel):
+    """`amount` in the currency's own unit, without VAT."""
+
+    currency: str
+    amount: str
 
 
 class StepShown(BaseModel):
@@ -95,8 +132,13 @@ class StepShown(BaseModel):
 
 
 class AuthorisationShown(BaseModel):
+    """`decision` is null for an EVSP that was asked in vain whose card it is: it sees its own part,
+    `asked`, and no more. `evsps_asked` and `took_ms` are for the operator; `policy`, what the EVSP
+    had chosen then, is for that EVSP alone. `decided_by`: list, evsp, or policy (of its silence).
+    """
+
     authorisation_id: str
-    decision: Decision
+    decision: Decision | None
     reason: Reason | None
     operator: str
     evsp: str | None
@@ -109,41 +151,90 @@ class AuthorisationShown(BaseModel):
     decided_at: datetime
     valid_until: datetime | None
     price: dict[str, Any] | None
+    max_amount: Amount | None
+    decided_by: str | None
+    evsps_asked: int | None
+    took_ms: int | None
+    asked: list[AskedShown]
+    policy: dict[str, Any] | None
     steps: list[StepShown]
 
     @classmethod
     def of(
-        cls, decided: Authorisation, steps: tuple[Step, ...], caller: Caller
+        cls, decided: Authorisation, account: Account, steps: tuple[Step, ...], caller: Caller
     ) -> AuthorisationShown:
         question = decided.question
+        told = account.outcome_told
         known_to_caller = (
             decided.contract_id if caller.party == decided.evsp else decided.contract_shown
         )
+        contract_id = known_to_caller if told else None
+        most = decided.max_amount if told else None
         return cls(
             authorisation_id=decided.authorisation_id,
-            decision=decided.decision,
-            reason=decided.reason,
+            decision=decided.decision if told else None,
+            reason=decided.reason if told else None,
             operator=str(question.operator),
-            evsp=None if decided.evsp is None else str(decided.evsp),
+            evsp=None if decided.evsp is None or not told else str(decided.evsp),
             evse_id=question.evse_id.display,
-            contract_id=None if known_to_caller is None else str(known_to_caller),
+            contract_id=None if contract_id is None else str(contract_id),
             identification_type=question.identification.type,
             services=list(question.services),
-            charge_id=question.charge_id,
+            charge_id=question.charge_id if told else None,
             at=question.at,
             decided_at=decided.decided_at,
-            valid_until=decided.valid_until,
-            price=None if decided.price is None else dict(decided.price),
+            valid_until=decided.valid_until if told else None,
+            price=None if decided.price is None or not told else dict(decided.price),
+            max_amount=None
+            if most is None
+            else Amount(currency=most.currency, amount=f"{most.decimal:f}"),
+            decided_by=account.decided_by,
+            evsps_asked=account.evsps_asked,
+            took_ms=account.took_ms,
+            asked=[
+                AskedShown(evsp=one.evsp, said=one.said, took_ms=one.took_ms)
+                for one in account.asked
+            ],
+            policy=None if account.policy is None else dict(account.policy),
             steps=[StepShown.of(step) for step in steps],
         )
 
 
 class EvspPolicy(BaseModel):
-    """What holds when the EVSP is asked and does not answer in time."""
+    """What holds when the EVSP is asked.
+
+    `on_silence`: what holds when it does not answer in `ask_timeout_ms`. With `accept_up_to_minor`
+    and `currency` its silence accepts a charge up to that amount without VAT. `asks_unknown`: cards
+    that nobody here knows are shown to it, where it has a roaming agreement for the EVSE.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     on_silence: Silence
+    accept_up_to_minor: int | None = Field(default=None, strict=True)
+    currency: str | None = None
+    asks_unknown: bool = False
+    ask_timeout_ms: int = Field(default=ASK_TIMEOUT_MOST_MS, strict=True)
+
+    @classmethod
+    def of(cls, policy: Policy) -> EvspPolicy:
+        most = policy.accept_up_to
+        return cls(
+            on_silence=policy.on_silence,
+            accept_up_to_minor=None if most is None else most.minor,
+            currency=None if most is None else most.currency,
+            asks_unknown=policy.asks_unknown,
+            ask_timeout_ms=policy.ask_timeout_ms,
+        )
+
+    def to_policy(self) -> Policy:
+        return model.policy_of(
+            self.on_silence,
+            accept_up_to_minor=self.accept_up_to_minor,
+            currency=self.currency,
+            asks_unknown=self.asks_unknown,
+            ask_timeout_ms=self.ask_timeout_ms,
+        )
 
 
 def _evsp(request: Request) -> Caller:
@@ -168,6 +259,7 @@ def hot_routes(
     customers: Customers,
     agreements: Agreements,
     evsps: Evsps,
+    policies: Policies,
     decisions: Decisions,
     database: Database,
     clock: Clock,
@@ -194,6 +286,7 @@ def hot_routes(
             customers=customers,
             agreements=agreements,
             evsps=evsps,
+            policies=policies,
             decisions=decisions,
             clock=clock,
             ask_timeout_s=ask_timeout_s,
@@ -231,26 +324,27 @@ def router(
     async def explain_authorisation(
         authorisation_id: str, caller: OperatorOrEvsp
     ) -> AuthorisationShown:
-        """A decision and each step of it, for its operator or the EVSP concerned."""
-        decided, steps = await flows.explain(
+        """A decision and each step of it, for its operator or the EVSP concerned; for an EVSP that
+        was asked in vain whose card it is, its own part alone.
+        """
+        decided, account, steps = await flows.explain(
             authorisation_id, caller=caller.party, decisions=decisions
         )
-        return AuthorisationShown.of(decided, steps, caller)
+        return AuthorisationShown.of(decided, account, steps, caller)
 
     @routes.get("/evsp-policy")
     async def show_evsp_policy(caller: Evsp) -> EvspPolicy:
         """The caller's own policy; `refuse` where it has chosen none."""
-        return EvspPolicy(on_silence=await policies.on_silence(caller.party))
+        return EvspPolicy.of(await policies.of(caller.party))
 
     @routes.put("/evsp-policy", response_model=EvspPolicy)
     async def choose_evsp_policy(request: Request, asked: EvspPolicy, caller: Evsp) -> Response:
-        """What is to hold when the caller is asked about a customer and does not answer."""
+        """What is to hold when the caller is asked; members left out take their default."""
 
         async def choose() -> Response:
-            await flows.choose_on_silence(
-                asked.on_silence, caller=caller.party, policies=policies, clock=clock
-            )
-            return json_response(asked.model_dump(mode="json"))
+            policy = asked.to_policy()
+            await flows.choose_policy(policy, caller=caller.party, policies=policies, clock=clock)
+            return json_response(EvspPolicy.of(policy).model_dump(mode="json"))
 
         return await once(request, choose, database=database, party=caller.party, clock=clock)
 

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     DateTime,
     Index,
+    Integer,
     Table,
     Text,
-    select,
+    or_,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 
 from clearinghouse.authorisation.model import (
+    USUAL,
     Authorisation,
     Identification,
     IdentificationType,
+    Policy,
     Question,
     Reason,
     Silence,
     identify,
 )
-from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Status
+from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Limits, Status
 from clearinghouse.customers.store import customer_contract, customer_token
 from kit import event_log
 from kit.batching import Batcher
@@ -37,6 +41,7 @@ from kit.encoding import encode_json
 from kit.event_log import NewEvent
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
+from roaming.money import Money
 from roaming.party import PartyId
 
 _Identifier = Text(collation="C")
@@ -62,6 +67,8 @@ authorisation = Table(
     # Not jsonb: an answer given again is the same to the letter, so its members keep their order.
     Column("price", JSON),
     Column("details", JSONB, nullable=False),
+    Column("max_amount_minor", BigInteger),
+    Column("max_amount_currency", Text),
     schema="clearinghouse",
 )
 # One decision for one charge, whatever comes twice and in whatever process.
@@ -77,13 +84,18 @@ evsp_policy = Table(
     metadata,
     Column("evsp", _Identifier, primary_key=True),
     Column("on_silence", Text, nullable=False),
+    Column("accept_up_to_minor", BigInteger),
+    Column("currency", Text),
+    Column("asks_unknown", Boolean, nullable=False, server_default=text("false")),
+    Column("ask_timeout_ms", Integer, nullable=False, server_default=text("3000")),
     CheckConstraint("on_silence IN ('refuse', 'accept')", name="on_silence"),
     schema="clearinghouse",
 )
 
 _CUSTOMER = (
-    "c.contract_id, c.valid_from, c.valid_until, c.status, c.services, c.authorisation,"
-    f" p.on_silence FROM {customer_contract.fullname} AS c"
+    "c.contract_id, c.valid_from, c.valid_until, c.status, c.services, c.authorisation, c.limits,"
+    " p.on_silence, p.accept_up_to_minor, p.currency, p.asks_unknown, p.ask_timeout_ms"
+    f" FROM {customer_contract.fullname} AS c"
     f" LEFT JOIN {evsp_policy.fullname} AS p ON p.evsp = c.evsp"
 )
 _CUSTOMERS = (
@@ -98,10 +110,12 @@ _RECORD = f"""
 INSERT INTO clearinghouse.authorisation ({", ".join(_COLUMNS)})
   SELECT n.authorisation_id, n.operator, n.evse_id, n.identification_type, n.identification_value,
     string_to_array(n.services, E'\\t'), n.at, n.at_given, n.charge_id, n.decided_at, n.reason,
-    n.contract_id, n.evsp, n.valid_until, n.agreement_id, n.price::json, n.details::jsonb
+    n.contract_id, n.evsp, n.valid_until, n.agreement_id, n.price::json, n.details::jsonb,
+    n.max_amount_minor, n.max_amount_currency
   FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
     $7::timestamptz[], $8::boolean[], $9::text[], $10::timestamptz[], $11::text[], $12::text[],
-    $13::text[], $14::timestamptz[], $15::text[], $16::text[], $17::text[]) AS n
+    $13::text[], $14::timestamptz[], $15::text[], $16::text[], $17::text[],
+    $18::bigint[], $19::text[]) AS n
     ({", ".join(_COLUMNS)})
   ORDER BY n.operator, n.charge_id
 ON CONFLICT (operator, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
@@ -113,7 +127,9 @@ _OF_CHARGES = (
     " ON a.operator = n.operator AND a.charge_id = n.charge_id"
 )
 
-_Found = tuple[CustomerContract, Silence]
+_POLICY = "on_silence, accept_up_to_minor, currency, asks_unknown, ask_timeout_ms"
+
+_Found = tuple[CustomerContract, Policy]
 
 
 class SqlCustomers:
@@ -168,9 +184,11 @@ class SqlDecisions:
     async def find(self, authorisation_id: str, party: PartyId) -> Authorisation | None:
         row = await self._database.pool.fetchrow(
             "SELECT * FROM clearinghouse.authorisation"
-            " WHERE authorisation_id = $1 AND (operator = $2 OR evsp = $2)",
+            " WHERE authorisation_id = $1"
+            " AND (operator = $2 OR evsp = $2 OR details->'asked' @> $3)",
             authorisation_id,
             party,
+            [{"evsp": str(party)}],
         )
         return None if row is None else _to_authorisation(row)
 
@@ -210,26 +228,44 @@ class SqlDecisions:
 
 
 class SqlPolicies:
-    """What EVSPs want to hold when they stay silent."""
+    """What EVSPs want to hold when they are asked."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def on_silence(self, evsp: PartyId) -> Silence:
-        async with self._database.begin() as connection:
-            found = await connection.scalar(
-                select(evsp_policy.c.on_silence).where(evsp_policy.c.evsp == evsp)
-            )
-        return Silence.REFUSE if found is None else Silence(found)
+    async def of(self, evsp: PartyId) -> Policy:
+        row = await self._database.pool.fetchrow(
+            f"SELECT {_POLICY} FROM {evsp_policy.fullname} WHERE evsp = $1", evsp
+        )
+        return USUAL if row is None else _to_policy(row)
 
-    async def keep(self, evsp: PartyId, silence: Silence, event: NewEvent) -> None:
-        new = insert(evsp_policy).values(evsp=evsp, on_silence=silence.value)
+    async def asking_unknown(self, evsps: Collection[PartyId]) -> Collection[PartyId]:
+        rows = await self._database.pool.fetch(
+            f"SELECT evsp FROM {evsp_policy.fullname}"
+            " WHERE asks_unknown AND evsp = ANY($1::text[]) ORDER BY evsp",
+            list(evsps),
+        )
+        return [PartyId(row["evsp"]) for row in rows]
+
+    async def keep(self, evsp: PartyId, policy: Policy, event: NewEvent) -> None:
+        most = policy.accept_up_to
+        values = {
+            "on_silence": policy.on_silence.value,
+            "accept_up_to_minor": None if most is None else most.minor,
+            "currency": None if most is None else most.currency,
+            "asks_unknown": policy.asks_unknown,
+            "ask_timeout_ms": policy.ask_timeout_ms,
+        }
+        new = insert(evsp_policy).values(evsp=evsp, **values)
+        differs = or_(
+            *(evsp_policy.c[name].is_distinct_from(new.excluded[name]) for name in values)
+        )
         async with self._database.begin() as connection:
             changed = await connection.execute(
                 new.on_conflict_do_update(
                     index_elements=[evsp_policy.c.evsp],
-                    set_={"on_silence": new.excluded.on_silence},
-                    where=evsp_policy.c.on_silence != new.excluded.on_silence,
+                    set_={name: new.excluded[name] for name in values},
+                    where=differs,
                 ).returning(evsp_policy.c.evsp)
             )
             if changed.first() is not None:
@@ -246,9 +282,19 @@ def _to_customer(row: Any) -> _Found:
         services=tuple(row["services"]),
         authorisation=AuthorisationMode(row["authorisation"]),
         display_name=None,
+        limits=None if row["limits"] is None else Limits(**row["limits"]),
     )
-    silence = row["on_silence"]
-    return contract, Silence.REFUSE if silence is None else Silence(silence)
+    return contract, USUAL if row["on_silence"] is None else _to_policy(row)
+
+
+def _to_policy(row: Any) -> Policy:
+    minor = row["accept_up_to_minor"]
+    return Policy(
+        on_silence=Silence(row["on_silence"]),
+        accept_up_to=None if minor is None else Money(minor, row["currency"]),
+        asks_unknown=row["asks_unknown"],
+        ask_timeout_ms=row["ask_timeout_ms"],
+    )
 
 
 def _row(decided: Authorisation) -> tuple[Any, ...]:
@@ -272,6 +318,8 @@ def _row(decided: Authorisation) -> tuple[Any, ...]:
         decided.agreement_id,
         None if decided.price is None else encode_json(decided.price).decode(),
         encode_json(decided.details).decode(),
+        None if decided.max_amount is None else decided.max_amount.minor,
+        None if decided.max_amount is None else decided.max_amount.currency,
     )
 
 
@@ -296,4 +344,7 @@ def _to_authorisation(row: Any) -> Authorisation:
         agreement_id=row["agreement_id"],
         price=row["price"],
         details=row["details"],
+        max_amount=None
+        if row["max_amount_minor"] is None
+        else Money(row["max_amount_minor"], row["max_amount_currency"]),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -114,6 +114,14 @@ async def endpoint_to_call(partners: Partners, party: PartyId, purpose: Purpose)
     """Where the hub itself is to call a partner, headers and all. Not for any partner's eyes."""
     async with partners.open() as book:
         return await book.endpoint(party, purpose)
+
+
+async def endpoints_to_call(
+    partners: Partners, parties: Collection[PartyId], purpose: Purpose
+) -> Mapping[PartyId, Endpoint]:
+    """As `endpoint_to_call`, for many partners at once: of those that have one."""
+    async with partners.open() as book:
+        return {one.party: one for one in await book.endpoints_for(parties, purpose)}
 
 
 def _own(caller: PartyId, party: PartyId) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -41,6 +41,12 @@ class Register(Protocol):
     async def endpoint(self, party: PartyId, purpose: Purpose) -> Endpoint | None: ...
 
     async def endpoints(self, party: PartyId) -> Sequence[Endpoint]: ...
+
+    async def endpoints_for(
+        self, parties: Collection[PartyId], purpose: Purpose
+    ) -> Sequence[Endpoint]:
+        """Those that `parties` have given for `purpose`."""
+        ...
 
     async def save_endpoint(self, endpoint: Endpoint, now: datetime) -> None: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -126,6 +126,16 @@ class SqlRegister:
     async def endpoints(self, party: PartyId) -> Sequence[Endpoint]:
         rows = await self._connection.execute(
             select(endpoints).where(endpoints.c.party == party).order_by(endpoints.c.purpose)
+        )
+        return [self._to_endpoint(row) for row in rows]
+
+    async def endpoints_for(
+        self, parties: Collection[PartyId], purpose: Purpose
+    ) -> Sequence[Endpoint]:
+        rows = await self._connection.execute(
+            select(endpoints).where(
+                endpoints.c.party.in_(parties), endpoints.c.purpose == purpose.value
+            )
         )
         return [self._to_endpoint(row) for row in rows]
 

@@ -210,7 +210,20 @@ CUSTOMERS: list[str] = [
 OFFLINE_LISTS: list[str] = []
 
 
-AUTHORISATION: list[str] = []
+AUTHORISATION: list[str] = [
+    """
+    ALTER TABLE clearinghouse.evsp_policy
+      ADD COLUMN accept_up_to_minor BIGINT,
+      ADD COLUMN currency TEXT,
+      ADD COLUMN asks_unknown BOOLEAN DEFAULT false NOT NULL,
+      ADD COLUMN ask_timeout_ms INTEGER DEFAULT 3000 NOT NULL
+    """,
+    """
+    ALTER TABLE clearinghouse.authorisation
+      ADD COLUMN max_amount_minor BIGINT,
+      ADD COLUMN max_amount_currency TEXT
+    """,
+]
 
 
 EXPOSURE: list[str] = []

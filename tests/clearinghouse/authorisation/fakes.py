@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -57,19 +57,27 @@ class ListedAgreements:
         since, agreement = self.by_pair.get((operator, evsp), (None, None))
         return agreement if since is not None and since <= at else None
 
+    def partners(self, operator: PartyId, at: datetime) -> Collection[PartyId]:
+        return [evsp for one, evsp in self.by_pair if self.between(one, evsp, at) is not None]
+
 
 @dataclass
 class ScriptedEvsps:
-    """EVSPs that answer as told, and remember what they were asked."""
+    """EVSPs that answer as told, all alike or each its own, and remember what they were asked."""
 
     answer: Answer | NoAnswer
+    answers: Mapping[PartyId, Answer | NoAnswer] = field(default_factory=dict)
+    deaf: frozenset[PartyId] = frozenset()
     asked: list[tuple[PartyId, Mapping[str, Any]]] = field(default_factory=list)
 
     async def ask(
         self, evsp: PartyId, question: Mapping[str, Any], deadline: float
     ) -> Answer | NoAnswer:
         self.asked.append((evsp, question))
-        return self.answer
+        return self.answers.get(evsp, self.answer)
+
+    async def listening(self, evsps: Collection[PartyId]) -> Collection[PartyId]:
+        return [evsp for evsp in evsps if evsp not in self.deaf]
 
 
 @dataclass(frozen=True)
@@ -82,9 +90,11 @@ class FixedEndpoint:
 class ListedEndpoints:
     by_party: dict[PartyId, FixedEndpoint]
 
-    async def of(self, party: PartyId, purpose: str) -> FixedEndpoint | None:
+    async def of_many(
+        self, parties: Collection[PartyId], purpose: str
+    ) -> Mapping[PartyId, FixedEndpoint]:
         assert purpose == "authorisation"
-        return self.by_party.get(party)
+        return {party: self.by_party[party] for party in parties if party in self.by_party}
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -95,7 +105,8 @@ async def evsp_server(handler: Handler) -> AsyncIterator[str]:
     """An EVSP's own server on loopback; its address."""
     app = web.Application()
     app.router.add_post("/ask", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    # A client that hangs up ends its handler, as most servers do.
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from aiohttp import web
 
 from clearinghouse.authorisation.client import HttpEvsps
 from clearinghouse.authorisation.model import Answer, Decision, NoAnswer, Reason
+from roaming.contract_id import ContractId
 from roaming.party import PartyId
 from tests.clearinghouse.authorisation.fakes import (
     FixedEndpoint,
@@ -68,6 +69,11 @@ def answering(body: bytes, **more: Any) -> Handler:
             b'{"decision":"refused","reason":"over-limit"}',
             Answer(Decision.REFUSED, Reason.OVER_LIMIT),
         ),
+        (
+            b'{"decision":"accepted","contract_id":"fr-xyz-000000001"}',
+            Answer(Decision.ACCEPTED, contract_id=ContractId("FRXYZ000000001")),
+        ),
+        (b'{"decision":"accepted","contract_id":"no id"}', Answer(Decision.ACCEPTED)),
         (b'{"decision":"refused","reason":"bad hair day"}', Answer(Decision.REFUSED)),
         (b'{"decision":"refused","reason":"evsp-silent"}', Answer(Decision.REFUSED)),
     ],
@@ -219,27 +225,119 @@ async def test_an_evsp_without_an_endpoint_is_silent(evsps: HttpEvsps) -> None:
     assert await evsps.ask(XYZ, QUESTION, in_seconds(LONG_S)) == NoAnswer("no endpoint")
 
 
-async def test_a_slow_evsp_has_so_many_questions_and_costs_the_others_nothing(
-    evsps: HttpEvsps, endpoints: ListedEndpoints
-) -> None:
-    release, arrived = asyncio.Event(), asyncio.Semaphore(0)
+class Gate:
+    """An EVSP that answers when it is let, and tells how many questions it has before it."""
 
-    async def slow(_: web.Request) -> web.Response:
-        arrived.release()
-        await release.wait()
+    def __init__(self) -> None:
+        self.open, self.idle = asyncio.Event(), asyncio.Event()
+        self.arrived = asyncio.Semaphore(0)
+        self.most = self.now = 0
+
+    async def handle(self, _: web.Request) -> web.Response:
+        self.idle.clear()
+        self.now += 1
+        self.most = max(self.most, self.now)
+        self.arrived.release()
+        try:
+            await self.open.wait()
+        finally:
+            self.now -= 1
+            if not self.now:
+                self.idle.set()
         return web.json_response({"decision": "accepted"})
 
-    async with evsp_server(slow) as slow_url, evsp_server(answering(b"{}")) as quick_url:
+
+async def test_a_slow_evsp_has_so_many_questions_and_costs_the_others_nothing(
+    endpoints: ListedEndpoints,
+) -> None:
+    evsps, slow = HttpEvsps(endpoints, most_in_flight=4, most_waiting=3), Gate()
+    async with evsp_server(slow.handle) as slow_url, evsp_server(answering(b"{}")) as quick_url:
         endpoints.by_party = {XYZ: FixedEndpoint(slow_url), ABC: FixedEndpoint(quick_url)}
         deadline = in_seconds(LONG_S)
-        waiting = [asyncio.create_task(evsps.ask(XYZ, QUESTION, deadline)) for _ in range(4)]
-        for _ in waiting:
-            await arrived.acquire()
-        assert await evsps.ask(XYZ, QUESTION, deadline) == NoAnswer("4 questions under way already")
+        waiting = [asyncio.create_task(evsps.ask(XYZ, QUESTION, deadline)) for _ in range(7)]
+        for _ in range(4):
+            await slow.arrived.acquire()
+        assert await evsps.ask(XYZ, QUESTION, deadline) == NoAnswer("3 questions waiting already")
         assert await evsps.ask(ABC, QUESTION, deadline) == NoAnswer("nonsense")
-        release.set()
-        assert await asyncio.gather(*waiting) == [Answer(Decision.ACCEPTED)] * 4
-        assert await evsps.ask(XYZ, QUESTION, deadline) == Answer(Decision.ACCEPTED)
+        slow.open.set()
+        assert await asyncio.gather(*waiting) == [Answer(Decision.ACCEPTED)] * 7
+        assert slow.most == 4
+    await evsps.close()
+
+
+async def test_who_waits_for_a_place_does_so_until_its_time_is_over(
+    endpoints: ListedEndpoints,
+) -> None:
+    evsps, slow = HttpEvsps(endpoints, most_in_flight=1), Gate()
+    async with evsp_server(slow.handle) as url:
+        endpoints.by_party = {XYZ: FixedEndpoint(url)}
+        first = asyncio.create_task(evsps.ask(XYZ, QUESTION, in_seconds(LONG_S)))
+        await slow.arrived.acquire()
+        late = await evsps.ask(XYZ, QUESTION, in_seconds(0.05))
+        assert late == NoAnswer("no place in time to ask it")
+        slow.open.set()
+        assert await first == Answer(Decision.ACCEPTED)
+        # The place of the one that went away is not lost.
+        assert await evsps.ask(XYZ, QUESTION, in_seconds(LONG_S)) == Answer(Decision.ACCEPTED)
+    await evsps.close()
+
+
+async def test_answers_earn_an_evsp_more_questions_at_once_and_silence_costs_it_some(
+    endpoints: ListedEndpoints,
+) -> None:
+    evsps, quick = HttpEvsps(endpoints), Gate()
+    quick.open.set()
+    async with evsp_server(quick.handle) as url:
+        endpoints.by_party = {XYZ: FixedEndpoint(url)}
+
+        async def many(number: int, timeout_s: float = LONG_S) -> list[Answer | NoAnswer]:
+            deadline = in_seconds(timeout_s)
+            asks = (evsps.ask(XYZ, QUESTION, deadline) for _ in range(number))
+            return await asyncio.gather(*asks)
+
+        await many(100)
+        quick.open.clear()
+        asked = asyncio.create_task(many(200))
+        # The first hundred, and those who have a place now.
+        for _ in range(100 + 164):
+            await quick.arrived.acquire()
+        quick.open.set()
+        await asked
+        assert quick.most >= 164
+        quick.open.clear()
+        for _ in range(8):
+            await many(100, timeout_s=0.1)
+        async with asyncio.timeout(LONG_S):
+            await quick.idle.wait()
+        quick.most = 0
+        await many(100, timeout_s=0.1)
+        assert quick.most <= 8
+    await evsps.close()
+
+
+class CountedEndpoints(ListedEndpoints):
+    """Counts how often it is asked."""
+
+    def __init__(self, by_party: dict[PartyId, FixedEndpoint]) -> None:
+        super().__init__(by_party)
+        self.looks = 0
+
+    async def of_many(
+        self, parties: Collection[PartyId], purpose: str
+    ) -> Mapping[PartyId, FixedEndpoint]:
+        self.looks += 1
+        return await super().of_many(parties, purpose)
+
+
+async def test_many_questions_at_once_share_a_look_at_the_endpoints() -> None:
+    async with evsp_server(answering(b'{"decision":"accepted"}')) as url:
+        endpoints = CountedEndpoints({XYZ: FixedEndpoint(url)})
+        evsps = HttpEvsps(endpoints)
+        asks = (evsps.ask(XYZ, QUESTION, in_seconds(LONG_S)) for _ in range(50))
+        assert await asyncio.gather(*asks) == [Answer(Decision.ACCEPTED)] * 50
+        assert endpoints.looks <= 2
+        assert list(await evsps.listening([ABC, XYZ])) == [XYZ]
+    await evsps.close()
 
 
 @pytest.mark.parametrize("allow_loopback", [False, True])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,11 +14,13 @@ from aiohttp import web
 from clearinghouse.authorisation import flows, model
 from clearinghouse.authorisation.client import HttpEvsps
 from clearinghouse.authorisation.model import (
+    Account,
     Answer,
     Authorisation,
     Decision,
     IdentificationType,
     NoAnswer,
+    Policy,
     Question,
     Reason,
     Silence,
@@ -30,7 +32,9 @@ from clearinghouse.customers.model import AuthorisationMode, CustomerContract, d
 from clearinghouse.customers.store import SqlCustomers as KeptCustomers
 from kit import event_log
 from kit.database import Database
+from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
+from roaming.money import Money
 from roaming.party import PartyId
 from tests.clearinghouse.authorisation.fakes import (
     FixedAgreement,
@@ -68,6 +72,7 @@ class House:
             customers=self.customers,
             agreements=self.agreements,
             evsps=self.evsps,
+            policies=SqlPolicies(self.database),
             decisions=self.decisions,
             clock=lambda: NOON,
             ask_timeout_s=self.ask_timeout_s,
@@ -76,6 +81,10 @@ class House:
     async def keep(self, *contracts: CustomerContract) -> None:
         async with KeptCustomers(self.database).write(XYZ) as book:
             await book.keep(contracts, NOON)
+
+    async def choose(self, evsp: PartyId, policy: Policy) -> None:
+        policies = SqlPolicies(self.database)
+        await flows.choose_policy(policy, caller=evsp, policies=policies, clock=lambda: NOON)
 
     async def told(self) -> list[dict[str, Any]]:
         async with self.database.hot() as connection:
@@ -138,7 +147,7 @@ async def test_each_refusal_has_its_reason_and_is_on_record(
     decided = await house.authorise(question)
     assert (decided.decision, decided.reason) == (Decision.REFUSED, reason)
     assert decided.price is None
-    found, steps = await flows.explain(
+    found, _, steps = await flows.explain(
         decided.authorisation_id, caller=question.operator, decisions=house.decisions
     )
     assert found.reason is reason
@@ -205,11 +214,12 @@ async def test_an_evsp_is_asked_once_about_one_charge(house: House) -> None:
 async def test_an_evsp_is_told_all_that_it_needs_to_decide(house: House) -> None:
     evsps = ScriptedEvsps(Answer(Decision.ACCEPTED))
     house.evsps = evsps
-    await house.authorise(ask("B2"))
+    decided = await house.authorise(ask("B2"))
     assert evsps.asked == [
         (
             XYZ,
             {
+                "authorisation_id": decided.authorisation_id,
                 "evse_id": "FR*PD1*E123",
                 "contract_id": ASKING.contract_id,
                 "identification": {"type": "rfid", "value": "B2"},
@@ -246,12 +256,11 @@ async def test_the_evsps_answer_decides(
 
 
 async def test_silence_means_what_the_evsp_has_chosen(house: House) -> None:
-    policies = SqlPolicies(house.database)
     for silence, reason in ((Silence.ACCEPT, None), (Silence.REFUSE, Reason.EVSP_SILENT)):
-        await flows.choose_on_silence(silence, caller=XYZ, policies=policies, clock=lambda: NOON)
+        await house.choose(XYZ, Policy(silence))
         decided = await house.authorise(ask("B2"))
         assert decided.reason is reason
-        _, steps = await flows.explain(
+        _, _, steps = await flows.explain(
             decided.authorisation_id, caller=XYZ, decisions=house.decisions
         )
         assert steps[-1].detail == f"nobody asked; on silence: {silence}"
@@ -296,6 +305,206 @@ async def test_an_evsp_that_never_answers_is_silent_after_its_time(house: House)
         evsps = HttpEvsps(ListedEndpoints({XYZ: FixedEndpoint(url)}))
         house.evsps = evsps
         assert (await house.authorise(ask("B2"))).reason is Reason.EVSP_SILENT
+        await evsps.close()
+
+
+async def test_an_evsp_is_given_the_time_that_it_has_chosen(house: House) -> None:
+    seen: list[float] = []
+
+    class Timed(ScriptedEvsps):
+        async def ask(
+            self, evsp: PartyId, question: Mapping[str, Any], deadline: float
+        ) -> Answer | NoAnswer:
+            seen.append(deadline - asyncio.get_running_loop().time())
+            return await super().ask(evsp, question, deadline)
+
+    house.evsps = Timed(Answer(Decision.ACCEPTED))
+    await house.choose(XYZ, Policy(ask_timeout_ms=400))
+    await house.authorise(ask("B2"))
+    house.ask_timeout_s = 0.2
+    await house.authorise(ask("B2"))
+    assert seen[0] <= 0.4
+    assert seen[1] <= 0.2
+
+
+async def test_a_silence_that_accepts_up_to_an_amount_is_on_record_with_it(house: House) -> None:
+    twenty = Money(2_000, "EUR")
+    await house.choose(XYZ, Policy(Silence.ACCEPT, accept_up_to=twenty))
+    decided = await house.authorise(ask("B2"))
+    assert (decided.reason, decided.max_amount) == (None, twenty)
+    found, account, steps = await flows.explain(
+        decided.authorisation_id, caller=XYZ, decisions=house.decisions
+    )
+    assert found.max_amount == twenty
+    assert account.decided_by == "policy"
+    assert account.policy == {
+        "on_silence": "accept",
+        "accept_up_to": "20.00 EUR",
+        "ask_timeout_ms": 3000,
+    }
+    assert steps[-1].detail == "nobody asked; on silence: accept up to 20.00 EUR"
+    _, operators, _ = await flows.explain(
+        decided.authorisation_id, caller=PD1, decisions=house.decisions
+    )
+    assert (operators.policy, operators.asked, operators.evsps_asked) == (None, (), 1)
+
+
+FEED = ask("FEED")
+OTHER, THIRD = PartyId("NL*OTH"), PartyId("BE*THI")
+YES = Answer(Decision.ACCEPTED)
+
+
+@pytest.fixture
+async def asking_around(house: House) -> House:
+    """Three EVSPs that have agreed with the operator and want to see cards that nobody knows."""
+    since = NOON - timedelta(days=7)
+    for evsp in (XYZ, OTHER, THIRD):
+        house.agreements.by_pair[PD1, evsp] = (since, FixedAgreement(f"with {evsp}"))
+        await house.choose(evsp, Policy(asks_unknown=True))
+    return house
+
+
+async def test_a_card_that_nobody_knows_is_anothers_whose_evsp_says_yes(
+    asking_around: House,
+) -> None:
+    house = asking_around
+    own = ContractId("NLOTH000000001")
+    evsps = ScriptedEvsps(Answer(Decision.REFUSED), {OTHER: replace(YES, contract_id=own)})
+    house.evsps = evsps
+    decided = await house.authorise(FEED)
+    assert (decided.reason, decided.evsp, decided.contract_id) == (None, OTHER, own)
+    assert decided.agreement_id == f"with {OTHER}"
+    assert decided.price is not None
+    assert {evsp for evsp, _ in evsps.asked} == {XYZ, OTHER, THIRD}
+    for _, question in evsps.asked:
+        assert question["contract_id"] is None
+        assert question["identification"] == {"type": "rfid", "value": "FEED"}
+
+
+@pytest.mark.parametrize("answer", [Answer(Decision.REFUSED), NoAnswer("no answer in time")])
+async def test_a_card_that_all_deny_is_an_unknown_contract(
+    asking_around: House, answer: Answer | NoAnswer
+) -> None:
+    asking_around.evsps = ScriptedEvsps(answer)
+    decided = await asking_around.authorise(FEED)
+    assert (decided.reason, decided.evsp) == (Reason.UNKNOWN_CONTRACT, None)
+    _, account, _ = await flows.explain(
+        decided.authorisation_id, caller=PD1, decisions=asking_around.decisions
+    )
+    assert (account.evsps_asked, account.asked, account.decided_by) == (3, (), None)
+
+
+async def test_a_card_is_shown_only_to_those_who_want_it_and_trade_here_and_can_be_asked(
+    asking_around: House,
+) -> None:
+    house = asking_around
+    elsewhere, ended, shy = PartyId("FR*ELS"), PartyId("FR*END"), PartyId("FR*SHY")
+    agreements = house.agreements.by_pair
+    agreements[PD1, elsewhere] = (NOON, FixedAgreement(evses=frozenset({ELSEWHERE})))
+    agreements[PD1, shy] = (NOON, FixedAgreement())
+    for evsp in (elsewhere, ended):
+        await house.choose(evsp, Policy(asks_unknown=True))
+    evsps = ScriptedEvsps(Answer(Decision.REFUSED), deaf=frozenset({THIRD}))
+    house.evsps = evsps
+    await house.authorise(FEED)
+    assert {evsp for evsp, _ in evsps.asked} == {XYZ, OTHER}
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        replace(FEED, evse_id=EvseId("DE*ABC*E1")),
+        replace(FEED, evse_id=EvseId("FR*PD1*E404")),
+        replace(FEED, identification=identify(IdentificationType.REMOTE, "FEED")),
+        replace(FEED, identification=identify(IdentificationType.CONTRACT_ID, "FRXYZ000000009")),
+        # There was no agreement then.
+        replace(FEED, at=NOON - timedelta(days=8)),
+    ],
+)
+async def test_nothing_else_is_shown_around(asking_around: House, question: Question) -> None:
+    evsps = ScriptedEvsps(YES)
+    asking_around.evsps = evsps
+    assert (await asking_around.authorise(question)).reason is not None
+    assert evsps.asked == []
+
+
+async def test_a_charge_that_was_asked_about_is_not_shown_around_again(
+    asking_around: House,
+) -> None:
+    evsps = ScriptedEvsps(YES)
+    asking_around.evsps = evsps
+    first = await asking_around.authorise(replace(FEED, charge_id="c1"))
+    assert await asking_around.authorise(replace(FEED, charge_id="c1")) == first
+    assert len(evsps.asked) == 3
+
+
+async def test_the_first_yes_wins_and_the_others_are_let_go(asking_around: House) -> None:
+    """Three servers: one says no, one says yes when both others have the question, one hangs."""
+    arrived, gone = asyncio.Semaphore(0), asyncio.Event()
+
+    async def no(_: web.Request) -> web.Response:
+        arrived.release()
+        return web.json_response({"decision": "refused"})
+
+    async def yes(_: web.Request) -> web.Response:
+        for _number in range(2):
+            await arrived.acquire()
+        return web.json_response({"decision": "accepted", "contract_id": "FR-XYZ-000000001"})
+
+    async def hangs(_: web.Request) -> web.Response:
+        arrived.release()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+        return web.Response()
+
+    async with evsp_server(no) as a, evsp_server(yes) as b, evsp_server(hangs) as c:
+        ends = {XYZ: FixedEndpoint(a), OTHER: FixedEndpoint(b), THIRD: FixedEndpoint(c)}
+        evsps = HttpEvsps(ListedEndpoints(ends))
+        asking_around.evsps = evsps
+        decided = await asking_around.authorise(FEED)
+        # It named a contract of another EVSP, which counts as none.
+        assert (decided.reason, decided.evsp, decided.contract_id) == (None, OTHER, None)
+        async with asyncio.timeout(10):
+            await gone.wait()
+        await evsps.close()
+
+    async def account(caller: PartyId) -> Account:
+        _, found, _ = await flows.explain(
+            decided.authorisation_id, caller=caller, decisions=asking_around.decisions
+        )
+        return found
+
+    operators = await account(PD1)
+    assert (operators.evsps_asked, operators.asked, operators.decided_by) == (3, (), "evsp")
+    for evsp, said, outcome_told in (
+        (XYZ, "refused: no reason given", False),
+        (OTHER, "accepted", True),
+        (THIRD, "not waited for: another EVSP said yes", False),
+    ):
+        seen = await account(evsp)
+        assert seen.outcome_told is outcome_told
+        assert [(one.evsp, one.said) for one in seen.asked] == [(evsp, said)]
+        assert (seen.evsps_asked, seen.took_ms) == (None, None)
+    with pytest.raises(model.UnknownAuthorisation):
+        await account(ABC)
+
+
+async def test_all_who_are_asked_have_one_deadline(asking_around: House) -> None:
+    async def never(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    asking_around.ask_timeout_s = 0.2
+    async with evsp_server(never) as url:
+        ends = dict.fromkeys((XYZ, OTHER, THIRD), FixedEndpoint(url))
+        evsps = HttpEvsps(ListedEndpoints(ends), most_in_flight=1)
+        asking_around.evsps = evsps
+        began = asyncio.get_running_loop().time()
+        assert (await asking_around.authorise(FEED)).reason is Reason.UNKNOWN_CONTRACT
+        # Three one after the other would take three times as long.
+        assert asyncio.get_running_loop().time() - began < 0.55
         await evsps.close()
 
 

@@ -20,6 +20,7 @@ from clearinghouse.authorisation.model import (
     Facts,
     IdentificationType,
     NoAnswer,
+    Policy,
     Question,
     Reason,
     Silence,
@@ -31,6 +32,7 @@ from clearinghouse.authorisation.model import (
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Status, draw_up
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
+from roaming.money import Money
 from roaming.party import PartyId
 from roaming.refusal import Malformed
 from roaming.token import TokenUid
@@ -111,8 +113,8 @@ def test_the_evsp_decides_where_it_wants_to_be_asked() -> None:
 
 def test_the_evsps_silence_means_what_it_has_chosen() -> None:
     facts = replace(FACTS, contract=ASKING, answer=SILENT)
-    assert judge(question(), replace(facts, silence=Silence.REFUSE)) is Reason.EVSP_SILENT
-    assert judge(question(), replace(facts, silence=Silence.ACCEPT)) is None
+    assert judge(question(), replace(facts, policy=Policy(Silence.REFUSE))) is Reason.EVSP_SILENT
+    assert judge(question(), replace(facts, policy=Policy(Silence.ACCEPT))) is None
 
 
 def test_an_evsp_is_asked_only_where_its_answer_could_matter() -> None:
@@ -121,7 +123,118 @@ def test_an_evsp_is_asked_only_where_its_answer_could_matter() -> None:
     assert not must_ask(question(), FACTS)
     assert not must_ask(question(), replace(facts, agreement=None))
     assert not must_ask(question(), replace(facts, contract=blocked(ASKING)))
-    assert must_ask(question(), replace(facts, silence=Silence.ACCEPT))
+    assert must_ask(question(), replace(facts, policy=Policy(Silence.ACCEPT)))
+
+
+BOTH = replace(CONTRACT, authorisation=AuthorisationMode.BOTH)
+
+
+def test_where_both_decide_the_list_goes_first_and_the_evsps_silence_leaves_it_its_yes() -> None:
+    facts = replace(FACTS, contract=BOTH)
+    assert must_ask(question(), facts)
+    assert not must_ask(question(), replace(facts, contract=blocked(BOTH)))
+    assert judge(question(), replace(facts, answer=YES)) is None
+    assert judge(question(), replace(facts, answer=NO)) is Reason.CONTRACT_BLOCKED
+    for policy in (Policy(Silence.REFUSE), Policy(Silence.ACCEPT, Money(1, "EUR"))):
+        silent = replace(facts, answer=SILENT, policy=policy)
+        decided = model.decide(question(), silent, authorisation_id="id", now=NOON)
+        # It is the list's yes, so that no amount bounds it.
+        assert (decided.reason, decided.max_amount) == (None, None)
+
+
+UP_TO_20 = Policy(Silence.ACCEPT, accept_up_to=Money(2_000, "EUR"))
+
+
+def test_a_silence_that_accepts_up_to_an_amount_says_which() -> None:
+    facts = replace(FACTS, contract=ASKING, answer=SILENT, policy=UP_TO_20)
+    decided = model.decide(question(), facts, authorisation_id="id", now=NOON)
+    assert (decided.reason, decided.max_amount) == (None, Money(2_000, "EUR"))
+    answered = replace(facts, answer=YES)
+    assert model.decide(question(), answered, authorisation_id="id", now=NOON).max_amount is None
+
+
+def with_flat(*fees: tuple[str, bool], **more: object) -> Terms:
+    elements = [
+        {"price_components": [{"type": "FLAT", "price": price, "step_size": 1}]}
+        | ({"restrictions": {"start_time": "08:00"}} if restricted else {})
+        for price, restricted in fees
+    ]
+    return replace(TERMS, tariff={"elements": [*TARIFF["elements"], *elements], **more})
+
+
+@pytest.mark.parametrize(
+    ("terms", "reason"),
+    [
+        (with_flat(("20.00", False)), None),
+        (with_flat(("20.01", False)), Reason.EVSP_SILENT),
+        (with_flat(("50", True)), None),
+        (with_flat(("50", True), ("30", False)), Reason.EVSP_SILENT),
+        (with_flat(("50", True), ("20", False)), None),
+        # Behind the first that always holds none is ever active.
+        (with_flat(("30", False), ("1", False)), Reason.EVSP_SILENT),
+        (with_flat(min_price={"excl_vat": "20.01"}), Reason.EVSP_SILENT),
+        (with_flat(min_price={"excl_vat": "20"}), None),
+        (replace(TERMS, currency="CHF"), Reason.EVSP_SILENT),
+    ],
+)
+def test_a_silence_accepts_no_charge_that_cannot_stay_within_its_amount(
+    terms: Terms, reason: Reason | None
+) -> None:
+    facts = Facts(PD1, ASKING, terms, UP_TO_20, SILENT)
+    assert judge(question(), facts) is reason
+    assert judge(question(), replace(facts, answer=YES)) is None
+
+
+def test_a_policy_is_the_usual_one_unless_chosen_otherwise() -> None:
+    assert model.policy_of(Silence.REFUSE) == model.USUAL
+    assert not model.USUAL.asks_unknown
+
+
+STRANGER = Facts(PD1, contract=None, agreement=None)
+
+
+def test_only_a_card_at_ones_own_charge_point_is_shown_around() -> None:
+    card = question(identification=identify(IdentificationType.RFID, "FEED"))
+    assert model.may_ask_around(card, STRANGER)
+    assert not model.may_ask_around(card, replace(STRANGER, evse_operator=ABC))
+    assert not model.may_ask_around(card, FACTS)
+    for kind in (IdentificationType.REMOTE, IdentificationType.CONTRACT_ID):
+        other = question(identification=identify(kind, str(CONTRACT.contract_id)))
+        assert not model.may_ask_around(other, STRANGER)
+
+
+def test_who_vouches_for_a_customer_names_none_of_anothers() -> None:
+    own, others = CONTRACT.contract_id, ContractId("DEABC000000001")
+    assert model.Voucher.of(XYZ, replace(YES, contract_id=own)).contract_id == own
+    assert model.Voucher.of(XYZ, replace(YES, contract_id=others)).contract_id is None
+    assert model.Voucher.of(XYZ, YES).contract_id is None
+
+
+def test_a_customer_that_an_evsp_vouches_for_is_accepted_on_its_account() -> None:
+    facts = replace(STRANGER, voucher=model.Voucher(XYZ, None), agreement=TERMS)
+    decided = model.decide(question(), facts, authorisation_id="id", now=NOON)
+    assert (decided.reason, decided.evsp, decided.contract_id) == (None, XYZ, None)
+    assert judge(question(), replace(facts, agreement=None)) is Reason.NO_ROAMING_AGREEMENT
+    assert judge(question(), STRANGER) is Reason.UNKNOWN_CONTRACT
+
+
+@given(some.sets(some.integers(0, 999), max_size=80), some.integers(0, 9))
+def test_so_many_are_asked_about_a_card_and_the_same_each_time(
+    numbers: set[int], card: int
+) -> None:
+    evsps = [PartyId(f"FR*{number:03}") for number in numbers]
+    asked = question(identification=identify(IdentificationType.RFID, f"CARD{card}"))
+    chosen = model.in_turn(asked, evsps)
+    assert chosen == model.in_turn(asked, reversed(evsps))
+    assert len(set(chosen)) == min(len(evsps), model.ASKED_AROUND_MOST)
+    assert set(chosen) <= set(evsps)
+
+
+def test_no_name_keeps_an_evsp_from_ever_being_asked() -> None:
+    evsps = [PartyId(f"FR*{number:03}") for number in range(2 * model.ASKED_AROUND_MOST)]
+    cards = [identify(IdentificationType.RFID, f"CARD{number}") for number in range(50)]
+    asked = [model.in_turn(question(identification=card), evsps) for card in cards]
+    assert {evsp for one in asked for evsp in one} == set(evsps)
 
 
 contracts = some.none() | some.builds(
@@ -144,7 +257,7 @@ facts_in_general = some.builds(
     evse_operator=some.sampled_from([None, PD1, ABC]),
     contract=contracts,
     agreement=some.sampled_from([None, TERMS]),
-    silence=some.sampled_from(Silence),
+    policy=some.builds(Policy, some.sampled_from(Silence)),
     answer=answers,
 )
 questions = some.builds(
@@ -175,9 +288,9 @@ def test_it_is_accepted_only_where_all_holds(asked: Question, facts: Facts) -> N
     refused_by_evsp = isinstance(facts.answer, Answer) and facts.answer.decision == "refused"
     evsp_agrees = not refused_by_evsp and (
         contract is None
-        or contract.authorisation is AuthorisationMode.LIST
+        or contract.authorisation is not AuthorisationMode.ASK
         or facts.answer == YES
-        or facts.silence is Silence.ACCEPT
+        or facts.policy.on_silence is Silence.ACCEPT
     )
     all_holds = right_place and right_contract and facts.agreement is not None and evsp_agrees
     assert (judge(asked, facts) is None) == all_holds

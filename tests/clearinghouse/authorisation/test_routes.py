@@ -53,6 +53,7 @@ async def app(database: Database) -> AsyncIterator[FastAPI]:
         customers=customers,
         agreements=ListedAgreements({(PD1, XYZ): (NOON - timedelta(days=7), FixedAgreement())}),
         evsps=ScriptedEvsps(Answer(Decision.REFUSED)),
+        policies=SqlPolicies(database),
         decisions=decisions,
         database=database,
         clock=lambda: NOON,
@@ -117,6 +118,7 @@ async def test_an_accepted_customer_comes_with_all_that_the_operator_needs(app: 
                 {"type": "TIME", "price": "2.40", "step_size": 60, "restricted": True},
             ],
         },
+        "max_amount": None,
     }
 
 
@@ -134,6 +136,7 @@ async def test_a_refusal_is_an_answer_too(app: FastAPI) -> None:
         "services": [],
         "valid_until": None,
         "price": None,
+        "max_amount": None,
     }
 
 
@@ -228,14 +231,56 @@ async def test_a_decision_is_404_for_everybody_else(app: FastAPI) -> None:
     assert (await call(app, "GET", "/authorisations/%00")).status == 404
 
 
-async def test_an_evsp_chooses_what_its_silence_means(app: FastAPI) -> None:
+USUAL = {
+    "on_silence": "refuse",
+    "accept_up_to_minor": None,
+    "currency": None,
+    "asks_unknown": False,
+    "ask_timeout_ms": 3000,
+}
+
+
+async def test_an_evsp_chooses_what_holds_when_it_is_asked(app: FastAPI) -> None:
     evsp: dict[str, Any] = {"party": XYZ, "role": "evsp"}
-    assert told(await call(app, "GET", "/evsp-policy", **evsp)) == {"on_silence": "refuse"}
-    chosen = {"on_silence": "accept"}
-    assert told(await call(app, "PUT", "/evsp-policy", chosen, **evsp)) == chosen
-    assert told(await call(app, "GET", "/evsp-policy", **evsp)) == chosen
+    assert told(await call(app, "GET", "/evsp-policy", **evsp)) == USUAL
+    amount = {"accept_up_to_minor": 2_000, "currency": "EUR"}
+    for chosen in (
+        {"on_silence": "accept"},
+        {"on_silence": "accept", "asks_unknown": True, "ask_timeout_ms": 500, **amount},
+    ):
+        assert told(await call(app, "PUT", "/evsp-policy", chosen, **evsp)) == {**USUAL, **chosen}
+        assert told(await call(app, "GET", "/evsp-policy", **evsp)) == {**USUAL, **chosen}
     other = await call(app, "GET", "/evsp-policy", party=ABC, role="evsp")
-    assert told(other) == {"on_silence": "refuse"}
-    wrong = await call(app, "PUT", "/evsp-policy", {"on_silence": "perhaps"}, **evsp)
-    assert (wrong.status, told(wrong)["field"]) == (422, "body.on_silence")
+    assert told(other) == USUAL
     assert (await call(app, "PUT", "/evsp-policy", chosen)).status == 403
+
+
+@pytest.mark.parametrize(
+    ("chosen", "field"),
+    [
+        ({"on_silence": "perhaps"}, "body.on_silence"),
+        ({"on_silence": "accept", "accept_up_to_minor": 2_000}, "currency"),
+        ({"on_silence": "accept", "currency": "EUR"}, "accept_up_to_minor"),
+        (
+            {"on_silence": "accept", "accept_up_to_minor": 0, "currency": "EUR"},
+            "accept_up_to_minor",
+        ),
+        ({"on_silence": "accept", "accept_up_to_minor": 1, "currency": "EURO"}, "currency"),
+        (
+            {"on_silence": "refuse", "accept_up_to_minor": 1, "currency": "EUR"},
+            "accept_up_to_minor",
+        ),
+        ({"on_silence": "accept", "accept_up_to_minor": 1.5, "currency": "EUR"}, None),
+        ({"on_silence": "refuse", "ask_timeout_ms": 99}, "ask_timeout_ms"),
+        ({"on_silence": "refuse", "ask_timeout_ms": 3001}, "ask_timeout_ms"),
+        ({"asks_unknown": True}, None),
+    ],
+)
+async def test_a_policy_that_breaks_a_rule_is_422_and_changes_nothing(
+    app: FastAPI, chosen: Any, field: str | None
+) -> None:
+    evsp: dict[str, Any] = {"party": XYZ, "role": "evsp"}
+    answer = await call(app, "PUT", "/evsp-policy", chosen, **evsp)
+    assert answer.status == 422
+    assert field is None or told(answer)["field"] == field
+    assert told(await call(app, "GET", "/evsp-policy", **evsp)) == USUAL

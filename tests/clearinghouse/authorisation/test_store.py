@@ -15,6 +15,7 @@ from clearinghouse.authorisation.model import (
     Authorisation,
     Facts,
     IdentificationType,
+    Policy,
     Question,
     Silence,
     identify,
@@ -27,6 +28,7 @@ from kit.database import Database
 from kit.event_log import NewEvent
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
+from roaming.money import Money
 from roaming.party import PartyId
 from tests.clearinghouse.authorisation.fakes import TARIFF
 
@@ -42,6 +44,8 @@ FIRST = draw_up(
     authorisation=AuthorisationMode.ASK,
 )
 SECOND = draw_up("FRXYZ000000002", token_uids=["FRXYZ0000000010", "C3"])
+
+CHOSEN = Policy(Silence.ACCEPT, Money(2_000, "EUR"), asks_unknown=True, ask_timeout_ms=500)
 
 
 @pytest.fixture
@@ -118,7 +122,7 @@ async def test_a_customer_is_found_by_what_was_shown(
     customers: SqlCustomers, kind: IdentificationType, value: str, contract: CustomerContract | None
 ) -> None:
     found = await customers.find(identify(kind, value))
-    assert found == (contract and (without_tokens(contract), Silence.REFUSE))
+    assert found == (contract and (without_tokens(contract), Policy()))
 
 
 async def test_callers_at_once_each_get_their_own(customers: SqlCustomers) -> None:
@@ -132,16 +136,17 @@ async def test_what_an_evsp_wants_on_silence_comes_with_its_customer(
     customers: SqlCustomers, database: Database
 ) -> None:
     policies = SqlPolicies(database)
-    assert await policies.on_silence(XYZ) is Silence.REFUSE
+    assert await policies.of(XYZ) == Policy()
     event = NewEvent("customers:FR*XYZ", "t", "FR*XYZ", {"id": "policy"}, NOON)
     for _ in range(2):
-        await policies.keep(XYZ, Silence.ACCEPT, event)
-    assert await policies.on_silence(XYZ) is Silence.ACCEPT
-    assert await policies.on_silence(ABC) is Silence.REFUSE
+        await policies.keep(XYZ, CHOSEN, event)
+    assert await policies.of(XYZ) == CHOSEN
+    assert await policies.of(ABC) == Policy()
+    assert await policies.asking_unknown([ABC, XYZ]) == [XYZ]
     assert await told(database) == ["policy"]
     found = await customers.find(identify(RFID, "C3"))
     assert found is not None
-    assert found[1] is Silence.ACCEPT
+    assert found[1] == CHOSEN
 
 
 async def test_a_decision_comes_back_as_it_was(decisions: SqlDecisions) -> None:
