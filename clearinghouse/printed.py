@@ -79,5 +79,10 @@ def percent(rate: Decimal) -> str:
     return f"{rate.normalize():f} %"
 
 
+def iban(number: str) -> str:
+    """In fours: `FR14 2004 1010 …`"""
+    return " ".join(number[start : start + 4] for start in range(0, len(number), 4))
+
+
 Page = dict[str, Any]
 """What a template is given: texts only, already written as they shall be read."""

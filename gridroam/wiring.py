@@ -308,7 +308,7 @@ class _Hub:
                 netting_routes.router(
                     Clearings(database), database=database, clock=clock, hub=parts.hub
                 ),
-                settlement_routes.router(Statements(database)),
+                settlement_routes.router(Statements(database), DirectoryForConsole(parts.partners)),
                 forwarding_routes.router(
                     outbox, preferences, database=database, clock=clock, allow_loopback=loopback
                 ),

@@ -116,16 +116,11 @@ def _pay(invoice: Invoice) -> Page:
         return {"title": "Settlement", "rows": [], "text": invoice.set_off}
     if payee.iban is None:
         return {"title": "Settlement", "rows": [], "text": "Through the clearing house."}
-    rows = [("To", payee.legal_name), ("IBAN", grouped(payee.iban))]
+    rows = [("To", payee.legal_name), ("IBAN", printed.iban(payee.iban))]
     if payee.bic is not None:
         rows.append(("BIC", payee.bic))
     rows += [("Reference", invoice.number), ("By", printed.day(invoice.due_on))]
     return {"title": "Payment", "rows": rows, "text": ""}
-
-
-def grouped(iban: str) -> str:
-    """An IBAN in fours, as it is written on paper."""
-    return " ".join(iban[start : start + 4] for start in range(0, len(iban), 4))
 
 
 # Factur-X 1.0, 6.2: what a PDF's metadata must say of the XML in it, and of these words themselves.

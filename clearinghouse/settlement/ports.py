@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -29,6 +29,11 @@ class Book(Protocol):
         self, party: PartyId, period: Period, currency: str, *, after: After | None, limit: int
     ) -> Sequence[Item]:
         """The party's own charges of the period, by their value date."""
+
+
+class Directory(Protocol):
+    async def names(self) -> Mapping[str, str]:
+        """What partners are called, by party."""
 
 
 class Books(Protocol):

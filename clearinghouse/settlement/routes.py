@@ -1,10 +1,11 @@
-"""HTTP for statements, as JSON for programs and CSV for people's spreadsheets."""
+"""HTTP for statements: JSON for programs, CSV for people's spreadsheets, PDF for their files."""
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -15,10 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clearinghouse.netting.model import Clearing, Period, Strategy
+from clearinghouse.printed import printer
 from clearinghouse.rating.model import zone_named
 from clearinghouse.settlement import flows
 from clearinghouse.settlement.model import Item, Side, Statement
-from clearinghouse.settlement.ports import After, Books
+from clearinghouse.settlement.paper import print_statement
+from clearinghouse.settlement.ports import After, Books, Directory
 from kit.http import Caller, caller_of, json_response, page_link
 from roaming.money import Money
 from roaming.refusal import Malformed
@@ -29,6 +32,12 @@ class BadCursor(Malformed):
 
 
 class Format(StrEnum):
+    JSON = "json"
+    CSV = "csv"
+    PDF = "pdf"
+
+
+class ItemFormat(StrEnum):
     JSON = "json"
     CSV = "csv"
 
@@ -108,7 +117,7 @@ class ItemPage(BaseModel):
 _PERIOD = "a month as 2025-01, or from..to, each RFC 3339 or a day: 2025-01-01..2025-01-16"
 
 
-def router(books: Books) -> APIRouter:
+def router(books: Books, directory: Directory) -> APIRouter:
     """Statements; each party reads its own."""
     routes = APIRouter(tags=["clearing-house: statements"])
 
@@ -129,6 +138,8 @@ def router(books: Books) -> APIRouter:
         found = await flows.statement(caller.party, asked, currency, books=books)
         if format is Format.CSV:
             return _csv(_STATEMENT_COLUMNS, _statement_rows(found))
+        if format is Format.PDF:
+            return await _pdf(found, await directory.names())
         return json_response(_shown(found).model_dump(mode="json", by_alias=True))
 
     @routes.get(
@@ -143,7 +154,7 @@ def router(books: Books) -> APIRouter:
         caller: Annotated[Caller, Depends(caller_of)],
         currency: Annotated[str, Query()] = "EUR",
         time_zone: Annotated[str, Query()] = "UTC",
-        format: Annotated[Format, Query()] = Format.JSON,
+        format: Annotated[ItemFormat, Query()] = ItemFormat.JSON,
         cursor: Annotated[str | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
     ) -> Response:
@@ -159,12 +170,29 @@ def router(books: Books) -> APIRouter:
         next_cursor = f"{found[-1].value_at.isoformat()}~{found[-1].position}" if more else None
         headers = page_link(request, next_cursor)
         shown = [_item(one, currency) for one in found]
-        if format is Format.CSV:
+        if format is ItemFormat.CSV:
             return _csv(list(ItemShown.model_fields), _item_rows(shown), headers)
         page = ItemPage(items=shown, next_cursor=next_cursor)
         return json_response(page.model_dump(mode="json"), headers=headers)
 
     return routes
+
+
+async def _pdf(statement: Statement, names: Mapping[str, str]) -> Response:
+    """Dated by the first day after the period, so that it is the same whenever it is asked for."""
+    paper = await asyncio.to_thread(
+        print_statement,
+        statement,
+        printer(),
+        day=statement.period.end.date(),
+        name_of=lambda party: names.get(party, party),
+    )
+    name = f"statement-{statement.party.compact}-{statement.period.start:%Y-%m-%d}.pdf"
+    return Response(
+        paper,
+        media_type="application/pdf",
+        headers={"Content-Disposition": f'inline; filename="{name}"'},
+    )
 
 
 def _period(said: str, time_zone: str) -> Period:

@@ -13,8 +13,8 @@ from pypdf.generic import StreamObject
 
 from clearinghouse.invoicing.en16931 import to_xml
 from clearinghouse.invoicing.model import Invoice
-from clearinghouse.invoicing.paper import grouped, hybrid, print_invoice
-from clearinghouse.printed import amount, printer
+from clearinghouse.invoicing.paper import hybrid, print_invoice
+from clearinghouse.printed import amount, iban, printer
 from tests.clearinghouse.invoicing.norm import broken_rules
 from tests.clearinghouse.invoicing.samples import STANDARD_19, invoice, line
 from tests.clearinghouse.invoicing.test_en16931 import GOOD
@@ -46,7 +46,7 @@ def test_the_page_says_what_the_xml_says() -> None:
         made.seller.legal_name,
         made.buyer.legal_name,
         str(made.seller.vat_id),
-        grouped(str(made.seller.iban)),
+        iban(str(made.seller.iban)),
         "January 2025",
         "Reverse charge",
         "VATEX-EU-AE",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from pypdf import PdfReader
 
 from clearinghouse.cdrs import flows as cdr_flows
 from clearinghouse.settlement import routes
@@ -29,6 +30,13 @@ from tests.clearinghouse.cdrs.fakes import (
 )
 
 
+class Names:
+    """What partners are called."""
+
+    async def names(self) -> dict[str, str]:
+        return {EVSP: '#panic("XYZ") Mobilität'}
+
+
 @pytest.fixture
 async def house(database: Database) -> House:
     await keep_customer(database)
@@ -44,7 +52,7 @@ async def house(database: Database) -> House:
     )
     app = FastAPI()
     problem.install(app)
-    app.include_router(routes.router(SqlBooks(database)))
+    app.include_router(routes.router(SqlBooks(database), Names()))
     return House(app)
 
 
@@ -134,7 +142,7 @@ async def test_a_period_is_a_month_or_two_days(house: House) -> None:
         ("/statements/2025-02-01..2025-01-01", ""),
         ("/statements/2025-01", "currency=XYZ"),
         ("/statements/2025-01", "time_zone=Mars"),
-        ("/statements/2025-01", "format=pdf"),
+        ("/statements/2025-01", "format=xls"),
         ("/statements/2025-01/items", "cursor=first"),
         ("/statements/2025-01/items", "cursor=2025-01-01T00:00:00Z~x"),
         ("/statements/2025-01/items", "cursor=2025-01-01T00:00:00Z~99999999999999999999"),
@@ -151,3 +159,20 @@ async def test_a_bad_question_is_told_so(house: House, path: str, query: str) ->
 async def test_nobody_reads_without_a_name(house: House) -> None:
     for path in ("/statements/2025-01", "/statements/2025-01/items"):
         assert (await house.get(path, party=None))[0] == 401
+
+
+async def test_people_get_a_pdf_that_says_the_same_whenever_it_is_asked_for(house: House) -> None:
+    answers = [
+        await house.call("GET", "/statements/2025-01", b"", party=EVSP, query="format=pdf")
+        for _ in range(2)
+    ]
+    assert answers[0].headers["content-type"] == "application/pdf"
+    assert answers[0].body == answers[1].body
+    text = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(answers[0].body)).pages)
+    for words in ("January 2025", '#panic("XYZ") Mobilität', "FR*PD1", "6.00", "1.20", "-7.20"):
+        assert words in text, words
+
+
+async def test_items_have_no_pdf(house: House) -> None:
+    status, told = await get(house, "/statements/2025-01/items", query="format=pdf")
+    assert (status, told["field"]) == (422, "query.format")
