@@ -18,7 +18,12 @@ from clearinghouse.cdrs import routes as cdr_routes
 from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
 from clearinghouse.rating.model import Rater
-from gridroam.answers import AgreementsForClearing, EndpointsOfPartners, EvsesForClearing
+from gridroam.answers import (
+    AgreementsForClearing,
+    BusinessesForClearing,
+    EndpointsOfPartners,
+    EvsesForClearing,
+)
 from gridroam.core import core
 from gridroam.service_apps import ServiceApp
 from kit.clock import utc_now
@@ -58,6 +63,7 @@ async def _serve(port: int) -> None:
                 authorisations=cdr_store.SqlAuthorisations(database),
                 rater=Rater(),
                 clock=utc_now,
+                businesses=BusinessesForClearing(parts.businesses),
             ),
             database,
         )

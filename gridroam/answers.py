@@ -219,10 +219,10 @@ class EvsesForClearing:
 
     async def find_many(
         self, evse_ids: Collection[EvseId]
-    ) -> Mapping[EvseId, tuple[PartyId, str | None, int | None]]:
+    ) -> Mapping[EvseId, tuple[PartyId, str | None, int | None, str | None]]:
         found = await self._register.find_all(evse_ids)
         return {
-            evse_id: (one.operator, one.time_zone, one.max_power_w)
+            evse_id: (one.operator, one.time_zone, one.max_power_w, one.country)
             for evse_id, one in found.items()
         }
 

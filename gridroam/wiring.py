@@ -62,6 +62,7 @@ from gateway.usage.store import SqlMeter, SqlUsage
 from gridroam import clearing
 from gridroam.answers import (
     AgreementsForClearing,
+    BusinessesForClearing,
     ClearingsForConsole,
     ClientsByHand,
     ContractsForGateway,
@@ -260,6 +261,7 @@ class _Hub:
                 authorisations=cdr_store.SqlAuthorisations(database),
                 rater=Rater(),
                 clock=clock,
+                businesses=BusinessesForClearing(parts.businesses),
             ),
             database,
         )

@@ -23,6 +23,8 @@ from clearinghouse.cdrs.model import (
 )
 from clearinghouse.cdrs.ports import Agreements, Authorisations, Books, Customers, Evses
 from clearinghouse.rating.model import Rated, Rater, UnreadableTerms
+from clearinghouse.tax.flows import treat
+from clearinghouse.tax.ports import Businesses
 from kit.clock import Clock
 from kit.event_log import NewEvent
 from roaming.contract_id import ContractId
@@ -47,6 +49,7 @@ class Intake:
     authorisations: Authorisations
     rater: Rater
     clock: Clock
+    businesses: Businesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +172,8 @@ async def _look_up(submissions: Sequence[Submission], intake: Intake) -> _Known:
     found = await intake.evses.find_many({one.evse_id for one in submissions})
     return _Known(
         evses={
-            evse_id: model.Evse(operator, time_zone, max_power_w)
-            for evse_id, (operator, time_zone, max_power_w) in found.items()
+            evse_id: model.Evse(operator, time_zone, max_power_w, country)
+            for evse_id, (operator, time_zone, max_power_w, country) in found.items()
         },
         authorisations=await intake.authorisations.find(
             {one.authorisation_id for one in submissions if one.authorisation_id is not None}
@@ -205,14 +208,17 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
     state, reasons = model.examine(cdr, facts)
     rated: Rated | None = None
     if state is not State.REJECTED:
+        assert home is not None
         assert agreement is not None
         assert facts.evse is not None
+        point = facts.evse.country or cdr.evse_id.party.country
         try:
             rated = intake.rater.rate(
                 agreement,
                 cdr.charge,
                 cdr_zone=cdr.time_zone,
                 evse_zone=facts.evse.time_zone,
+                vat=treat(intake.businesses, cdr.operator, home[0], point, cdr.end),
             )
         except (UnreadableTerms, BadCharge) as unreadable:
             state, reasons = model.examine(cdr, replace(facts, rateable=False))

@@ -169,6 +169,7 @@ class Evse:
     operator: PartyId
     time_zone: str | None
     max_power_w: int | None = None
+    country: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,10 @@ CHANNEL = "cdrs"
 class Evses(Protocol):
     async def find_many(
         self, evse_ids: Collection[EvseId]
-    ) -> Mapping[EvseId, tuple[PartyId, str | None, int | None]]:
-        """Operator, time zone and most power in W of those of `evse_ids` that the house knows."""
+    ) -> Mapping[EvseId, tuple[PartyId, str | None, int | None, str | None]]:
+        """Operator, time zone, most power in W and country (ISO 3166 alpha-2) of those of
+        `evse_ids` that the house knows.
+        """
 
 
 class Agreements(Protocol):

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, Column, DateTime, Index, LargeBinary, Numeric, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from clearinghouse.authorisation.store import authorisation
@@ -23,6 +23,7 @@ from clearinghouse.ledger import store as ledger
 from clearinghouse.ledger.model import Kind, Posting, charge_entries, credit_entries
 from clearinghouse.periods import store as periods
 from clearinghouse.rating.model import Rated
+from clearinghouse.tax.model import AGREED_RATE
 from kit import event_log
 from kit.database import Database, Hot, metadata
 from kit.encoding import encode_json
@@ -73,6 +74,9 @@ cdrs = Table(
     Column("replaces", Text),
     Column("moved_to", DateTime(timezone=True)),
     Column("clearing_group", Text),
+    Column("vat_rule", Text),
+    Column("vat_category", Text),
+    Column("vat_percent", Numeric),
     schema="clearinghouse",
 )
 _BOOKED = "state <> 'rejected'"
@@ -118,7 +122,7 @@ COLUMNS = (
     " c.started_at, c.ended_at, c.told_time_zone, c.energy_wh, c.periods, c.signed_meter_values,"
     " c.agreement_id, c.time_zone, c.currency, c.excl_vat_minor, c.vat_minor, c.price_lines,"
     " c.content, c.fingerprint, c.recorded_at, c.notices, c.total_cost, c.credit_reference_id,"
-    " c.replaces, c.moved_to, c.clearing_group"
+    " c.replaces, c.moved_to, c.clearing_group, c.vat_rule, c.vat_category, c.vat_percent"
 )
 _KEYS = "unnest($1::text[], $2::text[]) AS k (operator, cdr_id)"
 # "lateral" with a limit makes each key one probe of its index, whatever the planner believes of
@@ -170,22 +174,25 @@ INSERT INTO clearinghouse.cdr (log_position, log_xid, operator, cdr_id, state, r
   authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
   told_time_zone, energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency,
   excl_vat_minor, vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost,
-  credit_reference_id, replaces, moved_to, clearing_group)
+  credit_reference_id, replaces, moved_to, clearing_group, vat_rule, vat_category,
+  vat_percent)
 SELECT log_position, pg_current_xact_id(), operator, cdr_id, state, reasons::jsonb, evse_id,
   authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
   told_time_zone, energy_wh, periods::jsonb, signed_meter_values::jsonb, agreement_id, time_zone,
   currency, excl_vat_minor, vat_minor, price_lines::jsonb, content, fingerprint, recorded_at,
-  notices::jsonb, total_cost::jsonb, credit_reference_id, replaces, moved_to, clearing_group
+  notices::jsonb, total_cost::jsonb, credit_reference_id, replaces, moved_to, clearing_group,
+  vat_rule, vat_category, vat_percent
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
   $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[],
   $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
   $21::bigint[], $22::bigint[], $23::text[], $24::bytea[], $25::bytea[], $26::timestamptz[],
-  $27::text[], $28::text[], $29::text[], $30::text[], $31::timestamptz[], $32::text[])
+  $27::text[], $28::text[], $29::text[], $30::text[], $31::timestamptz[], $32::text[],
+  $33::text[], $34::text[], $35::numeric[])
   AS u (log_position, operator, cdr_id, state, reasons, evse_id, authorisation_id,
     told_contract_id, token_uid, evsp, contract_id, started_at, ended_at, told_time_zone,
     energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency, excl_vat_minor,
     vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost,
-    credit_reference_id, replaces, moved_to, clearing_group)
+    credit_reference_id, replaces, moved_to, clearing_group, vat_rule, vat_category, vat_percent)
 """
 _CHANGE = """
 UPDATE clearinghouse.cdr AS c SET state = n.state, fingerprint = n.fingerprint
@@ -508,6 +515,9 @@ def _to_rated(row: Any) -> Rated | None:
         incl_vat=excl_vat + vat,
         lines=row["price_lines"],
         clearing_group=row["clearing_group"] or "",
+        vat_rule=row["vat_rule"] or AGREED_RATE,
+        vat_category=row["vat_category"],
+        vat_percent=row["vat_percent"],
     )
 
 
@@ -595,6 +605,9 @@ def _columns_of(cdrs: Sequence[Cdr], positions: Sequence[int]) -> list[Sequence[
         [one.replaces for one in told],
         [cdr.moved_to for cdr in cdrs],
         [None if one is None else one.clearing_group for one in rated],
+        [None if one is None else one.vat_rule for one in rated],
+        [None if one is None else one.vat_category for one in rated],
+        [None if one is None else one.vat_percent for one in rated],
     ]
 
 

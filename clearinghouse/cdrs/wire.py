@@ -19,7 +19,7 @@ from clearinghouse.cdrs.model import (
     Submission,
     UnknownCdr,
 )
-from clearinghouse.rating.model import is_zone
+from clearinghouse.rating.model import Rated, is_zone
 from kit.encoding import encode_json
 from roaming.charge import ChargingPeriod
 from roaming.contract_id import ContractId
@@ -96,6 +96,17 @@ class PriceShown(msgspec.Struct, frozen=True):
     incl_vat: str
 
 
+class VatShown(msgspec.Struct, frozen=True):
+    """The rule of docs/vat.md that decided, and EN 16931's category.
+
+    `percent` null: each price line has its own.
+    """
+
+    rule: str
+    category: str | None
+    percent: str | None
+
+
 class CdrAnswer(msgspec.Struct, frozen=True):
     """What became of a record. `reasons` in words to compare, `details` in sentences to read.
 
@@ -154,6 +165,7 @@ class CdrShown(CdrTold, frozen=True, kw_only=True):
     recorded_at: Instant
     notices: list[ReasonShown] = []
     period_id: str | None
+    vat: VatShown | None = None
 
 
 def submission_of(operator: PartyId, told: CdrTold) -> Submission:
@@ -314,6 +326,7 @@ def shown(cdr: Cdr) -> CdrShown:
         price_lines=[] if rated is None else list(rated.lines),
         recorded_at=cdr.recorded_at,
         notices=_said(cdr.notices),
+        vat=None if rated is None else _vat_of(rated),
         total_cost=None if told.total_cost is None else _cost_of(told.total_cost),
         period_id=f"{cdr.value_at:%Y-%m}" if cdr.booked else None,
         credit=told.credit_reference_id is not None,
@@ -330,6 +343,11 @@ def approval_of(
     known = str(outcome.value) if isinstance(outcome, CannotBecome) else None
     word = "cannot-become" if known else "unknown-cdr"
     return ApprovalShown(str(operator), cdr_id, known, word, outcome.detail)
+
+
+def _vat_of(rated: Rated) -> VatShown:
+    percent = rated.vat_percent
+    return VatShown(rated.vat_rule, rated.vat_category, None if percent is None else f"{percent:f}")
 
 
 def _cost_of(cost: Money) -> CostTold:

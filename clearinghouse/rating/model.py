@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from clearinghouse.tax.model import AGREED_RATE, Treatment, category_of_agreed
 from roaming.charge import Charge
 from roaming.evse_id import EvseId
 from roaming.money import BadMoney, Money
@@ -108,7 +109,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """What a charge costs, and how that came about: `lines` as JSON, for a person to follow."""
+    """What a charge costs, and how that came about: `lines` as JSON, for a person to follow.
+
+    `vat_rule` is one of docs/vat.md, `vat_category` EN 16931's, `vat_percent` None where each line
+    has its own.
+    """
 
     agreement_id: str
     time_zone: str
@@ -117,6 +122,9 @@ class Rated:
     incl_vat: Money
     lines: Sequence[Mapping[str, Any]]
     clearing_group: str = ""
+    vat_rule: str = AGREED_RATE
+    vat_category: str | None = None
+    vat_percent: Decimal | None = None
 
     def negated(self) -> Rated:
         """What a credit comes to: the same to the cent, the other way round."""
@@ -159,6 +167,12 @@ def _limits(price: Price) -> list[dict[str, Any]]:
     return [{"dimension": "PRICE_LIMIT", "amount": _exact(price.adjustment)}]
 
 
+def _ruled(lines: Sequence[Mapping[str, Any]], vat: Treatment) -> list[Mapping[str, Any]]:
+    """Each line says which rule its VAT is by; what the tariff says of VAT is for a driver."""
+    said = {"vat_rule": vat.rule, "vat_category": vat.category, "vat_percent": f"{vat.percent:f}"}
+    return [{**line, **said} for line in lines]
+
+
 _UNITS = {
     Dimension.ENERGY: "Wh",
     Dimension.TIME: "s",
@@ -197,24 +211,29 @@ class Rater:
         *,
         cdr_zone: str | None,
         evse_zone: str | None,
+        vat: Treatment | None = None,
     ) -> Rated:
         """The price of a charge. Its clock: the record's own zone, the agreement's, the EVSE's.
 
-        Raises UnreadableTerms.
+        `vat` None, or without a percentage of its own: the agreed one. Raises UnreadableTerms.
         """
         terms = self._terms_of(agreement)
         zone = cdr_zone or terms.time_zone or evse_zone or UTC_NAME
-        price = price_charge(
-            terms.tariff, charge, time_zone=zone_of(zone), vat_percent=terms.vat_percent
-        )
+        ruled = None if vat is None or vat.percent is None else vat
+        percent = terms.vat_percent if ruled is None else ruled.percent
+        price = price_charge(terms.tariff, charge, time_zone=zone_of(zone), vat_percent=percent)
+        lines = [*(line_shown(line) for line in price.lines), *_limits(price)]
         return Rated(
             agreement_id=agreement.contract_id,
             time_zone=zone,
             excl_vat=price.excl_vat,
             vat=price.vat,
             incl_vat=price.incl_vat,
-            lines=[*(line_shown(line) for line in price.lines), *_limits(price)],
+            lines=lines if ruled is None else _ruled(lines, ruled),
             clearing_group=agreement.clearing_group,
+            vat_rule=AGREED_RATE if ruled is None else ruled.rule,
+            vat_category=category_of_agreed(percent) if ruled is None else ruled.category,
+            vat_percent=percent,
         )
 
     def _terms_of(self, agreement: Agreement) -> Terms:

@@ -195,6 +195,9 @@ ALTER TABLE clearinghouse.cdr ADD COLUMN credit_reference_id TEXT, ADD COLUMN re
   ADD COLUMN moved_to TIMESTAMP WITH TIME ZONE, ADD COLUMN clearing_group TEXT
 """,
     "UPDATE clearinghouse.cdr SET clearing_group = 'multilateral' WHERE currency IS NOT NULL",
+    "ALTER TABLE clearinghouse.cdr ADD COLUMN vat_rule TEXT",
+    "ALTER TABLE clearinghouse.cdr ADD COLUMN vat_category TEXT",
+    "ALTER TABLE clearinghouse.cdr ADD COLUMN vat_percent NUMERIC",
 ]
 
 

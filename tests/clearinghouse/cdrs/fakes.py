@@ -16,6 +16,7 @@ from clearinghouse.cdrs.flows import Intake
 from clearinghouse.cdrs.model import Submission
 from clearinghouse.cdrs.store import SqlAuthorisations, SqlBooks, SqlCustomers
 from clearinghouse.rating.model import Rater
+from clearinghouse.tax.model import Business
 from kit.database import Database
 from kit.encoding import encode_json
 from kit.http import CALLER, Answer, Caller, call_asgi
@@ -56,10 +57,10 @@ class FakeAgreement:
 class World:
     """Both ports at once: the EVSEs and the agreements."""
 
-    evses: dict[EvseId, tuple[PartyId, str | None, int | None]] = field(
+    evses: dict[EvseId, tuple[PartyId, str | None, int | None, str | None]] = field(
         default_factory=lambda: {
-            EVSE: (OPERATOR, "Europe/Paris", 22_000),
-            OTHER_EVSE: (OTHER_OPERATOR, None, None),
+            EVSE: (OPERATOR, "Europe/Paris", 22_000, "FR"),
+            OTHER_EVSE: (OTHER_OPERATOR, None, None, None),
         }
     )
     agreements: dict[tuple[PartyId, PartyId], FakeAgreement] = field(
@@ -69,12 +70,16 @@ class World:
             (OPERATOR, OTHER_EVSP): FakeAgreement("agreement-3"),
         }
     )
+    papers: dict[PartyId, Business] = field(default_factory=dict)
     valid_from: datetime = datetime(2024, 1, 1, tzinfo=UTC)
     valid_until: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
+    def details_at(self, party: PartyId, at: datetime) -> Business | None:
+        return self.papers.get(party)
+
     async def find_many(
         self, evse_ids: Collection[EvseId]
-    ) -> Mapping[EvseId, tuple[PartyId, str | None, int | None]]:
+    ) -> Mapping[EvseId, tuple[PartyId, str | None, int | None, str | None]]:
         return {one: self.evses[one] for one in evse_ids if one in self.evses}
 
     def between(self, operator: PartyId, evsp: PartyId, at: datetime) -> FakeAgreement | None:
@@ -93,6 +98,7 @@ def intake_of(database: Database, world: World | None = None) -> Intake:
         authorisations=SqlAuthorisations(database),
         rater=Rater(),
         clock=lambda: NOW,
+        businesses=world,
     )
 
 

@@ -16,10 +16,12 @@ from clearinghouse.rating.model import (
     line_shown,
     zone_named,
 )
+from clearinghouse.tax.model import facts_of, treatment
 from roaming.charge import Charge
 from roaming.pricing import PriceLine
 from roaming.tariff import Dimension
 from tests.clearinghouse.cdrs.fakes import FakeAgreement
+from tests.clearinghouse.tax.test_model import Paper
 
 # 17:30 to 18:30 in Paris, 16:30 to 17:30 in London, 16:30 to 17:30 in UTC.
 AT_DUSK = Charge.whole(
@@ -135,3 +137,47 @@ def test_a_tariff_that_many_agreements_share_is_read_once() -> None:
 def test_a_time_zone_is_one_of_the_database(name: str) -> None:
     with pytest.raises(BadTimeZone):
         zone_named(name)
+
+
+def test_the_vat_that_a_rule_decides_takes_the_place_of_the_agreed_one() -> None:
+    rater = Rater()
+    agreed = rater.rate(FakeAgreement(), AT_DUSK, cdr_zone=None, evse_zone=None)
+    assert (agreed.vat_rule, agreed.vat_category, agreed.vat_percent) == (
+        "agreed-rate",
+        "S",
+        Decimal(20),
+    )
+    seller, buyer = Paper("FR"), Paper("DE")
+    reverse = treatment(facts_of(seller, buyer, "FR", AT_DUSK.end))
+    rated = rater.rate(FakeAgreement(), AT_DUSK, cdr_zone=None, evse_zone=None, vat=reverse)
+    assert (rated.vat_rule, rated.vat_category) == ("reverse-charge-dealer", "AE")
+    assert rated.vat_percent == 0
+    assert (rated.excl_vat, rated.vat.minor) == (agreed.excl_vat, 0)
+    at_home = treatment(facts_of(seller, Paper("DE", taxable_dealer=False), "FR", AT_DUSK.end))
+    # The tariff's own percentages are for drivers: the rule's holds for all lines.
+    rated = rater.rate(
+        FakeAgreement(vat_percent=None), AT_DUSK, cdr_zone=None, evse_zone=None, vat=at_home
+    )
+    assert (rated.vat_rule, rated.vat_percent, str(rated.vat)) == (
+        "consumption",
+        Decimal(20),
+        "1.00 EUR",
+    )
+    for line in rated.lines:
+        assert (line["vat_rule"], line["vat_category"], line["vat_percent"]) == (
+            "consumption",
+            "S",
+            "20",
+        )
+
+
+def test_what_no_rule_decides_is_priced_to_the_letter_as_without_one() -> None:
+    undecided = treatment(facts_of(Paper("FR"), None, "FR", AT_DUSK.end))
+    for percent, category in ((Decimal(20), "S"), (Decimal(0), "Z"), (None, None)):
+        agreement = FakeAgreement(f"agreed-{percent}", vat_percent=percent)
+        plain = Rater().rate(agreement, AT_DUSK, cdr_zone=None, evse_zone=None)
+        assert plain == Rater().rate(
+            agreement, AT_DUSK, cdr_zone=None, evse_zone=None, vat=undecided
+        )
+        assert (plain.vat_category, plain.vat_percent) == (category, percent)
+        assert all("vat_rule" not in line for line in plain.lines)
