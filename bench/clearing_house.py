@@ -17,6 +17,8 @@ from clearinghouse.authorisation.store import SqlDecisions, SqlPolicies
 from clearinghouse.cdrs import routes as cdr_routes
 from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
+from clearinghouse.meter_values.flows import MeterChecks
+from clearinghouse.meter_values.store import SqlKeys
 from clearinghouse.rating.model import Rater
 from gridroam.answers import (
     AgreementsForClearing,
@@ -61,6 +63,7 @@ async def _serve(port: int) -> None:
                 agreements=agreements,
                 customers=cdr_store.SqlCustomers(database),
                 authorisations=cdr_store.SqlAuthorisations(database),
+                meters=MeterChecks(SqlKeys(database)),
                 rater=Rater(),
                 clock=utc_now,
                 businesses=BusinessesForClearing(parts.businesses),

@@ -13,6 +13,7 @@ STORES = [
     "clearinghouse.cdrs.store",
     "clearinghouse.customers.store",
     "clearinghouse.ledger.store",
+    "clearinghouse.meter_values.store",
     "clearinghouse.periods.store",
     "gateway.calls.store",
     "gateway.usage.store",

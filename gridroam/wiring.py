@@ -45,6 +45,9 @@ from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
 from clearinghouse.forwarding.tasks import Forwarder
 from clearinghouse.ledger import routes as ledger_routes
 from clearinghouse.ledger.store import SqlLedger
+from clearinghouse.meter_values import routes as meter_routes
+from clearinghouse.meter_values.flows import MeterChecks
+from clearinghouse.meter_values.store import SqlKeys as SqlMeterKeys
 from clearinghouse.netting import routes as netting_routes
 from clearinghouse.netting.store import SqlBooks as Clearings
 from clearinghouse.periods import routes as period_routes
@@ -252,6 +255,7 @@ class _Hub:
         stack.push_async_callback(decisions.close)
         customers = AuthorisationCustomers(database)
         stack.push_async_callback(customers.close)
+        meter_keys = SqlMeterKeys(database)
         intake = cdr_routes.Routes(
             Intake(
                 books=cdr_store.SqlBooks(database),
@@ -259,6 +263,7 @@ class _Hub:
                 agreements=agreements,
                 customers=cdr_store.SqlCustomers(database),
                 authorisations=cdr_store.SqlAuthorisations(database),
+                meters=MeterChecks(meter_keys),
                 rater=Rater(),
                 clock=clock,
                 businesses=BusinessesForClearing(parts.businesses),
@@ -311,6 +316,7 @@ class _Hub:
                     Clearings(database), database=database, clock=clock, hub=parts.hub
                 ),
                 settlement_routes.router(Statements(database), DirectoryForConsole(parts.partners)),
+                meter_routes.router(meter_keys, evses, database, clock),
                 forwarding_routes.router(
                     outbox, preferences, database=database, clock=clock, allow_loopback=loopback
                 ),

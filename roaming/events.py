@@ -31,6 +31,7 @@ class EventType(StrEnum):
     CDR_ACCEPTED = "cdr-accepted"
     CDR_REJECTED = "cdr-rejected"
     CDR_APPROVED = "cdr-approved"
+    METER_KEYS_REGISTERED = "meter-keys-registered"
     CDRS_DELIVERED = "cdrs-delivered"
     CDR_DEAD_LETTERED = "cdr-dead-lettered"
     CDRS_ACKNOWLEDGED = "cdrs-acknowledged"

@@ -21,7 +21,8 @@ from clearinghouse.cdrs.model import (
     Submission,
     UnknownCdr,
 )
-from clearinghouse.cdrs.ports import Agreements, Authorisations, Books, Customers, Evses
+from clearinghouse.cdrs.ports import Agreements, Authorisations, Books, Customers, Evses, Meters
+from clearinghouse.meter_values.model import Check
 from clearinghouse.rating.model import Rated, Rater, UnreadableTerms
 from clearinghouse.tax.flows import treat
 from clearinghouse.tax.ports import Businesses
@@ -47,6 +48,7 @@ class Intake:
     agreements: Agreements
     customers: Customers
     authorisations: Authorisations
+    meters: Meters
     rater: Rater
     clock: Clock
     businesses: Businesses
@@ -60,6 +62,8 @@ class _Known:
     authorisations: Mapping[str, model.Authorisation]
     contracts: Mapping[ContractId, Customer]
     tokens: Mapping[TokenUid, Customer]
+    meters: Mapping[bytes, Check]
+    """By the content of the record."""
 
 
 async def receive(submissions: Sequence[Submission], *, intake: Intake) -> list[Outcome]:
@@ -188,7 +192,20 @@ async def _look_up(submissions: Sequence[Submission], intake: Intake) -> _Known:
                 if one.contract_id is None and one.token_uid is not None
             }
         ),
+        meters=await _checked(submissions, intake),
     )
+
+
+async def _checked(submissions: Sequence[Submission], intake: Intake) -> Mapping[bytes, Check]:
+    bringing = [one for one in submissions if one.signed_meter_values]
+    if not bringing:
+        return {}
+    checks = await intake.meters.check(
+        [((one.operator, one.evse_id), one.signed_meter_values) for one in bringing]
+    )
+    return {
+        one.content: check for one, check in zip(bringing, checks, strict=True) if check is not None
+    }
 
 
 def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> Cdr:
@@ -198,6 +215,7 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
         authorisation=known.authorisations.get(cdr.authorisation_id or ""),
         customer=_customer(cdr, known),
         agreed=False,
+        meter=known.meters.get(cdr.content),
     )
     home = model.home(cdr, facts)
     agreement = None
@@ -241,6 +259,7 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
         fingerprint=None if rated is None else model.fingerprint(cdr, owed_by),
         recorded_at=now,
         notices=model.notices(cdr, facts),
+        meter=facts.meter,
     )
 
 

@@ -16,6 +16,8 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
+from clearinghouse.meter_values.model import Check
+from clearinghouse.meter_values.model import Outcome as MeterOutcome
 from clearinghouse.rating.model import Rated
 from roaming.charge import Charge, ChargingPeriod
 from roaming.contract_id import ContractId
@@ -37,6 +39,8 @@ ROUNDING_WH_PER_PERIOD = 1
 POWER_TOLERANCE_PERCENT = 10
 POWER_TOLERANCE_S = 60
 """A rated power is exceeded by a little, and the clocks of meter and charge point may differ."""
+METER_TOLERANCE_WH = 10
+"""Meters show, and sign, hundredths of a kWh."""
 COST_TOLERANCE_MINOR = 1
 """Operators round in their own order."""
 
@@ -205,7 +209,7 @@ class Facts:
     """What the house knows about one record. `agreed`: an agreement covered it at its start.
 
     `rateable` is False when the agreement's tariff cannot be read; `price`, without VAT, is there
-    once the record is priced.
+    once the record is priced; `meter` is what came of its signed values, if it brought any.
     """
 
     now: datetime
@@ -215,6 +219,7 @@ class Facts:
     agreed: bool
     rateable: bool = True
     price: Money | None = None
+    meter: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +327,31 @@ def _cost_differs(cdr: Submission, facts: Facts) -> bool:
 
 def _tell_cost(cdr: Submission, facts: Facts) -> str:
     return f"the operator reckons {cdr.total_cost}, the agreement's tariff gives {facts.price}"
+
+
+def _signature_invalid(_: Submission, facts: Facts) -> bool:
+    return facts.meter is not None and facts.meter.outcome is MeterOutcome.INVALID
+
+
+def _meter_differs(cdr: Submission, facts: Facts) -> bool:
+    if facts.meter is None or facts.meter.signed_wh is None:
+        return False
+    return abs(facts.meter.signed_wh - cdr.energy_wh) > METER_TOLERANCE_WH
+
+
+def _tell_meter(cdr: Submission, facts: Facts) -> str:
+    assert facts.meter is not None
+    return f"the meter signed {facts.meter.signed_wh} Wh, energy_wh is {cdr.energy_wh}"
+
+
+def _meter_elsewhen(cdr: Submission, facts: Facts) -> bool:
+    if facts.meter is None:
+        return False
+    times = (facts.meter.begin, facts.meter.end)
+    return any(
+        at is not None and not cdr.start - CLOCK_DRIFT <= at <= cdr.end + CLOCK_DRIFT
+        for at in times
+    )
 
 
 def _tell_age(cdr: Submission, facts: Facts) -> str:
@@ -471,6 +501,25 @@ RULES: tuple[Rule, ...] = (
         _cost_differs,
         _tell_cost,
     ),
+    Rule(
+        "meter-signature-invalid",
+        Severity.WARNING,
+        "a signed meter value bears the signature of no key that is known for this EVSE",
+        _signature_invalid,
+    ),
+    Rule(
+        "meter-values-differ",
+        Severity.WARNING,
+        "energy_wh differs by more than 10 Wh from what the meter signed at begin and end",
+        _meter_differs,
+        _tell_meter,
+    ),
+    Rule(
+        "meter-values-of-another-time",
+        Severity.WARNING,
+        "the meter signed begin or end, by a synchronised clock, outside this charge",
+        _meter_elsewhen,
+    ),
     # Noted only: a register of charge points is wrong more often than a meter.
     Rule(
         "energy-over-power",
@@ -556,6 +605,7 @@ class Cdr:
     fingerprint: bytes | None
     recorded_at: datetime
     notices: tuple[Reason, ...] = ()
+    meter: Check | None = None
     moved_to: datetime | None = None
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Key, State
+from clearinghouse.meter_values.model import Check
 from clearinghouse.rating.model import Agreement
 from kit.event_log import Cursor, NewEvent
 from roaming.contract_id import ContractId
@@ -43,6 +44,13 @@ class Customers(Protocol):
 
 class Authorisations(Protocol):
     async def find(self, authorisation_ids: Collection[str]) -> Mapping[str, Authorisation]: ...
+
+
+class Meters(Protocol):
+    async def check(
+        self, told: Sequence[tuple[tuple[PartyId, EvseId], Sequence[Any]]]
+    ) -> Sequence[Check | None]:
+        """What came of each record's signed meter values, at its operator's EVSE; None for none."""
 
 
 class Book(Protocol):

@@ -21,6 +21,8 @@ from clearinghouse.cdrs.ports import CHANNEL
 from clearinghouse.customers.store import customer_contract, customer_token
 from clearinghouse.ledger import store as ledger
 from clearinghouse.ledger.model import Kind, Posting, charge_entries, credit_entries
+from clearinghouse.meter_values.model import Check
+from clearinghouse.meter_values.model import Outcome as MeterOutcome
 from clearinghouse.periods import store as periods
 from clearinghouse.rating.model import Rated
 from clearinghouse.tax.model import AGREED_RATE
@@ -77,6 +79,7 @@ cdrs = Table(
     Column("vat_rule", Text),
     Column("vat_category", Text),
     Column("vat_percent", Numeric),
+    Column("meter_check", JSONB),
     schema="clearinghouse",
 )
 _BOOKED = "state <> 'rejected'"
@@ -122,7 +125,8 @@ COLUMNS = (
     " c.started_at, c.ended_at, c.told_time_zone, c.energy_wh, c.periods, c.signed_meter_values,"
     " c.agreement_id, c.time_zone, c.currency, c.excl_vat_minor, c.vat_minor, c.price_lines,"
     " c.content, c.fingerprint, c.recorded_at, c.notices, c.total_cost, c.credit_reference_id,"
-    " c.replaces, c.moved_to, c.clearing_group, c.vat_rule, c.vat_category, c.vat_percent"
+    " c.replaces, c.moved_to, c.clearing_group, c.vat_rule, c.vat_category, c.vat_percent,"
+    " c.meter_check"
 )
 _KEYS = "unnest($1::text[], $2::text[]) AS k (operator, cdr_id)"
 # "lateral" with a limit makes each key one probe of its index, whatever the planner believes of
@@ -174,25 +178,26 @@ INSERT INTO clearinghouse.cdr (log_position, log_xid, operator, cdr_id, state, r
   authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
   told_time_zone, energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency,
   excl_vat_minor, vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost,
-  credit_reference_id, replaces, moved_to, clearing_group, vat_rule, vat_category,
-  vat_percent)
+  credit_reference_id, replaces, moved_to, clearing_group, vat_rule, vat_category, vat_percent,
+  meter_check)
 SELECT log_position, pg_current_xact_id(), operator, cdr_id, state, reasons::jsonb, evse_id,
   authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
   told_time_zone, energy_wh, periods::jsonb, signed_meter_values::jsonb, agreement_id, time_zone,
   currency, excl_vat_minor, vat_minor, price_lines::jsonb, content, fingerprint, recorded_at,
   notices::jsonb, total_cost::jsonb, credit_reference_id, replaces, moved_to, clearing_group,
-  vat_rule, vat_category, vat_percent
+  vat_rule, vat_category, vat_percent, meter_check::jsonb
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
   $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[],
   $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
   $21::bigint[], $22::bigint[], $23::text[], $24::bytea[], $25::bytea[], $26::timestamptz[],
   $27::text[], $28::text[], $29::text[], $30::text[], $31::timestamptz[], $32::text[],
-  $33::text[], $34::text[], $35::numeric[])
+  $33::text[], $34::text[], $35::numeric[], $36::text[])
   AS u (log_position, operator, cdr_id, state, reasons, evse_id, authorisation_id,
     told_contract_id, token_uid, evsp, contract_id, started_at, ended_at, told_time_zone,
     energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency, excl_vat_minor,
     vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost,
-    credit_reference_id, replaces, moved_to, clearing_group, vat_rule, vat_category, vat_percent)
+    credit_reference_id, replaces, moved_to, clearing_group, vat_rule, vat_category, vat_percent,
+    meter_check)
 """
 _CHANGE = """
 UPDATE clearinghouse.cdr AS c SET state = n.state, fingerprint = n.fingerprint
@@ -495,6 +500,20 @@ def to_cdr(row: Any) -> Cdr:
         recorded_at=row["recorded_at"],
         notices=tuple(Reason(name, says) for name, says in row["notices"]),
         moved_to=row["moved_to"],
+        meter=_to_check(row["meter_check"]),
+    )
+
+
+def _to_check(told: Any) -> Check | None:
+    if told is None:
+        return None
+    begin, end = (told[name] for name in ("begin", "end"))
+    return Check(
+        outcome=MeterOutcome(told["outcome"]),
+        says=told["says"],
+        signed_wh=told["signed_wh"],
+        begin=None if begin is None else datetime.fromisoformat(begin),
+        end=None if end is None else datetime.fromisoformat(end),
     )
 
 
@@ -608,6 +627,7 @@ def _columns_of(cdrs: Sequence[Cdr], positions: Sequence[int]) -> list[Sequence[
         [None if one is None else one.vat_rule for one in rated],
         [None if one is None else one.vat_category for one in rated],
         [None if one is None else one.vat_percent for one in rated],
+        [None if cdr.meter is None else _json(cdr.meter) for cdr in cdrs],
     ]
 
 

@@ -107,6 +107,14 @@ class VatShown(msgspec.Struct, frozen=True):
     percent: str | None
 
 
+class MeterShown(msgspec.Struct, frozen=True):
+    """What came of the signed meter values, and the energy that a sound signature vouches for."""
+
+    outcome: str
+    says: str = ""
+    signed_wh: int | None = None
+
+
 class CdrAnswer(msgspec.Struct, frozen=True):
     """What became of a record. `reasons` in words to compare, `details` in sentences to read.
 
@@ -166,6 +174,7 @@ class CdrShown(CdrTold, frozen=True, kw_only=True):
     notices: list[ReasonShown] = []
     period_id: str | None
     vat: VatShown | None = None
+    meter_values: MeterShown = MeterShown("absent")
 
 
 def submission_of(operator: PartyId, told: CdrTold) -> Submission:
@@ -327,6 +336,7 @@ def shown(cdr: Cdr) -> CdrShown:
         recorded_at=cdr.recorded_at,
         notices=_said(cdr.notices),
         vat=None if rated is None else _vat_of(rated),
+        meter_values=_meter_of(cdr),
         total_cost=None if told.total_cost is None else _cost_of(told.total_cost),
         period_id=f"{cdr.value_at:%Y-%m}" if cdr.booked else None,
         credit=told.credit_reference_id is not None,
@@ -348,6 +358,12 @@ def approval_of(
 def _vat_of(rated: Rated) -> VatShown:
     percent = rated.vat_percent
     return VatShown(rated.vat_rule, rated.vat_category, None if percent is None else f"{percent:f}")
+
+
+def _meter_of(cdr: Cdr) -> MeterShown:
+    if cdr.meter is None:
+        return MeterShown("absent")
+    return MeterShown(cdr.meter.outcome.value, cdr.meter.says, cdr.meter.signed_wh)
 
 
 def _cost_of(cost: Money) -> CostTold:

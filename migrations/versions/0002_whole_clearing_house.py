@@ -198,6 +198,16 @@ ALTER TABLE clearinghouse.cdr ADD COLUMN credit_reference_id TEXT, ADD COLUMN re
     "ALTER TABLE clearinghouse.cdr ADD COLUMN vat_rule TEXT",
     "ALTER TABLE clearinghouse.cdr ADD COLUMN vat_category TEXT",
     "ALTER TABLE clearinghouse.cdr ADD COLUMN vat_percent NUMERIC",
+    "ALTER TABLE clearinghouse.cdr ADD COLUMN meter_check JSONB",
+    """
+CREATE TABLE clearinghouse.meter_key (
+    operator TEXT NOT NULL,
+    evse_id TEXT NOT NULL,
+    public_keys TEXT[] NOT NULL,
+    changed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_meter_key PRIMARY KEY (operator, evse_id)
+)
+""",
 ]
 
 

@@ -106,6 +106,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
     async with server(answering({"no": SECRET}, status=422)) as refusing:
         await evsp.listens_at("cdrs", f"{refusing.url}/{SECRET}")
         authorised = await operator.asks(EVSE, CARD)
+        await operator.put(f"{CLEARING_HOUSE}/meter-keys/{EVSE}", {"public_keys": []})
         await operator.post(f"{CLEARING_HOUSE}/cdrs", cdr())
         letters: list[Any] = []
 
@@ -211,6 +212,7 @@ def body_of(route: Route, victims: Victims) -> Any:
             "identification": {"type": "rfid", "value": CARD},
         },
         "POST /services/clearing-house/cdrs": cdr(),
+        "PUT /services/clearing-house/meter-keys/{evse_id}": {"public_keys": []},
         "POST /services/clearing-house/cdrs/approvals": {
             "cdrs": [{"operator": victims.world.operator.party, "cdr_id": cdr()["cdr_id"]}]
         },

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from kit.clock import utc_now
+from tests.clearinghouse.meter_values.meter import Meter, ocpi
 from tests.flows.world import CARD, CONTRACT, EVSE, STRANGERS_EVSE, World, agreed, world
 from tests.hub import (
     CLEARING_HOUSE,
@@ -326,3 +327,51 @@ async def hand_in(day: World, cdr_ids: Sequence[str]) -> None:
         )
     answers = await day.operator.post(CDRS, records)
     assert [answer["state"] for answer in answers] == ["accepted"] * len(records), answers
+
+
+async def test_what_a_registered_meter_signed_is_verified_and_other_figures_are_flagged(
+    day: World,
+) -> None:
+    meter, stranger = Meter(), Meter()
+    await day.operator.put(f"{CLEARING_HOUSE}/meter-keys/{EVSE}", {"public_keys": [meter.key]})
+    signed = [one.charge("100.00", "112.34", clock="U") for one in (meter, stranger)]
+    signed += [signed[0].replace("112.34", "112.35")]
+    starts = [ENDED - timedelta(hours=number + 1) for number in range(5)]
+    one, other, changed, more, none = (
+        cdr(
+            f"cdr-{number}",
+            start=start.isoformat(),
+            end=(start + timedelta(hours=1)).isoformat(),
+            periods=[],
+        )
+        for number, start in enumerate(starts)
+    )
+    answers = await day.operator.post(
+        CDRS,
+        [
+            one | {"signed_meter_values": ocpi(signed[:1])},
+            other | {"signed_meter_values": ocpi(signed[1:2], public_key=stranger.key)},
+            changed | {"signed_meter_values": ocpi(signed[2:], public_key=meter.key)},
+            more | {"signed_meter_values": ocpi(signed[:1]), "energy_wh": 13_000},
+            none,
+        ],
+    )
+    assert [(answer["state"], answer["reasons"]) for answer in answers] == [
+        ("accepted", []),
+        ("accepted", []),
+        ("flagged", ["meter-signature-invalid"]),
+        ("flagged", ["meter-values-differ"]),
+        ("accepted", []),
+    ]
+    shown = [await day.evsp.get(f"{CDRS}/FR*PD1/cdr-{number}") for number in range(5)]
+    assert [told["meter_values"]["outcome"] for told in shown] == [
+        "verified",
+        "key-unregistered",
+        "invalid",
+        "verified",
+        "absent",
+    ]
+    assert shown[0]["meter_values"]["signed_wh"] == 12_340
+    assert shown[0]["signed_meter_values"] == ocpi(signed[:1]), "kept as it came"
+    keys = await day.evsp.get(f"{CLEARING_HOUSE}/meter-keys/{EVSE}")
+    assert keys["public_keys"] == [meter.key]

@@ -15,6 +15,8 @@ from clearinghouse.cdrs import wire
 from clearinghouse.cdrs.flows import Intake
 from clearinghouse.cdrs.model import Submission
 from clearinghouse.cdrs.store import SqlAuthorisations, SqlBooks, SqlCustomers
+from clearinghouse.meter_values.flows import MeterChecks
+from clearinghouse.meter_values.store import SqlKeys
 from clearinghouse.rating.model import Rater
 from clearinghouse.tax.model import Business
 from kit.database import Database
@@ -96,6 +98,7 @@ def intake_of(database: Database, world: World | None = None) -> Intake:
         agreements=world,
         customers=SqlCustomers(database),
         authorisations=SqlAuthorisations(database),
+        meters=MeterChecks(SqlKeys(database)),
         rater=Rater(),
         clock=lambda: NOW,
         businesses=world,

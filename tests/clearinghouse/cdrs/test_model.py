@@ -29,6 +29,7 @@ from clearinghouse.cdrs.model import (
     notices,
     with_overlaps,
 )
+from clearinghouse.meter_values.model import Check, Outcome
 from roaming.money import Money
 from tests.clearinghouse.cdrs.fakes import (
     CONTRACT,
@@ -102,6 +103,13 @@ BREACHES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         "total-cost-differs",
         {"total_cost": {"currency": "EUR", "excl_vat": "5.02"}},
         {"price": Money(500, "EUR")},
+    ),
+    ("meter-signature-invalid", {}, {"meter": Check(Outcome.INVALID, "")}),
+    ("meter-values-differ", {}, {"meter": Check(Outcome.VERIFIED, "", 9_989)}),
+    (
+        "meter-values-of-another-time",
+        {},
+        {"meter": Check(Outcome.VERIFIED, "", 10_000, NOON - timedelta(minutes=6))},
     ),
 ]
 NOTED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
@@ -249,6 +257,8 @@ def test_the_reasons_come_in_the_published_order() -> None:
         ({"periods": [period(0, 5_000), period(30, 5_000), period(60, 0)]}, {}),
         ({"periods": [period(10, 10_000)]}, {}),
         ({}, {"customer": replace(CUSTOMER, valid_from=NOON)}),
+        ({}, {"meter": Check(Outcome.VERIFIED, "", 10_010, NOON - timedelta(minutes=5))}),
+        ({}, {"meter": Check(Outcome.UNSUPPORTED, "")}),
     ],
 )
 def test_the_bounds_of_the_rules_are_allowed(told: dict[str, Any], known: dict[str, Any]) -> None:
