@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from fastapi import FastAPI
@@ -26,6 +26,15 @@ READY_WITHIN_S = 2.0
 STALE_AFTER_S = 30.0
 
 
+class Document(NamedTuple):
+    """A page that tells how to call us or be called, and so is no secret."""
+
+    operation: str
+    summary: str
+    media_type: str
+    content: bytes
+
+
 def doors(
     *,
     url: str,
@@ -39,9 +48,15 @@ def doors(
     database: Database,
     contracts_age_s: Callable[[], float],
     parts: Collection[str],
+    documents: Mapping[str, Document] | None = None,
 ) -> ASGIApp:
-    """One application for all roots of INTERFACES. What is not among `parts` is a 404."""
+    """One application for all roots of INTERFACES. What is not among `parts` is a 404.
+
+    `documents` are there for everybody, by their paths.
+    """
     told = dict(_UNDESCRIBED)
+    for path, one in (documents or {}).items():
+        told[path] = _plain(one.operation, one.summary, one.media_type)
     if central_system is not None:
         told |= _CHARGE_POINTS
 
@@ -50,6 +65,7 @@ def doors(
 
     operation = _operation(documented, registry, database, contracts_age_s)
     roots: list[tuple[str, ASGIApp | None]] = [
+        *((path, _app_of(path, one)) for path, one in (documents or {}).items()),
         ("/services/", gateway),
         ("/ocpp/", central_system),
         ("/console", console),
@@ -73,6 +89,15 @@ def doors(
         await main(scope, receive, send)
 
     return front
+
+
+def _app_of(path: str, document: Document) -> ASGIApp:
+    async def show(_: Request) -> Response:
+        return Response(document.content, media_type=document.media_type)
+
+    app = Starlette(routes=[Route(path, show)])
+    problem.install(app)
+    return app
 
 
 async def _absent(scope: Scope, receive: Receive, send: Send) -> None:

@@ -40,6 +40,7 @@ from clearinghouse.cdrs.flows import Intake
 from clearinghouse.customers import routes as customer_routes
 from clearinghouse.customers.store import SqlCustomers
 from clearinghouse.forwarding import routes as forwarding_routes
+from clearinghouse.forwarding import wire as forwarding_wire
 from clearinghouse.forwarding.client import HttpSender, senders_over
 from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
 from clearinghouse.forwarding.tasks import Forwarder
@@ -76,7 +77,7 @@ from gridroam.answers import (
     MapForConsole,
 )
 from gridroam.core import Core, core
-from gridroam.doors import doors
+from gridroam.doors import Document, doors
 from gridroam.home import Home
 from gridroam.service_apps import ServiceApp, operation_name
 from gridroam.settings import Settings
@@ -106,6 +107,15 @@ from search_evse.sites.store import SqlBooks as Sites
 AUDIENCE = "gridroam"
 # Without a token: where tokens come from, and where machines ask whether we live.
 PUBLIC = ("/oauth/", "/.well-known/", "/health/", "/openapi.json", "/docs", "/metrics")
+# What an EVSP implements to be called by SOAP; its tools fetch it without a token.
+DOCUMENTS = {
+    "/services/clearing-house/wsdl/service-detail-record-forwarding.wsdl": Document(
+        "show-forwarding-wsdl",
+        "What an EVSP implements that wants its CDRs by SOAP (WSDL 1.1)",
+        "text/xml",
+        forwarding_wire.WSDL,
+    )
+}
 
 
 @asynccontextmanager
@@ -188,6 +198,7 @@ class _Hub:
             database=parts.database,
             contracts_age_s=lambda: parts.book.age_s(parts.clock()),
             parts=settings.only,
+            documents=DOCUMENTS if "clearinghouse" in settings.only else {},
         )
         return self.front
 

@@ -84,6 +84,7 @@ def command(sftp: str, host: Host, key_file: Path, known_hosts: Path) -> Sequenc
         "HostKeyAlias": _ALIAS,
         "IdentitiesOnly": "yes",
         "IdentityAgent": "none",
+        "LogLevel": "ERROR",
         "PreferredAuthentications": "publickey",
         "ProxyCommand": "none",
         "StrictHostKeyChecking": "yes",
@@ -92,7 +93,7 @@ def command(sftp: str, host: Host, key_file: Path, known_hosts: Path) -> Sequenc
     }
     address = f"[{host.address}]" if ":" in host.address else host.address
     return [
-        *(sftp, "-q", "-F", "/dev/null", "-b", "-", "-i", str(key_file), "-P", str(host.port)),
+        *(sftp, "-F", "/dev/null", "-b", "-", "-i", str(key_file), "-P", str(host.port)),
         *(f"-o{name}={value}" for name, value in options.items()),
         *("--", f"{host.user}@{address}"),
     ]
@@ -130,6 +131,9 @@ async def put(
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
+    if process.returncode == 0:
+        # What it says then is that no older file had to go.
+        return Ended(0, "")
     return Ended(process.returncode, said[-_MOST_SAID_BYTES:].decode("utf-8", "replace").strip())
 
 

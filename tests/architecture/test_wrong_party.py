@@ -33,6 +33,7 @@ PUBLIC = {
     "GET /metrics",
     "GET /openapi.json",
     "GET /docs",
+    "GET /services/clearing-house/wsdl/service-detail-record-forwarding.wsdl",
 }
 # A WebSocket, which asks for a charge point's own password; not by HTTP (central_system's tests).
 CHARGE_POINT = "GET /ocpp/{operator}/{charge_point}"
