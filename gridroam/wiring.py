@@ -39,6 +39,9 @@ from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
 from clearinghouse.customers import routes as customer_routes
 from clearinghouse.customers.store import SqlCustomers
+from clearinghouse.disputes import routes as dispute_routes
+from clearinghouse.disputes import tasks as dispute_tasks
+from clearinghouse.disputes.store import SqlBooks as Disputes
 from clearinghouse.forwarding import routes as forwarding_routes
 from clearinghouse.forwarding import wire as forwarding_wire
 from clearinghouse.forwarding.client import HttpSender, senders_over
@@ -284,7 +287,11 @@ class _Hub:
         stack.push_async_callback(intake.close)
         outbox = SqlOutbox(database)
         preferences = SqlPreferences(database, parts.box, clock)
+        disputes = Disputes(database)
         if self.settings.runs_tasks:
+            deadlines = dispute_tasks.deadlines(disputes, clock)
+            deadlines.start()
+            stack.push_async_callback(deadlines.close)
             sender = HttpSender.open(allow_loopback=loopback)
             stack.push_async_callback(sender.close)
             forwarder = Forwarder(
@@ -320,6 +327,7 @@ class _Hub:
                 ),
                 customer_routes.router(SqlCustomers(database), database, clock),
                 ledger_routes.router(SqlLedger(database)),
+                dispute_routes.router(disputes, database=database, clock=clock, hub=parts.hub),
                 period_routes.router(
                     clearing.periods(database), database=database, clock=clock, hub=parts.hub
                 ),
