@@ -120,6 +120,8 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         await provider.post("/marketplace/services", service())
         await evsp.put(f"/marketplace/partners/{evsp.party}/business-details", DETAILS)
         run = await operator.post(f"{CLEARING_HOUSE}/clearing-runs", RUN)
+        declined = {"operator": operator.party, "cdr_id": cdr()["cdr_id"], "reason": "wrong-time"}
+        dispute = await evsp.post(f"{CLEARING_HOUSE}/disputes", declined)
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
         yield Victims(
@@ -138,6 +140,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "run_id": run["run_id"],
                 "period": "2026-01",
                 "period_id": "2026-01",
+                "dispute_id": dispute["dispute_id"],
                 "dead_letter_id": str(letters[0]["dead_letter_id"]),
                 "operator": operator.party,
                 "cdr_id": cdr()["cdr_id"],
@@ -208,6 +211,12 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /services/clearing-house/dead-letters/replay": {"all": True},
         "POST /services/clearing-house/clearing-runs": RUN,
         "POST /services/clearing-house/periods/{period_id}/close": {"early": True},
+        "POST /services/clearing-house/disputes": {
+            "operator": victims.world.operator.party,
+            "cdr_id": cdr()["cdr_id"],
+            "reason": "wrong-price",
+        },
+        "POST /services/clearing-house/disputes/{dispute_id}/{action}": {"says": "so"},
         "POST /services/clearing-house/authorisations": {
             "evse_id": EVSE,
             "identification": {"type": "rfid", "value": CARD},

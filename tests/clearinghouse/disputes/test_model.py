@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -82,6 +83,17 @@ def test_every_state_either_goes_on_or_has_an_outcome() -> None:
     assert TRANSITIONS.keys() == set(State)
     assert {state for state, row in TRANSITIONS.items() if not row} == OUTCOMES.keys()
     assert WHOSE.keys() == set(Action)
+
+
+def test_the_picture_in_the_docs_is_the_table() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "flows" / "dispute.md").read_text()
+    drawn = {line.strip() for line in page.splitlines() if " --> " in line and "[*]" not in line}
+    table = {
+        f"{state} --> {target}: {action} ({WHOSE[action]})".replace("lapsed-to-", "lapsed_to_")
+        for state, row in TRANSITIONS.items()
+        for action, target in row.items()
+    }
+    assert drawn == table
 
 
 def test_silence_agrees_with_the_other_side() -> None:
