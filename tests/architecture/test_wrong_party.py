@@ -56,6 +56,7 @@ OWN_AFFAIR = {
     "POST /services/clearing-house/authorisations": 200,
     "POST /services/clearing-house/cdrs": 201,
     "POST /services/clearing-house/cdrs/approvals": 200,
+    "POST /services/clearing-house/cdrs/stream": 200,
 }
 # Changes by being looked at: what was called is metered.
 RESTLESS = {"/marketplace/usage", "/metrics"}
@@ -223,6 +224,7 @@ def body_of(route: Route, victims: Victims) -> Any:
         },
         "POST /services/clearing-house/cdrs": cdr(),
         "PUT /services/clearing-house/meter-keys/{evse_id}": {"public_keys": []},
+        "POST /services/clearing-house/cdrs/stream": cdr(),
         "POST /services/clearing-house/cdrs/approvals": {
             "cdrs": [{"operator": victims.world.operator.party, "cdr_id": cdr()["cdr_id"]}]
         },
@@ -245,6 +247,8 @@ def is_refused(route: Route, answer: Answer) -> bool:
         return bool(told["reason"] == "evse-unknown")
     if route.name == "POST /services/clearing-house/cdrs":
         return told["state"] == "rejected" and told["price"] is None
+    if route.name == "POST /services/clearing-house/cdrs/stream":
+        return bool(told["rejected"] == told["read"] == 1)
     if route.name == "POST /services/clearing-house/cdrs/approvals":
         return [one["problem"] for one in told["cdrs"]] == ["unknown-cdr"]
     if route.name == "POST /services/clearing-house/cdrs/acknowledgements":
