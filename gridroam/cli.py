@@ -43,7 +43,6 @@ app.add_typer(partner, name="partner")
 app.add_typer(imports, name="import")
 app.add_typer(cli_books.period, name="period")
 app.add_typer(cli_books.ledger, name="ledger")
-app.add_typer(cli_books.dispute, name="dispute")
 
 Lifeline = Annotated[
     int | None,

@@ -39,9 +39,6 @@ from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
 from clearinghouse.customers import routes as customer_routes
 from clearinghouse.customers.store import SqlCustomers
-from clearinghouse.disputes import routes as dispute_routes
-from clearinghouse.disputes import tasks as dispute_tasks
-from clearinghouse.disputes.store import SqlBooks as Disputes
 from clearinghouse.forwarding import routes as forwarding_routes
 from clearinghouse.forwarding import wire as forwarding_wire
 from clearinghouse.forwarding.client import HttpSender, senders_over
@@ -61,6 +58,7 @@ from clearinghouse.settlement.store import SqlBooks as Statements
 from console import routes as console_routes
 from console.feed import Feed
 from gateway.calls.guard import authenticate
+from gateway.calls.model import Limits
 from gateway.calls.routes import gateway
 from gateway.calls.store import RefusalLog, SqlQuotas
 from gateway.calls.upstream import Upstream
@@ -108,6 +106,8 @@ from search_evse.sites import routes as site_routes
 from search_evse.sites.store import SqlBooks as Sites
 
 AUDIENCE = "gridroam"
+# Where a list of any length may be sent in one call.
+STREAMS = frozenset({"/services/clearing-house/customer-contracts/bulk"})
 # Without a token: where tokens come from, and where machines ask whether we live.
 PUBLIC = ("/oauth/", "/.well-known/", "/health/", "/openapi.json", "/docs", "/metrics")
 # What an EVSP implements to be called by SOAP; its tools fetch it without a token.
@@ -287,11 +287,7 @@ class _Hub:
         stack.push_async_callback(intake.close)
         outbox = SqlOutbox(database)
         preferences = SqlPreferences(database, parts.box, clock)
-        disputes = Disputes(database)
         if self.settings.runs_tasks:
-            deadlines = dispute_tasks.deadlines(disputes, clock)
-            deadlines.start()
-            stack.push_async_callback(deadlines.close)
             sender = HttpSender.open(allow_loopback=loopback)
             stack.push_async_callback(sender.close)
             forwarder = Forwarder(
@@ -327,7 +323,6 @@ class _Hub:
                 ),
                 customer_routes.router(SqlCustomers(database), database, clock),
                 ledger_routes.router(SqlLedger(database)),
-                dispute_routes.router(disputes, database=database, clock=clock, hub=parts.hub),
                 period_routes.router(
                     clearing.periods(database), database=database, clock=clock, hub=parts.hub
                 ),
@@ -365,6 +360,7 @@ class _Hub:
             upstream=upstream,
             clock=parts.clock,
             registry=self.registry,
+            limits=Limits(streams=STREAMS),
         )
 
     async def _central_system(self, main: FastAPI) -> ASGIApp:

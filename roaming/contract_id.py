@@ -15,6 +15,7 @@ _RULE = (
     "two letters of a country, three letters or digits of the provider, nine of the instance and "
     "its check digit, as FR-XYZ-123456789-2; or DIN SPEC 91286, as NL-TNM-012204-5"
 )
+_SPELT = re.compile(r"[A-Z]{2}[A-Z0-9]{13}")
 _ISO = re.compile(r"([A-Z]{2})[*-]?([A-Z0-9]{3})[*-]?([A-Z0-9]{9})(?:[*-]?([A-Z0-9]))?")
 _DIN = re.compile(r"([A-Z]{2})[*-]?([A-Z0-9]{3})[*-]?([A-Z0-9]{6})(?:[*-]?([0-9X]))?")
 
@@ -38,6 +39,9 @@ class ContractId(str):
             return value
         if not isinstance(value, str):
             raise refused(_FIELD, value, _RULE)
+        # By far most come in their one spelling, and lists of them by the million.
+        if _SPELT.fullmatch(value) is not None and check_digit(value[:14]) == value[14]:
+            return super().__new__(cls, value)
         return super().__new__(cls, _normalised(value))
 
     @property
@@ -71,9 +75,9 @@ def check_digit(code: str) -> str:
     pair of bits and a pair of trits; position n multiplies the first by P1^n modulo 2 and the
     second by P2^n modulo 3, and the digit at position 15 brings both sums to zero.
     """
-    packed = 0
-    for share, character in zip(_SHARES, code, strict=True):
-        packed += share[character]
+    a, b, c, d, e, f, g = _PAIRS
+    packed = a[code[:2]] + b[code[2:4]] + c[code[4:6]] + d[code[6:8]]
+    packed += e[code[8:10]] + f[code[10:12]] + g[code[12:]]
     bits = packed % 2, (packed >> 8) % 2
     trits = (packed >> 16) % 256 % 3, (packed >> 24) % 3
     return _ALPHABET[18 * bits[0] + 9 * bits[1] + 3 * trits[0] + trits[1]]
@@ -140,3 +144,8 @@ def _shares(position: int) -> Mapping[str, int]:
 
 
 _SHARES = tuple(_shares(position) for position in range(1, 15))
+# Two characters at a time: half the additions.
+_PAIRS = tuple(
+    {x + y: first[x] + second[y] for x in _ALPHABET for y in _ALPHABET}
+    for first, second in zip(_SHARES[::2], _SHARES[1::2], strict=True)
+)

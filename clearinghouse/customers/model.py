@@ -23,9 +23,15 @@ TOKENS_MOST = 100
 SERVICES_MOST = 20
 DISPLAY_NAME_LONGEST = 100
 REJECTIONS_SHOWN = 100
+REJECTIONS_MOST = 1_000
+# A full list that ends more than this share of the contracts is asked about once more.
+ENDED_AT_ONCE_PERCENT = 20
+CHARGING = ("charging",)
 LIMIT_MOST_MINOR = 10**12
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _SERVICE_RULE = "a lower case word of letters, digits and -, at most 64 characters"
+_UPLOAD = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_UPLOAD_RULE = "1 to 100 letters, digits and . _ -"
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,6 +53,30 @@ class TokenHeldElsewhere(Clash):
 
 class TokensRaced(Unavailable):
     """Another EVSP wrote one of the token uids at the same moment; nothing was kept."""
+
+
+class BadUpload(Malformed):
+    """An upload that breaks a rule of its own."""
+
+
+class UnknownUpload(Unknown):
+    """The EVSP has begun no upload of this name."""
+
+
+class UploadDiffers(Clash):
+    """The upload is of another mode, or has its end already."""
+
+
+class LinesMissing(Clash):
+    """Lines before these, or after these, have not come."""
+
+
+class UploadElsewhere(Clash):
+    """The same upload is being written by another call at the same time."""
+
+
+class EndsTooMany(Clash):
+    """A full list that would end more contracts than is likely to be meant."""
 
 
 class Status(StrEnum):
@@ -108,11 +138,21 @@ class CustomerContract:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """That a contract is out of use: blocked, its token uids free for others."""
+
+    contract_id: ContractId
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a bulk: its number from 1, and the contract in it or why there is none."""
+    """One line of a bulk: its number from 1, and what is in it, or why nothing can be made of it.
+
+    `contract_id` is the one that it names, as far as that could be read, in whatever spelling.
+    """
 
     number: int
-    content: CustomerContract | Refusal
+    content: CustomerContract | Removal | Refusal
     contract_id: str | None = None
 
 
@@ -143,16 +183,152 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class BulkReport:
-    """What became of a bulk: read = created + changed + unchanged + rejected."""
+    """What became of a bulk: read = created + changed + unchanged + rejected.
+
+    `unnamed` of the rejected do not tell which contract they are about.
+    """
 
     read: int
     kept: Kept
     rejected: int
     rejections: tuple[Rejection, ...]
+    unnamed: int = 0
 
     @property
     def unchanged(self) -> int:
         return self.read - self.rejected - self.kept.created - self.kept.changed
+
+    def and_then(self, later: BulkReport) -> BulkReport:
+        """Both together; of the rejections the first REJECTIONS_MOST are told."""
+        rejections = (*self.rejections, *later.rejections)
+        return BulkReport(
+            read=self.read + later.read,
+            kept=self.kept + later.kept,
+            rejected=self.rejected + later.rejected,
+            rejections=rejections[:REJECTIONS_MOST],
+            unnamed=self.unnamed + later.unnamed,
+        )
+
+
+NOTHING_READ = BulkReport(read=0, kept=NOTHING_KEPT, rejected=0, rejections=())
+
+
+class Mode(StrEnum):
+    """What a bulk is: the changes since the last one, or the whole list, which ends all others."""
+
+    DELTA = "delta"
+    FULL = "full"
+
+
+class UploadState(StrEnum):
+    """An upload is open until its end is told; one full list is followed by a newer one."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A bulk that may come in parts. `lines` are kept, whatever happens to the connection.
+
+    `active_before` and `ended` are about a full list: how many contracts were active as it began,
+    and how many it has ended. What other calls have changed since `began_xid` is newer than it.
+    """
+
+    upload_id: str
+    mode: Mode
+    state: UploadState
+    lines: int
+    report: BulkReport
+    active_before: int | None
+    ended: int
+    began_xid: int
+    began_at: datetime
+    changed_at: datetime
+
+    def with_lines(self, last: int, report: BulkReport, now: datetime) -> Upload:
+        return replace(self, lines=last, report=self.report.and_then(report), changed_at=now)
+
+    def completed(self, ended: int, now: datetime) -> Upload:
+        return replace(self, state=UploadState.COMPLETE, ended=ended, changed_at=now)
+
+
+def upload_id(text: str) -> str:
+    """An upload's name, chosen by the EVSP."""
+    if _UPLOAD.fullmatch(text) is None:
+        raise BadUpload(
+            f"upload {text[:60]!r}: {_UPLOAD_RULE}",
+            field="upload",
+            value=text[:60],
+            rule=_UPLOAD_RULE,
+        )
+    return text
+
+
+def goes_on(upload: Upload, mode: Mode, from_line: int) -> Upload:
+    """The upload, if lines from `from_line` on may follow; UploadDiffers, LinesMissing."""
+    if upload.mode is not mode:
+        raise UploadDiffers(
+            f"upload {upload.upload_id} is {upload.mode}",
+            field="mode",
+            value=mode,
+            rule=f"{upload.mode}, as it began; another list is another upload",
+        )
+    if upload.state is not UploadState.OPEN:
+        raise UploadDiffers(
+            f"upload {upload.upload_id} is {upload.state}",
+            field="upload",
+            value=upload.upload_id,
+            rule="an upload that is open; another list is another upload",
+        )
+    if from_line > upload.lines + 1:
+        raise LinesMissing(
+            f"of upload {upload.upload_id} {upload.lines} lines are kept",
+            field="from_line",
+            value=from_line,
+            rule=f"at most {upload.lines + 1}, so that no line is left out",
+        )
+    return upload
+
+
+def may_complete(upload: Upload, lines: int) -> None:
+    """Whether all lines have come; LinesMissing, UploadDiffers."""
+    if upload.state is UploadState.REPLACED:
+        raise UploadDiffers(
+            f"upload {upload.upload_id} was followed by a newer full list",
+            field="upload",
+            value=upload.upload_id,
+            rule="the newest full list",
+        )
+    if upload.lines != lines:
+        raise LinesMissing(
+            f"of upload {upload.upload_id} {upload.lines} lines are kept, not {lines}",
+            field="lines",
+            value=lines,
+            rule="as many lines as the whole list has; what is missing is sent first",
+        )
+
+
+def may_end(upload: Upload, would_end: int, confirmed: int | None) -> None:
+    """The safety stop of a full list: whether it may end so many contracts. EndsTooMany."""
+    assert upload.active_before is not None, "only a full list ends contracts"
+    few = would_end * 100 <= upload.active_before * ENDED_AT_ONCE_PERCENT
+    if would_end == 0 or (few and not upload.report.unnamed):
+        return
+    if confirmed is not None and confirmed >= would_end:
+        return
+    why = (
+        f"of {upload.active_before} contracts"
+        if not few
+        else f"and {upload.report.unnamed} of its lines do not tell which contract they name"
+    )
+    raise EndsTooMany(
+        f"the list would end {would_end} contracts, {why}",
+        field="confirm",
+        value=confirmed,
+        rule=f"confirm={would_end}, if that is meant",
+    )
 
 
 def draw_up(
@@ -162,7 +338,7 @@ def draw_up(
     valid_from: datetime | None = None,
     valid_until: datetime | None = None,
     status: Status = Status.ACTIVE,
-    services: Sequence[str] = ("charging",),
+    services: Sequence[str] = CHARGING,
     authorisation: AuthorisationMode = AuthorisationMode.LIST,
     display_name: str | None = None,
     limits: Limits | None = None,
@@ -183,7 +359,7 @@ def draw_up(
         )
     return CustomerContract(
         contract_id=ContractId(contract_id),
-        token_uids=tuple(dict.fromkeys(map(TokenUid, token_uids))),
+        token_uids=_uids(token_uids),
         valid_from=first,
         valid_until=last,
         status=status,
@@ -197,13 +373,17 @@ def draw_up(
 def owned(contract_id: ContractId, caller: PartyId) -> ContractId:
     """The id if the caller is its provider; else NotYourCustomer, whether it is known or not."""
     if contract_id.provider != caller:
-        raise NotYourCustomer(
-            f"{contract_id} is a contract id of {contract_id.provider}",
-            field="contract_id",
-            value=contract_id,
-            rule=f"a contract id of {caller}",
-        )
+        raise not_yours(contract_id, caller)
     return contract_id
+
+
+def not_yours(contract_id: ContractId, caller: PartyId) -> NotYourCustomer:
+    return NotYourCustomer(
+        f"{contract_id} is a contract id of {contract_id.provider}",
+        field="contract_id",
+        value=contract_id,
+        rule=f"a contract id of {caller}",
+    )
 
 
 def token_refusal(contract: CustomerContract, held: AbstractSet[TokenUid]) -> Refusal | None:
@@ -230,9 +410,15 @@ def rejection(line: Line, refusal: Refusal) -> Rejection:
     )
 
 
+def _uids(uids: Sequence[str]) -> tuple[TokenUid, ...]:
+    if len(uids) == 1:
+        return (TokenUid(uids[0]),)
+    return tuple(dict.fromkeys(map(TokenUid, uids)))
+
+
 def _services(services: Sequence[str]) -> tuple[str, ...]:
-    if tuple(services) == ("charging",):
-        return ("charging",)
+    if services == CHARGING:
+        return CHARGING
     if not 0 < len(services) <= SERVICES_MOST:
         raise _bad("services", len(services), f"1 to {SERVICES_MOST} services")
     for index, service in enumerate(services):
@@ -265,7 +451,7 @@ def _instant(field: str, at: datetime | None) -> datetime | None:
     if at is None:
         return None
     try:
-        instant = at.astimezone(UTC)
+        instant = at if at.tzinfo is UTC else at.astimezone(UTC)
     except OverflowError:
         raise _bad(field, at.isoformat(), "a time from 1970 to 9999 in UTC") from None
     if instant < _EARLIEST:

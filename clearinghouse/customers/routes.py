@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from clearinghouse.customers import flows, model
 from clearinghouse.customers.model import (
@@ -19,7 +19,11 @@ from clearinghouse.customers.model import (
     CustomerContract,
     Limits,
     Line,
+    Mode,
+    Removal,
     Status,
+    Upload,
+    UploadState,
 )
 from clearinghouse.customers.ports import Customers
 from kit.clock import Clock
@@ -30,8 +34,8 @@ from roaming.contract_id import ContractId
 from roaming.refusal import Malformed, Refusal
 
 LINE_LONGEST_BYTES = 64 * 1024
-# Lines are parsed in one go without giving way; after so many, other callers get their turn.
-_LINES_AT_ONCE = 200
+# So many bytes of lines are parsed in one go; then other callers get their turn.
+_SLICE_BYTES = 32 * 1024
 
 
 class LimitsAsked(BaseModel):
@@ -128,38 +132,71 @@ class BulkShown(BaseModel):
     rejections: list[RejectionShown]
 
     @classmethod
-    def of(cls, report: model.BulkReport) -> BulkShown:
+    def of(cls, report: model.BulkReport, shown: int = model.REJECTIONS_MOST) -> BulkShown:
+        return cls(**_report(report, shown))
+
+
+class UploadShown(BulkShown):
+    """`lines` of the upload are kept, whatever happens now: go on with `from_line` = `lines` + 1.
+
+    `ended`: how many contracts a full list has blocked, since it did not name them.
+    """
+
+    upload: str
+    mode: Mode
+    state: UploadState
+    lines: int
+    ended: int
+    began_at: datetime
+    changed_at: datetime
+
+    @classmethod
+    def of_upload(cls, upload: Upload, shown: int = model.REJECTIONS_MOST) -> UploadShown:
         return cls(
-            read=report.read,
-            created=report.kept.created,
-            changed=report.kept.changed,
-            unchanged=report.unchanged,
-            rejected=report.rejected,
-            rejections=[
-                RejectionShown(
-                    line=one.line,
-                    contract_id=one.contract_id,
-                    field=one.field,
-                    value=one.value,
-                    rule=one.rule,
-                )
-                for one in report.rejections
-            ],
+            **_report(upload.report, shown),
+            upload=upload.upload_id,
+            mode=upload.mode,
+            state=upload.state,
+            lines=upload.lines,
+            ended=upload.ended,
+            began_at=upload.began_at,
+            changed_at=upload.changed_at,
         )
 
 
+def _report(report: model.BulkReport, shown: int) -> dict[str, Any]:
+    return {
+        "read": report.read,
+        "created": report.kept.created,
+        "changed": report.kept.changed,
+        "unchanged": report.unchanged,
+        "rejected": report.rejected,
+        "rejections": [RejectionShown(**asdict(one)) for one in report.rejections[:shown]],
+    }
+
+
+class CompletionAsked(BaseModel):
+    """`lines`: how many the whole list has. `confirm`: how many contracts a full list may end."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lines: Annotated[int, Field(ge=0)]
+    confirm: Annotated[int, Field(ge=0)] | None = None
+
+
 class LineAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """One line of a bulk: the body of a single contract, and its id."""
+    """One line of a bulk: the body of a single contract, and its id; or that it is removed."""
 
     contract_id: str
     token_uids: tuple[str, ...] = ()
     valid_from: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     valid_until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     status: Status = Status.ACTIVE
-    services: tuple[str, ...] = ("charging",)
+    services: tuple[str, ...] = model.CHARGING
     authorisation: AuthorisationMode = AuthorisationMode.LIST
     display_name: str | None = None
     limits: Limits | None = None
+    removed: bool = False
 
 
 _decoder = msgspec.json.Decoder(LineAsked)
@@ -190,19 +227,70 @@ def router(customers: Customers, database: Database, clock: Clock) -> APIRouter:
         request: Request,
         caller: Evsp,
         rejections: Annotated[int, Query(ge=0, le=1000)] = model.REJECTIONS_SHOWN,
-    ) -> BulkShown:
+        upload: Annotated[str | None, Query(description="a name for it, to go on by")] = None,
+        mode: Annotated[Mode, Query(description="full needs an upload")] = Mode.DELTA,
+        from_line: Annotated[int, Query(ge=1, description="of the whole upload")] = 1,
+        lines: Annotated[int | None, Query(ge=0, description="of the whole upload")] = None,
+        confirm: Annotated[int | None, Query(ge=0, description="how many may end")] = None,
+    ) -> UploadShown | BulkShown:
         """Keep many contracts: one JSON object a line, of any number. A bad line stops no other.
 
-        Sending the same lines again changes nothing; an Idempotency-Key has no effect here.
+        Sending the same lines again changes nothing; an Idempotency-Key has no effect here. With
+        `upload` a broken connection costs nothing: what is kept is told, and the rest follows.
         """
-        report = await flows.keep_many(
-            _parsed(_split(request.stream())),
+        slices = _parsed(_slices(request.stream()), from_line)
+        if upload is None:
+            if mode is Mode.FULL:
+                raise model.BadUpload(
+                    "a full list ends what it does not name, so it must be known to be whole",
+                    field="upload",
+                    rule="a name for the upload",
+                )
+            report = await flows.keep_many(
+                slices, caller=caller.party, customers=customers, clock=clock
+            )
+            return BulkShown.of(report, rejections)
+        kept = await flows.upload(
+            slices,
+            flows.Asked(upload, mode, from_line, lines, confirm),
             caller=caller.party,
             customers=customers,
             clock=clock,
-            shown=rejections,
         )
-        return BulkShown.of(report)
+        return UploadShown.of_upload(kept, rejections)
+
+    @routes.get("/uploads/{upload}")
+    async def show_customer_upload(
+        upload: str,
+        caller: Evsp,
+        rejections: Annotated[int, Query(ge=0, le=1000)] = model.REJECTIONS_SHOWN,
+    ) -> UploadShown:
+        """How many lines of an upload are kept, and what became of them."""
+        known = await flows.show_upload(upload, caller=caller.party, customers=customers)
+        return UploadShown.of_upload(known, rejections)
+
+    @routes.post("/uploads/{upload}/complete", response_model=UploadShown)
+    async def complete_customer_upload(
+        request: Request, upload: str, asked: CompletionAsked, caller: Evsp
+    ) -> Response:
+        """The whole list has come. A full one now blocks every contract that it did not name.
+
+        Refused while lines are missing, and where more contracts would end than is likely to be
+        meant, unless `confirm` names their number.
+        """
+
+        async def complete() -> Response:
+            done = await flows.complete(
+                upload,
+                lines=asked.lines,
+                confirmed=asked.confirm,
+                caller=caller.party,
+                customers=customers,
+                clock=clock,
+            )
+            return json_response(UploadShown.of_upload(done).model_dump(mode="json"))
+
+        return await once(request, complete, database=database, party=caller.party, clock=clock)
 
     @routes.put(
         "/{contract_id}",
@@ -265,32 +353,38 @@ def _shown(contract: CustomerContract, status: int = 200) -> Response:
     return json_response(CustomerContractShown.of(contract).model_dump(mode="json"), status)
 
 
-async def _split(parts: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Lines out of a stream of parts. A line over its longest is cut there, and so is refused."""
+async def _slices(parts: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Whole lines out of a stream of parts, some at a time, without the last line's end.
+
+    A line over its longest is cut there, and so is refused.
+    """
     kept = b""
     async for part in parts:
-        *lines, rest = part.split(b"\n")
-        if lines:
-            yield kept + lines[0]
-            for line in lines[1:]:
-                yield line
-            kept = b""
+        begins = 0
+        while (ends := _end_of_slice(part, begins)) >= 0:
+            yield kept + part[begins:ends]
+            kept, begins = b"", ends + 1
         # What lies beyond the limit is not remembered: an endless line takes no memory.
-        kept = (kept + rest)[: LINE_LONGEST_BYTES + 1]
+        kept = (kept + part[begins:])[: LINE_LONGEST_BYTES + 1]
     if kept:
         yield kept
 
 
-async def _parsed(raw_lines: AsyncIterable[bytes]) -> AsyncIterator[Line]:
-    number = 0
-    async for raw in raw_lines:
-        number += 1
+def _end_of_slice(part: bytes, begins: int) -> int:
+    """Where the last line ends that still fits into a slice, or the first where none does; or -1"""
+    last = part.rfind(b"\n", begins, begins + _SLICE_BYTES)
+    return last if last >= 0 else part.find(b"\n", begins + _SLICE_BYTES)
+
+
+async def _parsed(slices: AsyncIterable[bytes], from_line: int) -> AsyncIterator[Sequence[Line]]:
+    number = from_line
+    async for piece in slices:
+        raws = piece.split(b"\n")
         if number == 1:
-            raw = raw.removeprefix(codecs.BOM_UTF8)
-        if number % _LINES_AT_ONCE == 0:
-            await asyncio.sleep(0)
-        if raw and not raw.isspace():
-            yield _line(number, raw)
+            raws[0] = raws[0].removeprefix(codecs.BOM_UTF8)
+        yield [_line(n, raw) for n, raw in enumerate(raws, number) if raw and not raw.isspace()]
+        number += len(raws)
+        await asyncio.sleep(0)
 
 
 def _line(number: int, raw: bytes) -> Line:
@@ -302,6 +396,8 @@ def _line(number: int, raw: bytes) -> Line:
     except NOT_JSON:
         return _undecoded(number, raw)
     try:
+        if asked.removed:
+            return _removal(number, asked)
         contract = model.draw_up(
             asked.contract_id,
             token_uids=asked.token_uids,
@@ -316,6 +412,15 @@ def _line(number: int, raw: bytes) -> Line:
     except Refusal as refusal:
         return Line(number, refusal, asked.contract_id[:60])
     return Line(number, contract, contract.contract_id)
+
+
+def _removal(number: int, asked: LineAsked) -> Line:
+    contract_id = ContractId(asked.contract_id)
+    if asked != LineAsked(asked.contract_id, removed=True):
+        rule = "nothing beside contract_id and removed"
+        refusal = Malformed("a removal says nothing else", field="removed", value=True, rule=rule)
+        return Line(number, refusal, contract_id)
+    return Line(number, Removal(contract_id), contract_id)
 
 
 def _undecoded(number: int, raw: bytes) -> Line:

@@ -129,14 +129,24 @@ class RefusedCall:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one call, and of one caller. Sizes in bytes."""
+    """Bounds of one call, and of one caller. Sizes in bytes.
+
+    `streams` are paths at which a service of the hub itself reads a body as it comes, line by line,
+    and holds none of it.
+    """
 
     path_bytes: int = 8 * 1024
     header_bytes: int = 32 * 1024
     body_bytes: int = 10 * 1024 * 1024
+    stream_bytes: int = 4 * 1024 * 1024 * 1024
+    streams: frozenset[str] = frozenset()
     calls_per_second: float = 2_000.0
     calls_at_once: int = 256
     oldest_contracts_s: float = 30.0
+
+    def body_of(self, path: str) -> int:
+        """The most bytes of a body that is sent to `path`."""
+        return self.stream_bytes if path in self.streams else self.body_bytes
 
 
 @dataclass(slots=True)

@@ -107,7 +107,7 @@ def gateway(
         answer = _Answer(send, call, door, metrics)
         try:
             _fill(call, scope, door.limits)
-            body = _Body(receive, call, door.limits.body_bytes)
+            body = _Body(receive, call, door.limits.body_of(scope["path"]))
         except Refusal as refusal:
             await answer.refuse(refusal)
         else:

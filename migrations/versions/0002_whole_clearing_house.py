@@ -217,6 +217,55 @@ CUSTOMERS: list[str] = [
     " DROP CONSTRAINT ck_customer_contract_authorisation",
     "ALTER TABLE clearinghouse.customer_contract ADD CONSTRAINT ck_customer_contract_authorisation"
     " CHECK (authorisation IN ('list', 'ask', 'both'))",
+    "ALTER TABLE clearinghouse.customer_contract ADD COLUMN changed_xid bigint NOT NULL"
+    " DEFAULT pg_current_xact_id()::text::bigint",
+    "CREATE INDEX ix_customer_contract_evsp_changed_xid"
+    " ON clearinghouse.customer_contract (evsp, changed_xid)",
+    "CREATE INDEX ix_customer_contract_evsp_valid_from"
+    " ON clearinghouse.customer_contract (evsp, valid_from) WHERE valid_from > changed_at",
+    "ALTER TABLE clearinghouse.customer_token ADD COLUMN kept_xid bigint NOT NULL"
+    " DEFAULT pg_current_xact_id()::text::bigint",
+    """
+CREATE TABLE clearinghouse.customer_token_given_up (
+    evsp text COLLATE "C" NOT NULL,
+    uid text COLLATE "C" NOT NULL,
+    kept_xid bigint NOT NULL,
+    given_up_xid bigint NOT NULL,
+    CONSTRAINT pk_customer_token_given_up PRIMARY KEY (evsp, uid)
+)
+""",
+    "CREATE INDEX ix_customer_token_given_up_evsp_given_up_xid"
+    " ON clearinghouse.customer_token_given_up (evsp, given_up_xid)",
+    """
+CREATE TABLE clearinghouse.customer_upload (
+    evsp text COLLATE "C" NOT NULL,
+    upload_id text COLLATE "C" NOT NULL,
+    mode text NOT NULL,
+    state text NOT NULL,
+    lines bigint NOT NULL,
+    read bigint NOT NULL,
+    created bigint NOT NULL,
+    changed bigint NOT NULL,
+    rejected bigint NOT NULL,
+    unnamed bigint NOT NULL,
+    rejections jsonb NOT NULL,
+    active_before bigint,
+    ended bigint NOT NULL,
+    began_xid bigint NOT NULL,
+    began_at timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL,
+    CONSTRAINT ck_customer_upload_mode CHECK (mode IN ('delta', 'full')),
+    CONSTRAINT ck_customer_upload_state CHECK (state IN ('open', 'complete', 'replaced')),
+    CONSTRAINT pk_customer_upload PRIMARY KEY (evsp, upload_id)
+)
+""",
+    """
+CREATE TABLE clearinghouse.customer_listed (
+    evsp text COLLATE "C" NOT NULL,
+    contract_id text COLLATE "C" NOT NULL,
+    CONSTRAINT pk_customer_listed PRIMARY KEY (evsp, contract_id)
+)
+""",
 ]
 
 
@@ -345,34 +394,7 @@ NETTING: list[str] = []
 SETTLEMENT: list[str] = []
 
 
-DISPUTES: list[str] = [
-    """
-CREATE TABLE clearinghouse.dispute (
-    dispute_id TEXT COLLATE "C" NOT NULL,
-    operator TEXT COLLATE "C" NOT NULL,
-    cdr_id TEXT COLLATE "C" NOT NULL,
-    evsp TEXT COLLATE "C" NOT NULL,
-    state TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    currency TEXT NOT NULL,
-    excl_vat_minor BIGINT NOT NULL,
-    vat_minor BIGINT NOT NULL,
-    clearing_group TEXT NOT NULL,
-    opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    due_at TIMESTAMP WITH TIME ZONE,
-    value_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    history JSONB NOT NULL,
-    CONSTRAINT pk_dispute PRIMARY KEY (dispute_id)
-)
-""",
-    """
-CREATE UNIQUE INDEX uq_dispute_running ON clearinghouse.dispute (operator, cdr_id)
-  WHERE state IN ('opened', 'contested', 'escalated')
-""",
-    "CREATE INDEX ix_dispute_of_operator ON clearinghouse.dispute (operator, dispute_id)",
-    "CREATE INDEX ix_dispute_of_evsp ON clearinghouse.dispute (evsp, dispute_id)",
-    "CREATE INDEX ix_dispute_due ON clearinghouse.dispute (due_at) WHERE due_at IS NOT NULL",
-]
+DISPUTES: list[str] = []
 
 
 INVOICING: list[str] = []

@@ -56,7 +56,6 @@ OWN_AFFAIR = {
     "POST /services/clearing-house/authorisations": 200,
     "POST /services/clearing-house/cdrs": 201,
     "POST /services/clearing-house/cdrs/approvals": 200,
-    "POST /services/clearing-house/cdrs/stream": 200,
 }
 # Changes by being looked at: what was called is metered.
 RESTLESS = {"/marketplace/usage", "/metrics"}
@@ -120,9 +119,9 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         await provider.listens_at("authorisation", f"{refusing.url}/{SECRET}")
         await provider.post("/marketplace/services", service())
         await evsp.put(f"/marketplace/partners/{evsp.party}/business-details", DETAILS)
+        lines = json.dumps({"contract_id": CONTRACT, "token_uids": [CARD]}).encode()
+        await evsp.post(f"{CLEARING_HOUSE}/customer-contracts/bulk?upload=list-{SECRET}", lines)
         run = await operator.post(f"{CLEARING_HOUSE}/clearing-runs", RUN)
-        declined = {"operator": operator.party, "cdr_id": cdr()["cdr_id"], "reason": "wrong-time"}
-        dispute = await evsp.post(f"{CLEARING_HOUSE}/disputes", declined)
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
         yield Victims(
@@ -139,9 +138,9 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "evse_id": EVSE,
                 "authorisation_id": authorised["authorisation_id"],
                 "run_id": run["run_id"],
+                "upload": f"list-{SECRET}",
                 "period": "2026-01",
                 "period_id": "2026-01",
-                "dispute_id": dispute["dispute_id"],
                 "dead_letter_id": str(letters[0]["dead_letter_id"]),
                 "operator": operator.party,
                 "cdr_id": cdr()["cdr_id"],
@@ -210,21 +209,15 @@ def body_of(route: Route, victims: Victims) -> Any:
             "cdrs": [{"operator": victims.world.operator.party, "cdr_id": cdr()["cdr_id"]}]
         },
         "POST /services/clearing-house/dead-letters/replay": {"all": True},
+        "POST /services/clearing-house/customer-contracts/uploads/{upload}/complete": {"lines": 1},
         "POST /services/clearing-house/clearing-runs": RUN,
         "POST /services/clearing-house/periods/{period_id}/close": {"early": True},
-        "POST /services/clearing-house/disputes": {
-            "operator": victims.world.operator.party,
-            "cdr_id": cdr()["cdr_id"],
-            "reason": "wrong-price",
-        },
-        "POST /services/clearing-house/disputes/{dispute_id}/{action}": {"says": "so"},
         "POST /services/clearing-house/authorisations": {
             "evse_id": EVSE,
             "identification": {"type": "rfid", "value": CARD},
         },
         "POST /services/clearing-house/cdrs": cdr(),
         "PUT /services/clearing-house/meter-keys/{evse_id}": {"public_keys": []},
-        "POST /services/clearing-house/cdrs/stream": cdr(),
         "POST /services/clearing-house/cdrs/approvals": {
             "cdrs": [{"operator": victims.world.operator.party, "cdr_id": cdr()["cdr_id"]}]
         },
@@ -247,8 +240,6 @@ def is_refused(route: Route, answer: Answer) -> bool:
         return bool(told["reason"] == "evse-unknown")
     if route.name == "POST /services/clearing-house/cdrs":
         return told["state"] == "rejected" and told["price"] is None
-    if route.name == "POST /services/clearing-house/cdrs/stream":
-        return bool(told["rejected"] == told["read"] == 1)
     if route.name == "POST /services/clearing-house/cdrs/approvals":
         return [one["problem"] for one in told["cdrs"]] == ["unknown-cdr"]
     if route.name == "POST /services/clearing-house/cdrs/acknowledgements":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from clearinghouse.customers import flows, model
-from clearinghouse.customers.model import BulkReport, CustomerContract, Line, Status, draw_up
+from clearinghouse.customers.model import (
+    BulkReport,
+    CustomerContract,
+    Line,
+    Mode,
+    Removal,
+    Status,
+    Upload,
+    UploadState,
+    draw_up,
+)
 from clearinghouse.customers.store import SqlCustomers
 from kit import event_log
 from kit.database import Database
@@ -20,6 +30,7 @@ from roaming.contract_id import ContractId
 from roaming.party import PartyId
 from roaming.refusal import Malformed
 
+Content = CustomerContract | Removal | Malformed
 XYZ, ABC = PartyId("FR*XYZ"), PartyId("DE*ABC")
 FIRST, SECOND, FOREIGN = "FRXYZ000000001", "FRXYZ000000002", "DEABC000000001"
 
@@ -42,19 +53,24 @@ async def keep(customers: SqlCustomers, contract: CustomerContract) -> model.Kep
     return await flows.keep(contract, caller=contract.evsp, customers=customers, clock=now)
 
 
+async def slices(contents: Iterable[Content], first: int = 1) -> AsyncIterator[Sequence[Line]]:
+    """Two lines at a time, as they would come in parts."""
+    lines = [
+        Line(number, one, None if isinstance(one, Malformed) else one.contract_id)
+        for number, one in enumerate(contents, start=first)
+    ]
+    for place in range(0, len(lines), 2):
+        yield lines[place : place + 2]
+
+
 async def keep_many(
     customers: SqlCustomers,
-    contents: Iterable[CustomerContract | Malformed],
+    contents: Iterable[Content],
     *,
     batch: int = flows.BATCH,
-    shown: int = model.REJECTIONS_SHOWN,
 ) -> BulkReport:
-    async def lines() -> AsyncIterator[Line]:
-        for number, content in enumerate(contents, start=1):
-            yield Line(number, content)
-
     return await flows.keep_many(
-        lines(), caller=XYZ, customers=customers, clock=now, batch=batch, shown=shown
+        slices(contents), caller=XYZ, customers=customers, clock=now, batch=batch
     )
 
 
@@ -172,8 +188,10 @@ async def test_a_bulk_tells_one_event_a_batch_with_its_count(
 async def test_only_the_first_rejections_are_told_and_all_are_counted(
     customers: SqlCustomers,
 ) -> None:
-    report = await keep_many(customers, [Malformed("no", rule="r") for _ in range(9)], shown=2)
-    assert (report.rejected, len(report.rejections)) == (9, 2)
+    most = model.REJECTIONS_MOST
+    report = await keep_many(customers, [Malformed("no", rule="r") for _ in range(most + 9)])
+    assert (report.rejected, len(report.rejections)) == (most + 9, most)
+    assert report.unnamed == most + 9
 
 
 some_lines = some.lists(
@@ -216,3 +234,178 @@ async def test_a_blocked_contract_may_become_active_again(customers: SqlCustomer
     found = await customers.find(XYZ, ContractId(FIRST))
     assert found is not None
     assert found.status is Status.ACTIVE
+
+
+class Connection(Exception):
+    """It broke."""
+
+
+async def upload(
+    customers: SqlCustomers,
+    contents: Sequence[Content],
+    *,
+    name: str = "u1",
+    first: int = 1,
+    breaks: bool = False,
+    batch: int = 2,
+    **asked: Any,
+) -> Upload:
+    async def coming() -> AsyncIterator[Sequence[Line]]:
+        async for lines in slices(contents, first):
+            yield lines
+        if breaks:
+            raise Connection
+
+    return await flows.upload(
+        coming(),
+        flows.Asked(name, from_line=first, **asked),
+        caller=XYZ,
+        customers=customers,
+        clock=now,
+        batch=batch,
+    )
+
+
+async def complete(
+    customers: SqlCustomers, lines: int, *, name: str = "u1", confirmed: int | None = None
+) -> Upload:
+    return await flows.complete(
+        name, lines=lines, confirmed=confirmed, caller=XYZ, customers=customers, clock=now
+    )
+
+
+def ours(*numbers: int, **more: Any) -> list[Content]:
+    return [draw_up(f"FRXYZ{n:09}", token_uids=[f"UID{n}"], **more) for n in numbers]
+
+
+async def active(customers: SqlCustomers) -> list[int]:
+    page = await customers.page(XYZ, after=None, limit=1000)
+    return [int(one.contract_id[5:14]) for one in page if one.status is Status.ACTIVE]
+
+
+async def test_a_broken_upload_goes_on_where_it_was_kept_and_comes_out_the_same(
+    customers: SqlCustomers,
+) -> None:
+    lines = [*ours(1, 2, 3), Malformed("nonsense", field="line", rule="JSON"), *ours(5, 6, 7)]
+    with pytest.raises(Connection):
+        await upload(customers, lines[:5], breaks=True)
+    half = await flows.show_upload("u1", caller=XYZ, customers=customers)
+    assert 2 <= half.lines <= 4
+    assert half.report.read == half.lines
+    # It sends one line again, which is not counted again.
+    whole = await upload(customers, lines[half.lines - 1 :], first=half.lines)
+    assert (whole.lines, whole.report.read, whole.report.kept.created) == (7, 7, 6)
+    assert [one.line for one in whole.report.rejections] == [4]
+    assert (await complete(customers, 7)).state is UploadState.COMPLETE
+    assert await active(customers) == [1, 2, 3, 5, 6, 7]
+
+
+async def test_an_upload_leaves_no_line_out_and_stays_what_it_is(customers: SqlCustomers) -> None:
+    await upload(customers, ours(1, 2))
+    with pytest.raises(model.LinesMissing):
+        await upload(customers, ours(4), first=4)
+    with pytest.raises(model.UploadDiffers):
+        await upload(customers, ours(3), first=3, mode=Mode.FULL)
+    with pytest.raises(model.LinesMissing):
+        await complete(customers, 3)
+    done = await complete(customers, 2)
+    assert await complete(customers, 2) == done
+    with pytest.raises(model.UploadDiffers):
+        await upload(customers, ours(3), first=3)
+    with pytest.raises(model.UnknownUpload):
+        await complete(customers, 1, name="u2")
+    with pytest.raises(model.BadUpload):
+        await upload(customers, [], name="u/2")
+
+
+async def test_of_two_calls_that_write_one_upload_one_is_told_to_ask(
+    customers: SqlCustomers,
+) -> None:
+    results = await asyncio.gather(
+        *(upload(customers, ours(*range(20))) for _ in range(2)), return_exceptions=True
+    )
+    assert sorted(type(one).__name__ for one in results) == ["Upload", "UploadElsewhere"]
+    known = await flows.show_upload("u1", caller=XYZ, customers=customers)
+    assert (known.lines, known.report.kept.created) == (20, 20)
+
+
+async def test_a_full_list_ends_what_it_does_not_name_only_when_it_has_come_whole(
+    customers: SqlCustomers, database: Database
+) -> None:
+    await keep_many(customers, ours(*range(10)))
+    with pytest.raises(Connection):
+        await upload(customers, ours(*range(5)), mode=Mode.FULL, breaks=True)
+    assert await active(customers) == list(range(10))
+    await upload(customers, ours(*range(1, 9), 12), name="u2", mode=Mode.FULL)
+    # Told meanwhile, and so newer than the list.
+    await keep(customers, draw_up(f"FRXYZ{77:09}"))
+    assert await active(customers) == [*range(10), 12, 77]
+    done = await complete(customers, 9, name="u2")
+    assert (done.ended, done.report.kept) == (2, model.Kept(created=1, changed=0))
+    assert await active(customers) == [*range(1, 9), 12, 77]
+    assert (await told(database))[-1] == {
+        "upload": "u2",
+        "mode": "full",
+        "lines": 9,
+        "ended": 2,
+    }
+    # What has ended is still known with its card, so that a late record finds it.
+    ended = await customers.find(XYZ, ContractId(f"FRXYZ{0:09}"))
+    assert ended is not None
+    assert (ended.status, ended.token_uids) == (Status.BLOCKED, ("UID0",))
+    with pytest.raises(model.UploadDiffers):
+        await complete(customers, 4)
+
+
+async def test_a_full_list_that_would_end_many_stops_until_their_number_is_confirmed(
+    customers: SqlCustomers,
+) -> None:
+    await keep_many(customers, ours(*range(10)))
+    with pytest.raises(model.EndsTooMany) as stopped:
+        await upload(customers, ours(*range(7)), mode=Mode.FULL, lines=7)
+    assert stopped.value.rule is not None
+    assert "confirm=3" in stopped.value.rule
+    with pytest.raises(model.EndsTooMany):
+        await complete(customers, 7, confirmed=2)
+    assert await active(customers) == list(range(10))
+    assert (await complete(customers, 7, confirmed=3)).ended == 3
+    assert await active(customers) == list(range(7))
+
+
+async def test_a_line_that_is_refused_ends_nobody(customers: SqlCustomers) -> None:
+    await keep(customers, draw_up(FOREIGN, token_uids=["HELD"]))
+    await keep_many(customers, ours(*range(10)))
+    held = draw_up(f"FRXYZ{9:09}", token_uids=["HELD"])
+    await upload(customers, [*ours(*range(9)), held], mode=Mode.FULL)
+    assert (await complete(customers, 10)).ended == 0
+    # Where a line does not tell whom it names, it could be anybody of those that would end.
+    unread = Malformed("nonsense", field="line", rule="JSON")
+    await upload(customers, [*ours(*range(9)), unread], name="u2", mode=Mode.FULL)
+    with pytest.raises(model.EndsTooMany):
+        await complete(customers, 10, name="u2")
+    assert await active(customers) == list(range(10))
+
+
+async def test_what_is_removed_is_blocked_and_gives_its_card_back(customers: SqlCustomers) -> None:
+    await keep_many(customers, ours(1, 2))
+    removals = [Removal(ContractId(f"FRXYZ{n:09}")) for n in (1, 1, 3)]
+    report = await keep_many(customers, removals)
+    assert (report.kept, report.unchanged) == (model.Kept(created=0, changed=1), 2)
+    assert await active(customers) == [2]
+    await keep(customers, draw_up(FOREIGN, token_uids=["UID1"]))
+    foreign = await keep_many(customers, [Removal(ContractId(FOREIGN))])
+    assert (foreign.rejected, foreign.rejections[0].field) == (1, "contract_id")
+    found = await customers.find(ABC, ContractId(FOREIGN))
+    assert found is not None
+    assert found.token_uids == ("UID1",)
+
+
+async def test_a_list_sent_again_changes_nothing_and_a_mixed_one_only_what_differs(
+    customers: SqlCustomers,
+) -> None:
+    await keep_many(customers, ours(*range(6)), batch=2)
+    again = await keep_many(customers, ours(*range(6)), batch=2)
+    assert (again.kept, again.unchanged) == (model.NOTHING_KEPT, 6)
+    mixed = [*ours(10, 11, 4), *ours(5, status=Status.BLOCKED), *ours(12, 13)]
+    report = await keep_many(customers, mixed, batch=2)
+    assert (report.kept, report.unchanged) == (model.Kept(created=4, changed=1), 1)

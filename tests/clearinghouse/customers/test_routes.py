@@ -244,5 +244,67 @@ async def test_an_endless_line_is_not_kept_in_memory() -> None:
             yield b"x" * 100_000
         yield b'\n{"contract_id": "FRXYZ000000001"}'
 
-    lines = [line async for line in routes._split(endless())]
-    assert [len(line) for line in lines] == [routes.LINE_LONGEST_BYTES + 1, 33]
+    pieces = [piece async for piece in routes._slices(endless())]
+    assert [len(piece) for piece in pieces] == [routes.LINE_LONGEST_BYTES + 1, 33]
+
+
+async def test_an_upload_is_told_gone_on_with_and_completed(app: FastAPI) -> None:
+    lines = [{"contract_id": f"FRXYZ00000000{n}", "token_uids": [f"A{n}"]} for n in range(4)]
+    missing = await call(app, "GET", "/uploads/may")
+    assert (missing.status, told(missing)["field"]) == (404, "upload")
+    first = await call(app, "POST", "/bulk", ndjson(*lines[:2], b""), query="upload=may")
+    assert (first.status, told(first)["lines"], told(first)["state"]) == (200, 2, "open")
+    gap = await call(app, "POST", "/bulk", ndjson(*lines[3:]), query="upload=may&from_line=4")
+    assert (gap.status, told(gap)["field"]) == (409, "from_line")
+    rest = ndjson(*lines[1:])
+    last = await call(app, "POST", "/bulk", rest, query="upload=may&from_line=2&lines=4")
+    shown = await call(app, "GET", "/uploads/may")
+    assert told(last) == told(shown)
+    assert {key: told(shown)[key] for key in ("mode", "state", "lines", "created", "ended")} == {
+        "mode": "delta",
+        "state": "complete",
+        "lines": 4,
+        "created": 4,
+        "ended": 0,
+    }
+    assert (await call(app, "GET", "/uploads/may", party="DE*ABC")).status == 404
+
+
+async def test_a_full_list_needs_a_name_and_is_completed_by_its_count(app: FastAPI) -> None:
+    for n in range(3):
+        await call(app, "PUT", f"/FRXYZ00000000{n}", {})
+    nameless = await call(app, "POST", "/bulk", b"", query="mode=full")
+    assert (nameless.status, told(nameless)["field"]) == (422, "upload")
+    body = ndjson({"contract_id": "FRXYZ000000000"}, {"contract_id": "FRXYZ000000002"})
+    stopped = await call(app, "POST", "/bulk", body, query="mode=full&upload=may&lines=2")
+    assert (stopped.status, told(stopped)["rule"]) == (409, "confirm=1, if that is meant")
+    short = await call(app, "POST", "/uploads/may/complete", {"lines": 3, "confirm": 1})
+    assert (short.status, told(short)["field"]) == (409, "lines")
+    done = await call(app, "POST", "/uploads/may/complete", {"lines": 2, "confirm": 1})
+    assert (done.status, told(done)["ended"]) == (200, 1)
+    assert told(await call(app, "GET", "/FRXYZ000000001"))["status"] == "blocked"
+
+
+async def test_a_removal_says_nothing_else(app: FastAPI) -> None:
+    await call(app, "PUT", f"/{FIRST}", {"token_uids": ["A1"]})
+    body = ndjson(
+        {"contract_id": FIRST, "removed": True, "token_uids": ["A1"]},
+        {"contract_id": FIRST, "removed": True},
+    )
+    report = told(await call(app, "POST", "/bulk", body))
+    assert (report["changed"], [one["field"] for one in report["rejections"]]) == (1, ["removed"])
+    shown = told(await call(app, "GET", f"/{FIRST}"))
+    assert (shown["status"], shown["token_uids"]) == ("blocked", [])
+
+
+@pytest.mark.parametrize("part", [1, 7, 64, 100_000])
+async def test_lines_keep_their_numbers_however_they_are_cut_into_parts(part: int) -> None:
+    body = b"\n".join(b'{"contract_id":"FRXYZ%09d"}' % n if n % 3 else b"" for n in range(2_000))
+
+    async def parts() -> Any:
+        for place in range(0, len(body), part):
+            yield body[place : place + part]
+
+    found = [line async for lines in routes._parsed(routes._slices(parts()), 11) for line in lines]
+    assert [line.number for line in found] == [n + 11 for n in range(2_000) if n % 3]
+    assert all((line.contract_id or "")[5:14] == f"{line.number - 11:09}" for line in found)

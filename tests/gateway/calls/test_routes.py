@@ -385,6 +385,18 @@ async def test_a_body_over_its_limit_is_refused_before_it_is_read(
         assert finder.scopes == []
 
 
+async def test_a_body_that_is_read_as_it_comes_may_be_longer(house: House, finder: Finder) -> None:
+    path = "/services/search-evse/evses/1/notes"
+    house.limits = Limits(body_bytes=1000, stream_bytes=2000, streams=frozenset({path}))
+    async with served(house.open()) as address, httpx.AsyncClient(base_url=address) as client:
+        client.headers["Authorization"] = "Bearer operator"
+        statuses = [
+            (await client.post(path, content=b"x" * size)).status_code for size in (2000, 2001)
+        ]
+    assert (statuses[0] == 413, statuses[1]) == (False, 413)
+    assert len(finder.scopes) == 1
+
+
 async def test_a_body_of_unannounced_length_is_cut_off_at_its_limit(
     house: House, finder: Finder
 ) -> None:
