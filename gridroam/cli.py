@@ -41,6 +41,10 @@ partner = typer.Typer(
 imports = typer.Typer(help="Bring master data in.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(partner, name="partner")
 app.add_typer(imports, name="import")
+rates = typer.Typer(
+    help="Exchange rates, as others published them.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(rates, name="rates")
 app.add_typer(cli_books.period, name="period")
 app.add_typer(cli_books.ledger, name="ledger")
 
@@ -273,6 +277,32 @@ def import_evses(
 
     owner = None if operator is None else PartyId(operator)
     print_json(exits.run(lambda: office.import_evses(home, database_url, file, owner)))
+
+
+@rates.command("import")
+def rates_import(
+    file: Annotated[Path, typer.Argument(help="As eurofxref-hist.csv of the ECB, zipped or not.")],
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Bring in reference rates. A rate that is kept stays; another for its day is rejected.
+
+    \b
+    Example:
+      gridroam rates import eurofxref-hist.zip
+    """
+    from gridroam import office
+
+    print_json(exits.run(lambda: office.import_rates(home, database_url, file)))
+
+
+@rates.command("show")
+def rates_show(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = None) -> None:
+    """The last rate of each pair of currencies, one JSON object a line."""
+    from gridroam import office
+
+    for one in exits.run(lambda: office.latest_rates(home, database_url)):
+        print_json(one)
 
 
 @app.command()

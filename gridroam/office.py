@@ -11,6 +11,9 @@ from typing import Any
 
 from central_system.hub.client import own_key
 from central_system.hub.store import SqlKeys
+from clearinghouse.exchange import flows as exchange_flows
+from clearinghouse.exchange.routes import RateShown
+from clearinghouse.exchange.store import SqlBooks as ExchangeRates
 from clearinghouse.netting import flows as netting_flows
 from clearinghouse.netting.model import ClearingRun, Period, Strategy
 from clearinghouse.netting.routes import shown
@@ -140,6 +143,27 @@ async def import_into(
             operator=operator,
             progress=progress,
         )
+
+
+async def import_rates(home: Path, database_url: str | None, file: Path) -> dict[str, Any]:
+    """Import a file of exchange rates; what became of them."""
+    try:
+        source = await asyncio.to_thread(file.open, "rb")
+    except OSError as error:
+        raise Malformed(f"cannot read {file}: {error.strerror}", field="FILE", value=file) from None
+    with source:
+        async with open_core(home, database_url) as parts:
+            return asdict(
+                await exchange_flows.import_ecb(
+                    source, books=ExchangeRates(parts.database), now=parts.clock()
+                )
+            )
+
+
+async def latest_rates(home: Path, database_url: str | None) -> list[dict[str, Any]]:
+    async with open_core(home, database_url) as parts:
+        found = await exchange_flows.latest(ExchangeRates(parts.database))
+    return [RateShown.of(one).model_dump(mode="json") for one in found]
 
 
 async def clear(parts: Core, period: Period, currency: str, strategy: Strategy) -> ClearingRun:

@@ -12,6 +12,7 @@ STORES = [
     "clearinghouse.authorisation.store",
     "clearinghouse.cdrs.store",
     "clearinghouse.customers.store",
+    "clearinghouse.exchange.store",
     "clearinghouse.ledger.store",
     "clearinghouse.meter_values.store",
     "clearinghouse.periods.store",

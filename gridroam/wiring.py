@@ -39,6 +39,8 @@ from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
 from clearinghouse.customers import routes as customer_routes
 from clearinghouse.customers.store import SqlCustomers
+from clearinghouse.exchange import routes as exchange_routes
+from clearinghouse.exchange.store import SqlBooks as ExchangeRates
 from clearinghouse.forwarding import routes as forwarding_routes
 from clearinghouse.forwarding import wire as forwarding_wire
 from clearinghouse.forwarding.client import HttpSender, senders_over
@@ -329,6 +331,7 @@ class _Hub:
                 netting_routes.router(
                     Clearings(database), database=database, clock=clock, hub=parts.hub
                 ),
+                exchange_routes.router(ExchangeRates(database), clock),
                 settlement_routes.router(Statements(database), DirectoryForConsole(parts.partners)),
                 meter_routes.router(meter_keys, evses, database, clock),
                 forwarding_routes.router(

@@ -385,7 +385,26 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.bu
 TAX_AND_FEES: list[str] = []
 
 
-EXCHANGE: list[str] = []
+EXCHANGE = [
+    """
+CREATE TABLE clearinghouse.exchange_rate (
+    base TEXT COLLATE "C" NOT NULL,
+    quote TEXT COLLATE "C" NOT NULL,
+    at DATE NOT NULL,
+    rate NUMERIC NOT NULL,
+    source TEXT NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_exchange_rate PRIMARY KEY (base, quote, at)
+)
+""",
+    """
+CREATE INDEX ix_exchange_rate_at ON clearinghouse.exchange_rate (at)
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON clearinghouse.exchange_rate
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+]
 
 
 NETTING: list[str] = []

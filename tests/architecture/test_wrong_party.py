@@ -180,7 +180,14 @@ DETAILS = {
     "country": "DE",
     "iban": "DE89370400440532013000",
 }
-QUERY = {"requester": "FR*XYZ", "provider": "FR*PD1", "service": "roaming"}
+QUERY = {
+    "requester": "FR*XYZ",
+    "provider": "FR*PD1",
+    "service": "roaming",
+    # Of which there is a rate without one published.
+    "base": "EUR",
+    "quote": "EUR",
+}
 
 
 def body_of(route: Route, victims: Victims) -> Any:

@@ -60,6 +60,21 @@ async def test_partners_files_clearing_and_events_beside_a_running_hub(tmp_path:
             assert (kept["party"], kept["city"], kept["country"]) == (party, city, "FR")
             assert await command("partner", "details", party) == [kept]
 
+        reference = tmp_path / "eurofxref-hist.csv"
+        reference.write_text("Date,USD,JPY,\n2025-01-31,1.0393,161.19,\n2025-01-30,1.0396,x,\n")
+        (brought_in,) = await command("rates", "import", reference)
+        assert brought_in == {
+            "read": 4,
+            "created": 3,
+            "unchanged": 0,
+            "rejected": 1,
+            "reasons": {"not a number": 1},
+        }
+        assert [
+            (one["base"], one["quote"], one["rate"], one["at"])
+            for one in await command("rates", "show")
+        ] == [("EUR", "JPY", "161.19", "2025-01-31"), ("EUR", "USD", "1.0393", "2025-01-31")]
+
         (imported,) = await command("import", "evses", OCPI)
         assert imported["read"] == 27
         assert imported["read"] == sum(
