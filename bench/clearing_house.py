@@ -17,6 +17,7 @@ from clearinghouse.authorisation.store import SqlDecisions, SqlPolicies
 from clearinghouse.cdrs import routes as cdr_routes
 from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
+from clearinghouse.certificates.store import SqlCertificates
 from clearinghouse.meter_values.flows import MeterChecks
 from clearinghouse.meter_values.store import SqlKeys
 from clearinghouse.rating.model import Rater
@@ -52,6 +53,7 @@ async def _serve(port: int) -> None:
         evsps = HttpEvsps(EndpointsOfPartners(parts.partners))
         stack.push_async_callback(evsps.close)
         policies = SqlPolicies(database)
+        certificates = SqlCertificates(database)
         decisions = SqlDecisions(database)
         stack.push_async_callback(decisions.close)
         customers = AuthorisationCustomers(database)
@@ -77,6 +79,7 @@ async def _serve(port: int) -> None:
             agreements=agreements,
             evsps=evsps,
             policies=policies,
+            certificates=certificates,
             decisions=decisions,
             database=database,
             clock=utc_now,

@@ -11,6 +11,7 @@ STORES = [
     "central_system.transactions.store",
     "clearinghouse.authorisation.store",
     "clearinghouse.cdrs.store",
+    "clearinghouse.certificates.store",
     "clearinghouse.customers.store",
     "clearinghouse.exchange.store",
     "clearinghouse.ledger.store",

@@ -32,11 +32,14 @@ from central_system.transactions.store import SqlTransactions
 from central_system.transactions.tasks import CdrSender
 from clearinghouse.authorisation import routes as authorisation_routes
 from clearinghouse.authorisation.client import HttpEvsps
+from clearinghouse.authorisation.flows import NoLimitKept
 from clearinghouse.authorisation.store import SqlCustomers as AuthorisationCustomers
 from clearinghouse.authorisation.store import SqlDecisions, SqlPolicies
 from clearinghouse.cdrs import routes as cdr_routes
 from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
+from clearinghouse.certificates import routes as certificate_routes
+from clearinghouse.certificates.store import SqlCertificates
 from clearinghouse.customers import routes as customer_routes
 from clearinghouse.customers.store import SqlCustomers
 from clearinghouse.exchange import routes as exchange_routes
@@ -267,6 +270,7 @@ class _Hub:
         evsps = HttpEvsps(endpoints, allow_loopback=loopback)
         stack.push_async_callback(evsps.close)
         policies = SqlPolicies(database)
+        certificates = SqlCertificates(database)
         decisions = SqlDecisions(database)
         stack.push_async_callback(decisions.close)
         customers = AuthorisationCustomers(database)
@@ -310,6 +314,7 @@ class _Hub:
                     agreements=agreements,
                     evsps=evsps,
                     policies=policies,
+                    certificates=certificates,
                     decisions=decisions,
                     database=database,
                     clock=clock,
@@ -318,11 +323,17 @@ class _Hub:
             ],
             [
                 authorisation_routes.router(
+                    evses=evses,
+                    customers=customers,
+                    agreements=agreements,
+                    certificates=certificates,
+                    spending=NoLimitKept(),
                     decisions=decisions,
                     policies=policies,
                     database=database,
                     clock=clock,
                 ),
+                certificate_routes.router(certificates, database=database, clock=clock),
                 customer_routes.router(SqlCustomers(database), database, clock),
                 ledger_routes.router(SqlLedger(database)),
                 period_routes.router(

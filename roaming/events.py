@@ -29,6 +29,8 @@ class EventType(StrEnum):
     CUSTOMER_LIST_COMPLETED = "customer-list-completed"
     OFFLINE_CONSENT_CHANGED = "offline-consent-changed"
     EVSP_POLICY_CHANGED = "evsp-policy-changed"
+    CONTRACT_CERTIFICATES_CHANGED = "contract-certificates-changed"
+    CONTRACT_CERTIFICATE_REVOKED = "contract-certificate-revoked"
     AUTHORISATION_DECIDED = "authorisation-decided"
     CDR_ACCEPTED = "cdr-accepted"
     CDR_REJECTED = "cdr-rejected"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,11 @@ from clearinghouse.authorisation.model import (
     Answer,
     Asked,
     Authorisation,
+    Consumable,
     Decision,
     Facts,
+    Identification,
+    Left,
     NoAnswer,
     Policy,
     Question,
@@ -26,12 +29,16 @@ from clearinghouse.authorisation.model import (
 )
 from clearinghouse.authorisation.ports import (
     Agreements,
+    Certificates,
     Customers,
     Decisions,
     Evses,
     Evsps,
     Policies,
+    Spending,
 )
+from clearinghouse.certificates.model import Checked, Presented, check
+from clearinghouse.customers.model import CustomerContract
 from kit.clock import Clock
 from kit.event_log import NewEvent
 from roaming.events import EventType
@@ -48,6 +55,7 @@ async def authorise(
     agreements: Agreements,
     evsps: Evsps,
     policies: Policies,
+    certificates: Certificates,
     decisions: Decisions,
     clock: Clock,
     ask_timeout_s: float = ASK_TIMEOUT_S,
@@ -58,7 +66,13 @@ async def authorise(
     """
     began = clock()
     authorisation_id = model.authorisation_id(began, os.urandom(10))
-    facts = await _known(question, evses=evses, customers=customers, agreements=agreements)
+    facts = await _known(
+        question,
+        evses=evses,
+        customers=customers,
+        agreements=agreements,
+        certificates=certificates,
+    )
     asks, may_ask_around = model.must_ask(question, facts), model.may_ask_around(question, facts)
     if asks or may_ask_around:
         if question.charge_id is not None:
@@ -79,6 +93,67 @@ async def authorise(
     )
     kept = await decisions.record(decided, _told(decided))
     return kept if kept is decided else model.repeated(kept, question)
+
+
+class NoLimitKept:
+    """What a customer has spent is not reckoned here: a `Spending` that knows of no limit."""
+
+    async def left(self, contract: CustomerContract, at: datetime) -> Left | None:
+        return None
+
+
+async def services_here(
+    question: Question,
+    *,
+    evses: Evses,
+    customers: Customers,
+    agreements: Agreements,
+    certificates: Certificates,
+    spending: Spending,
+) -> Consumable:
+    """What the one who shows an identification may have at an EVSE; nobody is asked, and no
+    decision is made or recorded.
+    """
+    facts = await _known(
+        question,
+        evses=evses,
+        customers=customers,
+        agreements=agreements,
+        certificates=certificates,
+    )
+    found = model.consumable(question, facts)
+    if facts.contract is None or found.reason is not None:
+        return found
+    return replace(found, left=await spending.left(facts.contract, question.at))
+
+
+async def services_of(
+    authorisation_id: str,
+    *,
+    caller: PartyId,
+    decisions: Decisions,
+    evses: Evses,
+    customers: Customers,
+    agreements: Agreements,
+    certificates: Certificates,
+    spending: Spending,
+    clock: Clock,
+) -> Consumable:
+    """What the customer of a decision may have at its EVSE now, for its operator or its EVSP.
+
+    Raises UnknownAuthorisation for everybody else, and for an EVSP that was asked in vain.
+    """
+    found, account, _ = await explain(authorisation_id, caller=caller, decisions=decisions)
+    if not account.outcome_told:
+        raise model.unknown(authorisation_id)
+    return await services_here(
+        replace(found.question, at=clock(), at_given=False),
+        evses=evses,
+        customers=customers,
+        agreements=agreements,
+        certificates=certificates,
+        spending=spending,
+    )
 
 
 async def explain(
@@ -118,17 +193,39 @@ async def choose_policy(
 
 
 async def _known(
-    question: Question, *, evses: Evses, customers: Customers, agreements: Agreements
+    question: Question,
+    *,
+    evses: Evses,
+    customers: Customers,
+    agreements: Agreements,
+    certificates: Certificates,
 ) -> Facts:
     """What can be known without asking the EVSP."""
     evse = await evses.find(question.evse_id)
     customer = await customers.find(question.identification)
     evse_operator = None if evse is None else evse[0]
     if customer is None:
-        return Facts(evse_operator, contract=None, agreement=None)
-    contract, policy = customer
-    terms = _terms(question, contract.evsp, agreements)
-    return Facts(evse_operator, contract, terms, policy)
+        facts = Facts(evse_operator, contract=None, agreement=None)
+    else:
+        contract, policy = customer
+        terms = _terms(question, contract.evsp, agreements)
+        facts = Facts(evse_operator, contract, terms, policy)
+    if question.identification.presented is not None:
+        return replace(
+            facts, certificate=await _checked(question.identification, question.at, certificates)
+        )
+    return facts
+
+
+async def _checked(
+    identification: Identification, at: datetime, certificates: Certificates
+) -> Checked:
+    """What the EVSP that the contract id names thinks of the certificates presented."""
+    presented, contract_id = identification.presented, identification.contract_id
+    assert presented is not None
+    assert contract_id is not None
+    authorities = await certificates.find(contract_id.provider, presented.serial_numbers())
+    return check(presented, contract_id, authorities, at)
 
 
 def _terms(question: Question, evsp: PartyId, agreements: Agreements) -> Terms | None:
@@ -151,10 +248,11 @@ class _Asking:
         self._asked: dict[str, Any] = {
             "authorisation_id": authorisation_id,
             "evse_id": question.evse_id.display,
-            "contract_id": None,
+            "contract_id": question.identification.contract_id,
             "identification": {
                 "type": str(question.identification.type),
                 "value": question.identification.value,
+                **_shown(question.identification.presented),
             },
             "services": list(question.services),
             "operator": str(question.operator),
@@ -186,7 +284,9 @@ class _Asking:
                 for task in (task for task in order if task in done):
                     said = task.result().said
                     if isinstance(said, Answer) and said.decision is Decision.ACCEPTED:
-                        voucher = voucher or Voucher.of(order[task], said)
+                        voucher = voucher or Voucher.of(
+                            order[task], said, self.question.identification.contract_id
+                        )
         finally:
             for task in waiting:
                 task.cancel()
@@ -207,18 +307,30 @@ class _Asking:
         return round(1000 * (asyncio.get_running_loop().time() - self._began))
 
 
+def _shown(presented: Presented | None) -> dict[str, Any]:
+    """The certificates as they came, for the EVSP to make up its own mind."""
+    if presented is None:
+        return {}
+    return {
+        "certificate_hash_data": [asdict(one) for one in presented.hash_data],
+        "contract_certificate_chain": presented.chain,
+    }
+
+
 async def _asked_around(
     asking: _Asking, facts: Facts, *, agreements: Agreements, policies: Policies, now: datetime
 ) -> Facts:
-    """The facts with the EVSP that says yes to a card which nobody here knows, if one does.
+    """The facts with the EVSP that says yes to a customer whom nobody here knows, if one does.
 
-    The number of a card is shown only to those who want that, have a roaming agreement for this
+    A card or contract id is shown only to those who want that, have a roaming agreement for this
     very EVSE, then and now, and can be asked.
     """
     question = asking.question
+    named = question.identification.contract_id
     partners = [
         evsp
         for evsp in agreements.partners(question.operator, question.at)
+        if named is None or evsp == named.provider
         if _terms(question, evsp, agreements) is not None
         and agreements.between(question.operator, evsp, now) is not None
     ]

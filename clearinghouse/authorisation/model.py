@@ -15,6 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from clearinghouse.certificates.model import Checked, Outcome, Presented
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Status
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
@@ -147,11 +148,14 @@ def policy_of(
 @dataclass(frozen=True, slots=True)
 class Identification:
     """What the driver showed. `remote` may be either; where it reads as both, both are looked up,
-    and a contract of that id goes before a token of that uid."""
+    and a contract of that id goes before a token of that uid. Of the certificates that a vehicle
+    presented only their digest is kept."""
 
     type: IdentificationType
     contract_id: ContractId | None
     token_uid: TokenUid | None
+    presented: Presented | None = None
+    certificate_digest: str | None = None
 
     @property
     def value(self) -> str:
@@ -182,6 +186,7 @@ class Question:
             self.identification.value,
             "\t".join(sorted(self.services)),
             self.at.isoformat() if self.at_given else "",
+            self.identification.certificate_digest or "",
         )
         return hashlib.sha256("\n".join(parts).encode()).digest()
 
@@ -252,9 +257,9 @@ class Voucher:
     contract_id: ContractId | None
 
     @classmethod
-    def of(cls, evsp: PartyId, answer: Answer) -> Voucher:
+    def of(cls, evsp: PartyId, answer: Answer, asked_about: ContractId | None = None) -> Voucher:
         """No EVSP names a contract of another's; where it does, it has named none."""
-        named = answer.contract_id
+        named = asked_about or answer.contract_id
         return cls(evsp, named if named is not None and named.provider == evsp else None)
 
 
@@ -272,6 +277,10 @@ class Facts:
     answer: Answer | NoAnswer = NOT_ASKED
     voucher: Voucher | None = None
     asked: tuple[Asked, ...] = ()
+    certificate: Checked | None = None
+
+    def certificate_is(self, outcome: Outcome) -> bool:
+        return self.certificate is not None and self.certificate.outcome is outcome
 
     @property
     def evsp(self) -> PartyId | None:
@@ -322,6 +331,8 @@ def _evse_is_the_callers(question: Question, facts: Facts) -> bool:
 
 
 def _contract_is_known(_: Question, facts: Facts) -> bool:
+    if facts.certificate_is(Outcome.UNTRUSTED):
+        return False
     return facts.contract is not None or facts.voucher is not None
 
 
@@ -330,10 +341,14 @@ def _agreement_covers(_: Question, facts: Facts) -> bool:
 
 
 def _contract_is_active(_: Question, facts: Facts) -> bool:
+    if facts.certificate_is(Outcome.REVOKED):
+        return False
     return facts.contract is None or facts.contract.status is Status.ACTIVE
 
 
 def _contract_is_in_force(question: Question, facts: Facts) -> bool:
+    if facts.certificate_is(Outcome.EXPIRED):
+        return False
     return facts.contract is None or facts.contract.in_force(question.at)
 
 
@@ -455,15 +470,22 @@ def must_ask(question: Question, facts: Facts) -> bool:
 
 
 def may_ask_around(question: Question, facts: Facts) -> bool:
-    """Whether others may be asked whose card it is: at a charge point of the asker's own, a card.
-
-    Anything else names its EVSP by itself, or is none of its business.
+    """Whether EVSPs may be asked about a customer of whom nothing is kept here: about a card, or
+    about a contract id, which names the only one to ask; at a charge point of the asker's own, and
+    where nothing that the vehicle presented speaks against it.
     """
+    identification = question.identification
     return (
         facts.contract is None
-        and question.identification.type is IdentificationType.RFID
+        and (
+            identification.type is IdentificationType.RFID or identification.contract_id is not None
+        )
         and _evse_is_the_callers(question, facts)
+        and (facts.certificate is None or facts.certificate.outcome in _HARMLESS)
     )
+
+
+_HARMLESS = (Outcome.VERIFIED, Outcome.NOT_CHECKED)
 
 
 def in_turn(question: Question, evsps: Iterable[PartyId]) -> list[PartyId]:
@@ -475,6 +497,91 @@ def in_turn(question: Question, evsps: Iterable[PartyId]) -> list[PartyId]:
         return hashlib.sha256(f"{evsp}\n{question.identification.value}".encode()).digest()
 
     return sorted(evsps, key=place)[:ASKED_AROUND_MOST]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a customer may still spend, without VAT, in minor units; None is open."""
+
+    currency: str
+    this_charge_minor: int | None = None
+    today_minor: int | None = None
+    this_month_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHere:
+    """One service of a customer at one EVSE. `allowed` None: its EVSP says so when it is asked."""
+
+    service: str
+    allowed: bool | None
+    reason: Reason | None
+    price_components: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Consumable:
+    """What a customer may have at an EVSE. `reason`: why there is nothing to tell, if there is."""
+
+    evse_id: EvseId
+    at: datetime
+    evsp: PartyId | None
+    contract_id: ContractId | None
+    reason: Reason | None
+    agreement: Terms | None
+    services: tuple[ServiceHere, ...]
+    left: Left | None = None
+
+
+# Before these hold, whose customer it is and what it has bought is nobody's business.
+_UNTOLD = (Reason.EVSE_UNKNOWN, Reason.UNKNOWN_CONTRACT, Reason.NO_ROAMING_AGREEMENT)
+
+
+def consumable(question: Question, facts: Facts) -> Consumable:
+    """Each service of the contract with what authorising it would say, as far as that is known.
+
+    Nobody is asked and nothing is decided: where the EVSP has the last word, it is left open.
+    """
+    reason = judge(question, facts)
+    if reason in _UNTOLD or facts.contract is None or facts.agreement is None:
+        known_evsp = facts.evsp if reason is Reason.NO_ROAMING_AGREEMENT else None
+        return Consumable(question.evse_id, question.at, known_evsp, None, reason, None, ())
+    return Consumable(
+        question.evse_id,
+        question.at,
+        facts.evsp,
+        facts.contract_id,
+        None,
+        facts.agreement,
+        tuple(_service_here(question, facts, service) for service in facts.contract.services),
+    )
+
+
+def _service_here(question: Question, facts: Facts, service: str) -> ServiceHere:
+    one = replace(question, services=(service,))
+    assert facts.agreement is not None
+    components = _components_for(facts.agreement, service)
+    if must_ask(one, facts):
+        return ServiceHere(service, None, None, components)
+    reason = judge(one, facts)
+    return ServiceHere(service, reason is None, reason, components)
+
+
+def _components_for(agreement: Terms, service: str) -> list[dict[str, Any]]:
+    """The prices that a service can come to; none where the tariff does not price it by itself."""
+    reserving = service == "reservation"
+    types = {
+        "charging": {"ENERGY", "TIME", "FLAT"},
+        "parking": {"PARKING_TIME"},
+        "reservation": {"TIME", "FLAT"},
+    }.get(service, set())
+    return [
+        _component_told(component, element)
+        for element in _members(agreement.tariff, "elements")
+        if ("reservation" in (element.get("restrictions") or {})) == reserving
+        for component in _members(element, "price_components")
+        if component.get("type") in types
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -525,7 +632,7 @@ def decide(
         valid_until=contract.valid_until if accepted and contract is not None else None,
         agreement_id=None if agreement is None else agreement.contract_id,
         price=price_of(agreement) if accepted and agreement is not None else None,
-        details=_details(facts) | _asking(facts, now - (began or now)),
+        details=_details(facts) | _asking(facts, now - (began or now)) | _checked(facts),
         max_amount=facts.policy.accept_up_to if accepted and facts.silence_decides else None,
     )
 
@@ -545,12 +652,7 @@ def repeated(known: Authorisation, question: Question) -> Authorisation:
 def price_of(agreement: Terms) -> dict[str, Any]:
     """What the driver may be shown: each price of the tariff, and whether it holds always."""
     components = [
-        {
-            "type": component.get("type"),
-            "price": str(component.get("price")),
-            "step_size": component.get("step_size"),
-            "restricted": bool(element.get("restrictions")),
-        }
+        _component_told(component, element)
         for element in _members(agreement.tariff, "elements")
         for component in _members(element, "price_components")
     ]
@@ -559,6 +661,15 @@ def price_of(agreement: Terms) -> dict[str, Any]:
         "currency": agreement.currency,
         "vat_percent": None if agreement.vat_percent is None else str(agreement.vat_percent),
         "components": components,
+    }
+
+
+def _component_told(component: Mapping[str, Any], element: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": component.get("type"),
+        "price": str(component.get("price")),
+        "step_size": component.get("step_size"),
+        "restricted": bool(element.get("restrictions")),
     }
 
 
@@ -595,20 +706,25 @@ class Account:
     asked: tuple[AskedShown, ...]
     took_ms: int | None
     policy: Mapping[str, Any] | None
+    certificate: Mapping[str, Any] | None = None
 
 
 def account(authorisation: Authorisation, caller: PartyId) -> Account:
-    """Raises UnknownAuthorisation for whom it is no affair of, as if there were none."""
+    """How it came to a decision, for one side.
+
+    Raises UnknownAuthorisation for whom it is no affair of, as if there were none."""
     details = authorisation.details
     asked = [
         AskedShown(PartyId(one["evsp"]), one["said"], one["took_ms"]) for one in _asked(details)
     ]
     own = tuple(one for one in asked if one.evsp == caller)
     decided_by = details.get("decided_by", None if authorisation.evsp is None else "list")
+    certificate = details.get("certificate")
     if caller == authorisation.evsp:
-        return Account(True, decided_by, None, own, None, details.get("policy"))
+        return Account(True, decided_by, None, own, None, details.get("policy"), certificate)
     if caller == authorisation.question.operator:
-        return Account(True, decided_by, len(asked), (), details.get("took_ms"), None)
+        took_ms = details.get("took_ms")
+        return Account(True, decided_by, len(asked), (), took_ms, None, certificate)
     if own:
         return Account(False, None, None, own, None, None)
     raise unknown(authorisation.authorisation_id)
@@ -657,14 +773,21 @@ def authorisation_id(now: datetime, chance: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def identify(kind: IdentificationType, value: str) -> Identification:
+def identify(
+    kind: IdentificationType, value: str, presented: Presented | None = None
+) -> Identification:
     """What was shown, in its one spelling; BadQuestion where it cannot be what it is said to be."""
+    if presented is not None and kind is not IdentificationType.PLUG_AND_CHARGE:
+        raise _bad(
+            "identification.type", kind.value, "plug-and-charge, where there is a certificate"
+        )
     try:
         if kind is IdentificationType.RFID:
             return Identification(kind, None, TokenUid(value))
         if kind is IdentificationType.REMOTE:
             return Identification(kind, _contract_id_or_none(value), TokenUid(value))
-        return Identification(kind, ContractId(value), None)
+        digest = None if presented is None else presented.digest()
+        return Identification(kind, ContractId(value), None, presented, digest)
     except BadIdentifier as refusal:
         raise BadQuestion(
             refusal.detail,
@@ -790,6 +913,13 @@ def _asking(facts: Facts, took: timedelta) -> dict[str, Any]:
             "ask_timeout_ms": policy.ask_timeout_ms,
         }
     return found
+
+
+def _checked(facts: Facts) -> dict[str, Any]:
+    if facts.certificate is None:
+        return {}
+    checked = facts.certificate
+    return {"certificate": {"outcome": checked.outcome.value, "detail": checked.detail}}
 
 
 def _asked(details: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -11,9 +11,11 @@ from clearinghouse.authorisation.model import (
     Answer,
     Authorisation,
     Identification,
+    Left,
     NoAnswer,
     Policy,
 )
+from clearinghouse.certificates.model import Authorities
 from clearinghouse.customers.model import CustomerContract
 from kit.event_log import NewEvent
 from roaming.evse_id import EvseId
@@ -55,14 +57,19 @@ class Customers(Protocol):
         """
 
 
+class Certificates(Protocol):
+    async def find(self, evsp: PartyId, serial_numbers: Collection[str]) -> Authorities:
+        """The EVSP's certificate authorities, and which of `serial_numbers` it has revoked."""
+
+
 class Evsps(Protocol):
     async def ask(
         self, evsp: PartyId, question: Mapping[str, Any], deadline: float
     ) -> Answer | NoAnswer:
         """What the EVSP says. Never later than `deadline` (clock of the event loop), never raises.
 
-        `question`: `authorisation_id`, `evse_id`, `contract_id` (null where the card is one that
-        nobody here knows), `identification` {`type`, `value`}, `services`, `operator`, `at`.
+        `question`: `authorisation_id`, `evse_id`, `contract_id` (null for a card that nobody
+        here knows), `identification` {`type`, `value`}, `services`, `operator`, `at`.
         """
 
     async def listening(self, evsps: Collection[PartyId]) -> Collection[PartyId]:
@@ -84,6 +91,11 @@ class Endpoints(Protocol):
     ) -> Mapping[PartyId, Endpoint]:
         """The endpoints that partners have given for `purpose` ("authorisation"), of those that
         have."""
+
+
+class Spending(Protocol):
+    async def left(self, contract: CustomerContract, at: datetime) -> Left | None:
+        """What a customer may still spend at `at`; None where no limit is kept here."""
 
 
 class Decisions(Protocol):

@@ -17,7 +17,9 @@ from clearinghouse.authorisation.model import (
     ASK_TIMEOUT_MOST_MS,
     Account,
     Authorisation,
+    Consumable,
     Decision,
+    Identification,
     IdentificationType,
     Policy,
     Reason,
@@ -26,12 +28,15 @@ from clearinghouse.authorisation.model import (
 )
 from clearinghouse.authorisation.ports import (
     Agreements,
+    Certificates,
     Customers,
     Decisions,
     Evses,
     Evsps,
     Policies,
+    Spending,
 )
+from clearinghouse.certificates.model import HashAlgorithm, HashData, Outcome, present
 from kit.clock import Clock
 from kit.database import Database
 from kit.http import Caller, HotRoute, caller_of, decode, json_response, read_body
@@ -41,9 +46,32 @@ from roaming.money import Money
 LONGEST_BODY_BYTES = 64 * 1024
 
 
+class HashDataAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """OCPP 2.0.1, OCSPRequestDataType."""
+
+    hash_algorithm: HashAlgorithm
+    issuer_name_hash: str
+    issuer_key_hash: str
+    serial_number: str
+    responder_url: str = ""
+
+
 class IdentificationAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """For plug and charge also what the vehicle presented: hash data, or its chain in PEM from its
+    own certificate upwards, or both.
+    """
+
     type: IdentificationType
     value: str
+    certificate_hash_data: tuple[HashDataAsked, ...] = ()
+    contract_certificate_chain: str | None = None
+
+    def to_identification(self) -> Identification:
+        if not self.certificate_hash_data and self.contract_certificate_chain is None:
+            return model.identify(self.type, self.value)
+        hash_data = [HashData(**msgspec.structs.asdict(one)) for one in self.certificate_hash_data]
+        presented = present(hash_data, self.contract_certificate_chain)
+        return model.identify(self.type, self.value, presented)
 
 
 class AuthorisationAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -109,6 +137,13 @@ class AskedShown(BaseModel):
     took_ms: int
 
 
+class CertificateShown(BaseModel):
+    """How the certificates presented were found to be."""
+
+    outcome: Outcome
+    detail: str
+
+
 class Amount(BaseModel):
     """`amount` in the currency's own unit, without VAT."""
 
@@ -157,6 +192,7 @@ class AuthorisationShown(BaseModel):
     took_ms: int | None
     asked: list[AskedShown]
     policy: dict[str, Any] | None
+    certificate: CertificateShown | None
     steps: list[StepShown]
 
     @classmethod
@@ -196,7 +232,89 @@ class AuthorisationShown(BaseModel):
                 for one in account.asked
             ],
             policy=None if account.policy is None else dict(account.policy),
+            certificate=None
+            if account.certificate is None
+            else CertificateShown(**account.certificate),
             steps=[StepShown.of(step) for step in steps],
+        )
+
+
+class IdentificationShown(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    type: IdentificationType
+    value: str
+
+
+class ServicesAsked(BaseModel):
+    """What a customer shows at an EVSE; certificates play no part in a look."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    evse_id: str
+    identification: IdentificationShown
+
+
+class ServiceShown(BaseModel):
+    """`allowed` is null where the EVSP has the last word, when it is asked."""
+
+    service: str
+    allowed: bool | None
+    reason: Reason | None
+    price_components: list[dict[str, Any]]
+
+
+class LeftShown(BaseModel):
+    """What the customer may still spend, without VAT, in minor units; null is open."""
+
+    currency: str
+    this_charge_minor: int | None
+    today_minor: int | None
+    this_month_minor: int | None
+
+
+class ServicesShown(BaseModel):
+    """`reason`: why nothing is told of the customer's services, if so. `left`: null where no limit
+    is kept here."""
+
+    evse_id: str
+    at: datetime
+    evsp: str | None
+    contract_id: str | None
+    reason: Reason | None
+    agreement_id: str | None
+    currency: str | None
+    services: list[ServiceShown]
+    left: LeftShown | None
+
+    @classmethod
+    def of(cls, found: Consumable) -> ServicesShown:
+        terms, left = found.agreement, found.left
+        return cls(
+            evse_id=found.evse_id.display,
+            at=found.at,
+            evsp=None if found.evsp is None else str(found.evsp),
+            contract_id=None if found.contract_id is None else str(found.contract_id),
+            reason=found.reason,
+            agreement_id=None if terms is None else terms.contract_id,
+            currency=None if terms is None else terms.currency,
+            services=[
+                ServiceShown(
+                    service=one.service,
+                    allowed=one.allowed,
+                    reason=one.reason,
+                    price_components=[dict(component) for component in one.price_components],
+                )
+                for one in found.services
+            ],
+            left=None
+            if left is None
+            else LeftShown(
+                currency=left.currency,
+                this_charge_minor=left.this_charge_minor,
+                today_minor=left.today_minor,
+                this_month_minor=left.this_month_minor,
+            ),
         )
 
 
@@ -243,6 +361,12 @@ def _evsp(request: Request) -> Caller:
     return caller
 
 
+def _operator(request: Request) -> Caller:
+    caller = caller_of(request)
+    caller.must_be("evse-operator")
+    return caller
+
+
 def _either(request: Request) -> Caller:
     caller = caller_of(request)
     caller.must_be("evse-operator", "evsp")
@@ -250,6 +374,7 @@ def _either(request: Request) -> Caller:
 
 
 Evsp = Annotated[Caller, Depends(_evsp)]
+Operator = Annotated[Caller, Depends(_operator)]
 OperatorOrEvsp = Annotated[Caller, Depends(_either)]
 
 
@@ -260,6 +385,7 @@ def hot_routes(
     agreements: Agreements,
     evsps: Evsps,
     policies: Policies,
+    certificates: Certificates,
     decisions: Decisions,
     database: Database,
     clock: Clock,
@@ -274,7 +400,7 @@ def hot_routes(
         question = model.question_of(
             caller.party,
             evse_id=asked.evse_id,
-            identification=model.identify(asked.identification.type, asked.identification.value),
+            identification=asked.identification.to_identification(),
             services=asked.services,
             charge_id=asked.charge_id,
             at=asked.at,
@@ -287,6 +413,7 @@ def hot_routes(
             agreements=agreements,
             evsps=evsps,
             policies=policies,
+            certificates=certificates,
             decisions=decisions,
             clock=clock,
             ask_timeout_s=ask_timeout_s,
@@ -315,9 +442,18 @@ def hot_routes(
 
 
 def router(
-    *, decisions: Decisions, policies: Policies, database: Database, clock: Clock
+    *,
+    evses: Evses,
+    customers: Customers,
+    agreements: Agreements,
+    certificates: Certificates,
+    spending: Spending,
+    decisions: Decisions,
+    policies: Policies,
+    database: Database,
+    clock: Clock,
 ) -> APIRouter:
-    """`GET /authorisations/{authorisation_id}` and `/evsp-policy`."""
+    """What explains a decision, what a customer may have, and `/evsp-policy`."""
     routes = APIRouter(tags=["clearing house: authorisation"])
 
     @routes.get("/authorisations/{authorisation_id}")
@@ -331,6 +467,47 @@ def router(
             authorisation_id, caller=caller.party, decisions=decisions
         )
         return AuthorisationShown.of(decided, account, steps, caller)
+
+    @routes.get("/authorisations/{authorisation_id}/services")
+    async def show_services_of_authorisation(
+        authorisation_id: str, caller: OperatorOrEvsp
+    ) -> ServicesShown:
+        """What the customer of a decision may have at its EVSE now, and what of it costs what."""
+        found = await flows.services_of(
+            authorisation_id,
+            caller=caller.party,
+            decisions=decisions,
+            evses=evses,
+            customers=customers,
+            agreements=agreements,
+            certificates=certificates,
+            spending=spending,
+            clock=clock,
+        )
+        return ServicesShown.of(found)
+
+    @routes.post("/customer-services")
+    async def show_services_of_customer(asked: ServicesAsked, caller: Operator) -> ServicesShown:
+        """What a customer may have here, now. A look: nobody is asked, and nothing is decided."""
+        shown = asked.identification
+        question = model.question_of(
+            caller.party,
+            evse_id=asked.evse_id,
+            identification=model.identify(shown.type, shown.value),
+            services=("charging",),
+            charge_id=None,
+            at=None,
+            now=clock(),
+        )
+        found = await flows.services_here(
+            question,
+            evses=evses,
+            customers=customers,
+            agreements=agreements,
+            certificates=certificates,
+            spending=spending,
+        )
+        return ServicesShown.of(found)
 
     @routes.get("/evsp-policy")
     async def show_evsp_policy(caller: Evsp) -> EvspPolicy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -69,6 +70,7 @@ authorisation = Table(
     Column("details", JSONB, nullable=False),
     Column("max_amount_minor", BigInteger),
     Column("max_amount_currency", Text),
+    Column("certificate_digest", Text),
     schema="clearinghouse",
 )
 # One decision for one charge, whatever comes twice and in whatever process.
@@ -111,11 +113,11 @@ INSERT INTO clearinghouse.authorisation ({", ".join(_COLUMNS)})
   SELECT n.authorisation_id, n.operator, n.evse_id, n.identification_type, n.identification_value,
     string_to_array(n.services, E'\\t'), n.at, n.at_given, n.charge_id, n.decided_at, n.reason,
     n.contract_id, n.evsp, n.valid_until, n.agreement_id, n.price::json, n.details::jsonb,
-    n.max_amount_minor, n.max_amount_currency
+    n.max_amount_minor, n.max_amount_currency, n.certificate_digest
   FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
     $7::timestamptz[], $8::boolean[], $9::text[], $10::timestamptz[], $11::text[], $12::text[],
     $13::text[], $14::timestamptz[], $15::text[], $16::text[], $17::text[],
-    $18::bigint[], $19::text[]) AS n
+    $18::bigint[], $19::text[], $20::text[]) AS n
     ({", ".join(_COLUMNS)})
   ORDER BY n.operator, n.charge_id
 ON CONFLICT (operator, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
@@ -320,6 +322,7 @@ def _row(decided: Authorisation) -> tuple[Any, ...]:
         encode_json(decided.details).decode(),
         None if decided.max_amount is None else decided.max_amount.minor,
         None if decided.max_amount is None else decided.max_amount.currency,
+        question.identification.certificate_digest,
     )
 
 
@@ -330,7 +333,10 @@ def _to_authorisation(row: Any) -> Authorisation:
         question=Question(
             operator=PartyId(row["operator"]),
             evse_id=EvseId(row["evse_id"]),
-            identification=identify(kind, row["identification_value"]),
+            identification=replace(
+                identify(kind, row["identification_value"]),
+                certificate_digest=row["certificate_digest"],
+            ),
             services=tuple(row["services"]),
             at=row["at"],
             at_given=row["at_given"],

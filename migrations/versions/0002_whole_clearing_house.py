@@ -283,7 +283,23 @@ AUTHORISATION: list[str] = [
     """
     ALTER TABLE clearinghouse.authorisation
       ADD COLUMN max_amount_minor BIGINT,
-      ADD COLUMN max_amount_currency TEXT
+      ADD COLUMN max_amount_currency TEXT,
+      ADD COLUMN certificate_digest TEXT
+    """,
+    """
+    CREATE TABLE clearinghouse.contract_authority (
+      evsp TEXT COLLATE "C" NOT NULL,
+      certificates TEXT NOT NULL,
+      CONSTRAINT pk_contract_authority PRIMARY KEY (evsp)
+    )
+    """,
+    """
+    CREATE TABLE clearinghouse.revoked_certificate (
+      evsp TEXT COLLATE "C" NOT NULL,
+      serial_number TEXT COLLATE "C" NOT NULL,
+      revoked_at TIMESTAMP WITH TIME ZONE NOT NULL,
+      CONSTRAINT pk_revoked_certificate PRIMARY KEY (evsp, serial_number)
+    )
     """,
 ]
 

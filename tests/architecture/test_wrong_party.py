@@ -45,6 +45,9 @@ OWN_AFFAIR = {
     "PUT /central-system/stations": 200,
     "PUT /central-system/cards": 200,
     "PUT /services/clearing-house/evsp-policy": 200,
+    "PUT /services/clearing-house/contract-certificates": 200,
+    # A serial number is one among those of each EVSP's own authorities.
+    "PUT /services/clearing-house/contract-certificates/revoked/{serial_number}": 200,
     "PUT /services/clearing-house/delivery-preferences": 200,
     "POST /services/clearing-house/cdrs/acknowledgements": 200,
     "POST /services/clearing-house/deliveries/look-up": 200,
@@ -54,6 +57,7 @@ OWN_AFFAIR = {
     "POST /services/search-evse/locations": 200,
     "POST /services/clearing-house/customer-contracts/bulk": 200,
     "POST /services/clearing-house/authorisations": 200,
+    "POST /services/clearing-house/customer-services": 200,
     "POST /services/clearing-house/cdrs": 201,
     "POST /services/clearing-house/cdrs/approvals": 200,
 }
@@ -144,6 +148,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "dead_letter_id": str(letters[0]["dead_letter_id"]),
                 "operator": operator.party,
                 "cdr_id": cdr()["cdr_id"],
+                "serial_number": "ab12",
                 "charge_point": STATIONS[0]["charge_point"],
             },
         )
@@ -206,6 +211,8 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /services/search-evse/locations": [site.site((EVSE,), "Asia/Tokyo")],
         "PUT /services/search-evse/evses/{evse_id}/status": {"status": "OUTOFORDER"},
         "PUT /services/clearing-house/evsp-policy": {"on_silence": "accept"},
+        "PUT /services/clearing-house/contract-certificates": {"certificates": ""},
+        "PUT /services/clearing-house/contract-certificates/revoked/{serial_number}": {},
         "PUT /services/clearing-house/customer-contracts/{contract_id}": {"token_uids": [CARD]},
         "POST /services/clearing-house/customer-contracts/bulk": json.dumps(
             {"contract_id": CONTRACT, "token_uids": [CARD], "status": "blocked"}
@@ -220,6 +227,10 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /services/clearing-house/clearing-runs": RUN,
         "POST /services/clearing-house/periods/{period_id}/close": {"early": True},
         "POST /services/clearing-house/authorisations": {
+            "evse_id": EVSE,
+            "identification": {"type": "rfid", "value": CARD},
+        },
+        "POST /services/clearing-house/customer-services": {
             "evse_id": EVSE,
             "identification": {"type": "rfid", "value": CARD},
         },
@@ -245,6 +256,8 @@ def is_refused(route: Route, answer: Answer) -> bool:
         return bool(told["rejected"] == told["read"] == 1)
     if route.name == "POST /services/clearing-house/authorisations":
         return bool(told["reason"] == "evse-unknown")
+    if route.name == "POST /services/clearing-house/customer-services":
+        return bool(told["reason"] == "evse-unknown") and told["services"] == []
     if route.name == "POST /services/clearing-house/cdrs":
         return told["state"] == "rejected" and told["price"] is None
     if route.name == "POST /services/clearing-house/cdrs/approvals":

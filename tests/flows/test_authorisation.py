@@ -5,12 +5,16 @@ All of it by the public API, EVSPs on real sockets; the map is docs/flows/author
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
 
+from clearinghouse.certificates.model import to_pem
 from kit.clock import utc_now
+from tests.clearinghouse.certificates import pki
 from tests.flows.world import (
     CARD,
     CONTRACT,
@@ -213,6 +217,114 @@ async def test_where_several_reasons_hold_the_first_in_the_published_order_is_gi
     is_refused(await day.operator.asks(EVSE, CARD), "evsp-silent")
     await day.evsp.keeps(CONTRACT, CARD)
     assert (await day.operator.asks(EVSE, CARD))["decision"] == "accepted"
+
+
+async def test_where_the_list_and_the_evsp_both_decide_either_no_holds(day: World) -> None:
+    await day.evsp.keeps(CONTRACT, CARD, authorisation="both")
+    async with server(answering({"decision": "refused", "reason": "over-limit"})) as evsp:
+        await day.evsp.listens_at("authorisation", evsp.url)
+        is_refused(await day.operator.asks(EVSE, CARD), "over-limit")
+        await day.evsp.keeps(CONTRACT, CARD, authorisation="both", status="blocked")
+        is_refused(await day.operator.asks(EVSE, CARD), "contract-blocked")
+        assert len(evsp.came) == 1
+    await day.evsp.keeps(CONTRACT, CARD, authorisation="both")
+    assert (await day.operator.asks(EVSE, CARD))["decision"] == "accepted"
+
+
+async def test_a_silence_that_accepts_up_to_an_amount_tells_the_operator_which(day: World) -> None:
+    await day.evsp.keeps(CONTRACT, CARD, authorisation="ask")
+    policy = {"on_silence": "accept", "accept_up_to_minor": 2_000, "currency": "EUR"}
+    await day.evsp.put(f"{CLEARING_HOUSE}/evsp-policy", policy)
+    answer = await day.operator.asks(EVSE, CARD)
+    assert answer["decision"] == "accepted"
+    assert answer["max_amount"] == {"currency": "EUR", "amount": "20.00"}
+    path = f"{CLEARING_HOUSE}/authorisations/{answer['authorisation_id']}"
+    for side in (day.operator, day.evsp):
+        told = await side.get(path)
+        assert told["max_amount"] == answer["max_amount"]
+        assert told["decided_by"] == "policy"
+    assert told["policy"]["accept_up_to"] == "20.00 EUR"
+
+
+async def test_a_card_that_nobody_here_knows_is_shown_to_those_who_want_it_and_no_others(
+    day: World,
+) -> None:
+    willing, shy = await day.hub.partner("DE*SOM", "evsp"), await day.hub.partner("NL*SHY", "evsp")
+    agreement = await agreed(day.operator, willing)
+    await agreed(day.operator, shy)
+    yes = answering({"decision": "accepted", "contract_id": "DE-SOM-123456789"})
+    async with (
+        server(answering({"decision": "refused"})) as first,
+        server(yes) as second,
+        server(yes) as third,
+    ):
+        for evsp, end in ((day.evsp, first), (willing, second), (shy, third)):
+            await evsp.listens_at("authorisation", end.url)
+        is_refused(await day.operator.asks(EVSE, NOBODYS_CARD), "unknown-contract")
+        assert first.came + second.came + third.came == []
+        for evsp in (day.evsp, willing):
+            policy = {"on_silence": "refuse", "asks_unknown": True}
+            await evsp.put(f"{CLEARING_HOUSE}/evsp-policy", policy)
+        answer = await day.operator.asks(EVSE, NOBODYS_CARD)
+        assert (answer["decision"], answer["evsp"]) == ("accepted", "DE*SOM")
+        assert answer["contract_id"].startswith("DESOM123456789")
+        assert answer["price"]["agreement_id"] == agreement
+        assert third.came == []
+        [asked] = second.came
+    assert asked.json["identification"] == {"type": "rfid", "value": NOBODYS_CARD}
+    assert asked.json["contract_id"] is None
+    path = f"{CLEARING_HOUSE}/authorisations/{answer['authorisation_id']}"
+    operators = await day.operator.get(path)
+    assert (operators["evsps_asked"], operators["asked"]) == (2, [])
+    theirs = await willing.get(path)
+    assert [one["said"] for one in theirs["asked"]] == ["accepted"]
+    assert theirs["evsps_asked"] is None
+    # Asked in vain: its own answer, and neither the outcome nor who else was asked.
+    in_vain = await day.evsp.get(path)
+    assert [one["evsp"] for one in in_vain["asked"]] == ["FR*XYZ"]
+    assert (in_vain["decision"], in_vain["evsp"], in_vain["steps"]) == (None, None, [])
+    assert "SOM" not in str(in_vain)
+    assert (await shy.call("GET", path)).status == 404
+
+
+async def test_a_vehicle_is_known_by_its_contract_certificate(day: World) -> None:
+    root = pki.root()
+    await day.evsp.put(f"{CLEARING_HOUSE}/contract-certificates", {"certificates": root.pem})
+    begin, years = utc_now() - timedelta(days=1), timedelta(days=730)
+
+    async def asks(leaf: x509.Certificate) -> Any:
+        shown = root.hash_data(leaf)
+        identification = {
+            "type": "plug-and-charge",
+            "value": CONTRACT,
+            "certificate_hash_data": [asdict(shown)],
+            "contract_certificate_chain": to_pem([leaf]),
+        }
+        return await day.operator.asks(EVSE, CONTRACT, identification=identification)
+
+    leaf = root.contract(CONTRACT, begin=begin, valid=years)
+    assert (await asks(leaf))["decision"] == "accepted"
+    is_refused(await asks(root.contract("FR-XYZ-999999999", begin=begin)), "unknown-contract")
+    is_refused(await asks(pki.root().contract(CONTRACT, begin=begin)), "unknown-contract")
+    revoked = f"{CLEARING_HOUSE}/contract-certificates/revoked/{leaf.serial_number:x}"
+    await day.evsp.put(revoked, {})
+    answer = await asks(leaf)
+    is_refused(answer, "contract-blocked")
+    told = await day.operator.get(f"{CLEARING_HOUSE}/authorisations/{answer['authorisation_id']}")
+    assert told["certificate"]["outcome"] == "revoked"
+
+
+async def test_a_remote_start_is_decided_like_any_other_by_contract_or_by_card(day: World) -> None:
+    for value in (CONTRACT, CARD):
+        remote = {"type": "remote", "value": value}
+        answer = await day.operator.asks(EVSE, value, identification=remote)
+        assert (answer["decision"], answer["evsp"]) == ("accepted", "FR*XYZ")
+        path = f"{CLEARING_HOUSE}/authorisations/{answer['authorisation_id']}"
+        told = await day.operator.get(path)
+        assert (told["identification_type"], told["decided_by"]) == ("remote", "list")
+        assert {step["outcome"] for step in told["steps"]} == {"passed"}
+    await day.evsp.keeps(CONTRACT, CARD, status="blocked")
+    is_refused(await day.operator.asks(EVSE, CARD, identification=remote), "contract-blocked")
 
 
 async def test_a_decision_is_explained_to_both_sides_and_to_nobody_else(day: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,6 +28,9 @@ from clearinghouse.authorisation.model import (
 )
 from clearinghouse.authorisation.ports import Evsps
 from clearinghouse.authorisation.store import SqlCustomers, SqlDecisions, SqlPolicies
+from clearinghouse.certificates import flows as certificates_flows
+from clearinghouse.certificates.model import HashData, present, to_pem
+from clearinghouse.certificates.store import SqlCertificates
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, draw_up
 from clearinghouse.customers.store import SqlCustomers as KeptCustomers
 from kit import event_log
@@ -45,6 +48,7 @@ from tests.clearinghouse.authorisation.fakes import (
     ScriptedEvsps,
     evsp_server,
 )
+from tests.clearinghouse.certificates import pki
 
 PD1, ABC, XYZ = PartyId("FR*PD1"), PartyId("DE*ABC"), PartyId("FR*XYZ")
 NOON = datetime(2025, 1, 7, 12, tzinfo=UTC)
@@ -73,6 +77,7 @@ class House:
             agreements=self.agreements,
             evsps=self.evsps,
             policies=SqlPolicies(self.database),
+            certificates=SqlCertificates(self.database),
             decisions=self.decisions,
             clock=lambda: NOON,
             ask_timeout_s=self.ask_timeout_s,
@@ -416,7 +421,8 @@ async def test_a_card_is_shown_only_to_those_who_want_it_and_trade_here_and_can_
         replace(FEED, evse_id=EvseId("DE*ABC*E1")),
         replace(FEED, evse_id=EvseId("FR*PD1*E404")),
         replace(FEED, identification=identify(IdentificationType.REMOTE, "FEED")),
-        replace(FEED, identification=identify(IdentificationType.CONTRACT_ID, "FRXYZ000000009")),
+        # Its EVSP has no agreement, and it is nobody else's affair.
+        replace(FEED, identification=identify(IdentificationType.CONTRACT_ID, "FRNOT000000009")),
         # There was no agreement then.
         replace(FEED, at=NOON - timedelta(days=8)),
     ],
@@ -426,6 +432,22 @@ async def test_nothing_else_is_shown_around(asking_around: House, question: Ques
     asking_around.evsps = evsps
     assert (await asking_around.authorise(question)).reason is not None
     assert evsps.asked == []
+
+
+@pytest.mark.parametrize(
+    "kind", [IdentificationType.CONTRACT_ID, IdentificationType.PLUG_AND_CHARGE, "remote"]
+)
+async def test_of_a_contract_that_is_not_kept_here_only_its_own_evsp_is_asked(
+    asking_around: House, kind: str
+) -> None:
+    named = ContractId("FRXYZ000000009")
+    evsps = ScriptedEvsps(YES)
+    asking_around.evsps = evsps
+    shown = identify(IdentificationType(kind), named)
+    decided = await asking_around.authorise(replace(FEED, identification=shown))
+    assert (decided.reason, decided.evsp, decided.contract_id) == (None, XYZ, named)
+    [(evsp, question)] = evsps.asked
+    assert (evsp, question["contract_id"]) == (XYZ, named)
 
 
 async def test_a_charge_that_was_asked_about_is_not_shown_around_again(
@@ -506,6 +528,85 @@ async def test_all_who_are_asked_have_one_deadline(asking_around: House) -> None
         # Three one after the other would take three times as long.
         assert asyncio.get_running_loop().time() - began < 0.55
         await evsps.close()
+
+
+EMAID = LISTED.contract_id
+ROOT = pki.root()
+OTHERS_LEAF = to_pem([pki.root("another").contract(EMAID)])
+
+
+def vehicle(chain: str, *hash_data: HashData, contract_id: str = EMAID) -> Question:
+    shown = identify(IdentificationType.PLUG_AND_CHARGE, contract_id, present(hash_data, chain))
+    return ask(identification=shown)
+
+
+@pytest.fixture
+async def trusting(house: House) -> House:
+    certificates = SqlCertificates(house.database)
+    await certificates_flows.keep(
+        ROOT.pem, caller=XYZ, certificates=certificates, clock=lambda: NOON
+    )
+    return house
+
+
+async def test_a_contract_certificate_is_checked_and_the_check_is_explained(
+    trusting: House,
+) -> None:
+    leaf, old = ROOT.contract(EMAID), ROOT.contract(EMAID, valid=timedelta(days=30))
+    revoked = ROOT.contract(EMAID)
+    await certificates_flows.revoke(
+        f"{revoked.serial_number:x}",
+        None,
+        caller=XYZ,
+        certificates=SqlCertificates(trusting.database),
+        clock=lambda: NOON,
+    )
+    for question, reason, outcome in (
+        (vehicle(to_pem([leaf]), ROOT.hash_data(leaf)), None, "verified"),
+        (vehicle(OTHERS_LEAF), Reason.UNKNOWN_CONTRACT, "untrusted"),
+        (vehicle(to_pem([leaf]), ROOT.hash_data(old)), Reason.UNKNOWN_CONTRACT, "untrusted"),
+        (vehicle(to_pem([revoked])), Reason.CONTRACT_BLOCKED, "revoked"),
+        (vehicle(to_pem([old])), Reason.CONTRACT_EXPIRED, "expired"),
+    ):
+        decided = await trusting.authorise(question)
+        assert decided.reason is reason
+        for caller in (PD1, XYZ):
+            _, account, _ = await flows.explain(
+                decided.authorisation_id, caller=caller, decisions=trusting.decisions
+            )
+            assert account.certificate is not None
+            assert account.certificate["outcome"] == outcome
+
+
+async def test_the_evsp_is_shown_the_certificates_that_do_not_speak_against_themselves(
+    trusting: House,
+) -> None:
+    evsps = ScriptedEvsps(YES)
+    trusting.evsps = evsps
+    asking = ASKING.contract_id
+    leaf = ROOT.contract(asking)
+    question = vehicle(to_pem([leaf]), ROOT.hash_data(leaf), contract_id=asking)
+    assert (await trusting.authorise(question)).reason is None
+    assert (await trusting.authorise(vehicle(OTHERS_LEAF, contract_id=asking))).reason is not None
+    [(_, asked)] = evsps.asked
+    assert asked["identification"] == {
+        "type": "plug-and-charge",
+        "value": asking,
+        "certificate_hash_data": [asdict(ROOT.hash_data(leaf))],
+        "contract_certificate_chain": to_pem([leaf]),
+    }
+
+
+async def test_a_charge_asked_about_with_another_certificate_is_another_question(
+    trusting: House,
+) -> None:
+    first, second = (vehicle(to_pem([ROOT.contract(EMAID)])) for _ in range(2))
+    decided = await trusting.authorise(replace(first, charge_id="c1"))
+    assert (await trusting.authorise(replace(first, charge_id="c1"))).authorisation_id == (
+        decided.authorisation_id
+    )
+    with pytest.raises(model.ChargeAskedDifferently):
+        await trusting.authorise(replace(second, charge_id="c1"))
 
 
 async def test_others_are_told_of_no_authorisation(house: House) -> None:

@@ -29,6 +29,7 @@ from clearinghouse.authorisation.model import (
     judge,
     must_ask,
 )
+from clearinghouse.certificates.model import Checked, Outcome
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Status, draw_up
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
@@ -193,14 +194,40 @@ def test_a_policy_is_the_usual_one_unless_chosen_otherwise() -> None:
 STRANGER = Facts(PD1, contract=None, agreement=None)
 
 
-def test_only_a_card_at_ones_own_charge_point_is_shown_around() -> None:
+def test_only_at_ones_own_charge_point_is_a_stranger_asked_about() -> None:
     card = question(identification=identify(IdentificationType.RFID, "FEED"))
     assert model.may_ask_around(card, STRANGER)
     assert not model.may_ask_around(card, replace(STRANGER, evse_operator=ABC))
     assert not model.may_ask_around(card, FACTS)
     for kind in (IdentificationType.REMOTE, IdentificationType.CONTRACT_ID):
-        other = question(identification=identify(kind, str(CONTRACT.contract_id)))
-        assert not model.may_ask_around(other, STRANGER)
+        named = question(identification=identify(kind, str(CONTRACT.contract_id)))
+        assert model.may_ask_around(named, STRANGER)
+    nameless = question(identification=identify(IdentificationType.REMOTE, "FEED"))
+    assert not model.may_ask_around(nameless, STRANGER)
+    for outcome in Outcome:
+        stranger = replace(STRANGER, certificate=Checked(outcome, ""))
+        harmless = outcome in (Outcome.VERIFIED, Outcome.NOT_CHECKED)
+        assert model.may_ask_around(named, stranger) is harmless
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Outcome.UNTRUSTED, Reason.UNKNOWN_CONTRACT),
+        (Outcome.REVOKED, Reason.CONTRACT_BLOCKED),
+        (Outcome.EXPIRED, Reason.CONTRACT_EXPIRED),
+        (Outcome.VERIFIED, None),
+        (Outcome.NOT_CHECKED, None),
+    ],
+)
+def test_a_certificate_that_is_not_right_refuses_whoever_would_say_yes(
+    outcome: Outcome, reason: Reason | None
+) -> None:
+    checked = replace(FACTS, certificate=Checked(outcome, ""))
+    assert judge(question(), checked) is reason
+    asking = replace(checked, contract=ASKING, answer=YES)
+    assert judge(question(), asking) is reason
+    assert must_ask(question(), asking) is (reason is None)
 
 
 def test_who_vouches_for_a_customer_names_none_of_anothers() -> None:
@@ -304,6 +331,64 @@ def test_whom_the_answer_cannot_help_is_not_asked(asked: Question, facts: Facts)
         assert None in reasons
     else:
         assert judge(asked, unasked) is None or judge(asked, replace(facts, answer=YES)) is not None
+
+
+@given(questions, facts_in_general)
+def test_a_look_at_the_services_says_what_authorising_each_would(
+    asked: Question, facts: Facts
+) -> None:
+    facts = replace(facts, answer=NOT_ASKED)
+    seen = model.consumable(asked, facts)
+    if seen.reason is not None:
+        assert seen.services == ()
+        assert judge(asked, facts) is seen.reason
+    for here in seen.services:
+        one = replace(asked, services=(here.service,))
+        answers = (YES, NO, SILENT) if must_ask(one, facts) else (NOT_ASKED,)
+        outcomes = {judge(one, replace(facts, answer=answer)) for answer in answers}
+        if here.allowed is None:
+            assert len(outcomes) > 1
+            assert None in outcomes
+        else:
+            assert outcomes == {here.reason}
+            assert here.allowed is (here.reason is None)
+
+
+def test_nothing_is_told_of_a_customer_whose_evsp_has_no_agreement_here() -> None:
+    seen = model.consumable(question(), replace(FACTS, agreement=None))
+    assert (seen.reason, seen.evsp) == (Reason.NO_ROAMING_AGREEMENT, XYZ)
+    assert (seen.contract_id, seen.services) == (None, ())
+    elsewhere = model.consumable(question(), replace(FACTS, evse_operator=ABC))
+    assert (elsewhere.reason, elsewhere.evsp) == (Reason.EVSE_UNKNOWN, None)
+
+
+def test_each_service_comes_with_the_prices_that_it_can_come_to() -> None:
+    def element(kind: str, **restrictions: object) -> dict[str, object]:
+        component = {"type": kind, "price": "1", "step_size": 1}
+        return {"price_components": [component], "restrictions": restrictions}
+
+    tariff = {
+        "elements": [
+            element("ENERGY"),
+            element("FLAT"),
+            element("PARKING_TIME"),
+            element("TIME", reservation="RESERVATION"),
+        ]
+    }
+    everything = ("charging", "parking", "reservation", "car-wash")
+    facts = replace(
+        FACTS,
+        contract=replace(CONTRACT, services=everything),
+        agreement=replace(TERMS, tariff=tariff),
+    )
+    seen = model.consumable(question(), facts)
+    priced = {one.service: [c["type"] for c in one.price_components] for one in seen.services}
+    assert priced == {
+        "charging": ["ENERGY", "FLAT"],
+        "parking": ["PARKING_TIME"],
+        "reservation": ["TIME"],
+        "car-wash": [],
+    }
 
 
 @given(questions, facts_in_general)

@@ -12,8 +12,10 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from clearinghouse.authorisation import routes
+from clearinghouse.authorisation.flows import NoLimitKept
 from clearinghouse.authorisation.model import Answer, Decision
 from clearinghouse.authorisation.store import SqlCustomers, SqlDecisions, SqlPolicies
+from clearinghouse.certificates.store import SqlCertificates
 from clearinghouse.customers.model import AuthorisationMode, draw_up
 from clearinghouse.customers.store import SqlCustomers as KeptCustomers
 from kit import problem
@@ -48,12 +50,15 @@ async def app(database: Database) -> AsyncIterator[FastAPI]:
     customers, decisions = SqlCustomers(database), SqlDecisions(database)
     app = FastAPI()
     problem.install(app)
+    evses = ListedEvses({EvseId("FR*PD1*E123"): PD1})
+    agreements = ListedAgreements({(PD1, XYZ): (NOON - timedelta(days=7), FixedAgreement())})
     hot = routes.hot_routes(
-        evses=ListedEvses({EvseId("FR*PD1*E123"): PD1}),
+        evses=evses,
         customers=customers,
-        agreements=ListedAgreements({(PD1, XYZ): (NOON - timedelta(days=7), FixedAgreement())}),
+        agreements=agreements,
         evsps=ScriptedEvsps(Answer(Decision.REFUSED)),
         policies=SqlPolicies(database),
+        certificates=SqlCertificates(database),
         decisions=decisions,
         database=database,
         clock=lambda: NOON,
@@ -61,6 +66,11 @@ async def app(database: Database) -> AsyncIterator[FastAPI]:
     app.router.routes += [Route(one.path, one.handler, methods=[one.method]) for one in hot]
     app.include_router(
         routes.router(
+            evses=evses,
+            customers=customers,
+            agreements=agreements,
+            certificates=SqlCertificates(database),
+            spending=NoLimitKept(),
             decisions=decisions,
             policies=SqlPolicies(database),
             database=database,
@@ -220,6 +230,46 @@ async def test_a_decision_is_explained_to_its_operator_and_to_the_evsp(app: Fast
     assert {step["detail"] for step in operators["steps"]} == {None}
     assert evsps["steps"][3]["detail"] == "status active; the EVSP refused: no reason given"
     assert "B2" not in json.dumps(operators)
+
+
+async def test_what_a_customer_may_have_here_is_told_without_a_decision(app: FastAPI) -> None:
+    answer = await call(app, "POST", "/customer-services", ASKED)
+    assert told(answer) == {
+        "evse_id": "FR*PD1*E123",
+        "at": "2025-01-07T12:00:00Z",
+        "evsp": "FR*XYZ",
+        "contract_id": draw_up("FRXYZ000000001").contract_id,
+        "reason": None,
+        "agreement_id": "agreement-1",
+        "currency": "EUR",
+        "services": [
+            {
+                "service": "charging",
+                "allowed": True,
+                "reason": None,
+                "price_components": [
+                    {"type": "ENERGY", "price": "0.35", "step_size": 1, "restricted": False},
+                    {"type": "TIME", "price": "2.40", "step_size": 60, "restricted": True},
+                ],
+            }
+        ],
+        "left": None,
+    }
+    asking = {**ASKED, "identification": {"type": "rfid", "value": "B2"}}
+    [service] = told(await call(app, "POST", "/customer-services", asking))["services"]
+    assert (service["allowed"], service["reason"]) == (None, None)
+    assert (await call(app, "POST", "/customer-services", ASKED, role="evsp")).status == 403
+
+
+async def test_the_customer_of_a_decision_may_have_what_it_may_have_now(app: FastAPI) -> None:
+    late = {**ASKED, "at": "2025-01-08T12:00:00Z"}
+    decided = told(await call(app, "POST", "/authorisations", late))
+    assert decided["reason"] == "contract-expired"
+    path = f"/authorisations/{decided['authorisation_id']}/services"
+    operators = told(await call(app, "GET", path))
+    assert [one["allowed"] for one in operators["services"]] == [True]
+    assert told(await call(app, "GET", path, party=XYZ, role="evsp")) == operators
+    assert (await call(app, "GET", path, party=ABC, role="evsp")).status == 404
 
 
 async def test_a_decision_is_404_for_everybody_else(app: FastAPI) -> None:
