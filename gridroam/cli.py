@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from gridroam import cli_books, exits
+from gridroam import cli_books, cli_deliveries, exits
 from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
 from kit.encoding import encode_json
 from roaming.party import PartyId
@@ -47,6 +47,7 @@ rates = typer.Typer(
 app.add_typer(rates, name="rates")
 app.add_typer(cli_books.period, name="period")
 app.add_typer(cli_books.ledger, name="ledger")
+app.add_typer(cli_deliveries.dead_letters, name="dead-letters")
 
 Lifeline = Annotated[
     int | None,
