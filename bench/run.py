@@ -23,7 +23,14 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench import authorise, cdr_intake, clearing_run, customer_bulk, gateway_call
+from bench import (
+    authorise,
+    cdr_intake,
+    clearing_run,
+    customer_bulk,
+    gateway_call,
+    restart_undelivered,
+)
 from bench.processes import PeerMissing
 from bench.row import Options, Row
 from gridroam import tables
@@ -42,7 +49,14 @@ class Benchmark(Protocol):
     async def run(self, options: Options) -> list[Row]: ...
 
 
-BENCHMARKS: Sequence[Benchmark] = (gateway_call, authorise, customer_bulk, cdr_intake, clearing_run)
+BENCHMARKS: Sequence[Benchmark] = (
+    gateway_call,
+    authorise,
+    customer_bulk,
+    cdr_intake,
+    clearing_run,
+    restart_undelivered,
+)
 
 
 async def run_all(names: Sequence[str], *, quick: bool, console: Console) -> Ran:

@@ -41,10 +41,10 @@ def server(app: ASGIApp, port: int) -> uvicorn.Server:
 async def postmaster(database: Database) -> int:
     """The PostgreSQL process whose children serve all connections."""
     backend: int = await database.pool.fetchval("SELECT pg_backend_pid()")
-    return _parent(backend)
+    return parent_of(backend)
 
 
-def _parent(pid: int) -> int:
+def parent_of(pid: int) -> int:
     """proc(5), the fourth field."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
