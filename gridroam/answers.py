@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from clearinghouse.invoicing.model import Business
 from clearinghouse.netting.store import SqlBooks as Clearings
 from console.ports import Paid
 from console.ports import Place as ShownPlace
@@ -205,6 +206,31 @@ class BusinessesForClearing:
 
     def details_at(self, party: PartyId, at: datetime) -> BusinessDetails | None:
         return self._book.details_at(party, at)
+
+
+class BusinessesForInvoicing:
+    """The same, as it stands on an invoice."""
+
+    def __init__(self, book: BusinessBook) -> None:
+        self._book = book
+
+    def business_at(self, party: PartyId, at: datetime) -> Business | None:
+        found = self._book.details_at(party, at)
+        if found is None:
+            return None
+        return Business(
+            party=party,
+            legal_name=found.legal_name,
+            street=found.street,
+            postcode=found.postal_code,
+            city=found.city,
+            country=found.country,
+            vat_id=found.vat_id,
+            tax_id=found.tax_id,
+            iban=found.iban,
+            bic=found.bic,
+            email=found.invoice_email,
+        )
 
 
 class EvsesForClearing:

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from clearinghouse.invoicing import flows as invoicing_flows
+from clearinghouse.invoicing.store import SqlClosing
+from clearinghouse.periods.model import Month
+from clearinghouse.periods.store import Closing
 from clearinghouse.periods.store import SqlBooks as Periods
-from kit.database import Database
+from gridroam.answers import BusinessesForInvoicing
+from gridroam.core import Core
+from kit.database import Hot
 
 
-def periods(database: Database) -> Periods:
+def periods(parts: Core) -> Periods:
     """Accounting periods, with what the house itself posts before one is closed."""
-    return Periods(database, closings=[])
+    return Periods(parts.database, closings=[invoicing(parts)])
+
+
+def invoicing(parts: Core) -> Closing:
+    """The invoices of a month, issued in the transaction that closes it."""
+
+    async def issue(connection: Hot, month: Month, now: datetime) -> None:
+        await invoicing_flows.issue(
+            month,
+            now,
+            hub=parts.hub,
+            closing=SqlClosing(connection, parts.hub),
+            businesses=BusinessesForInvoicing(parts.businesses),
+        )
+
+    return issue

@@ -25,6 +25,7 @@ STORES = [
     "search_evse.sites.store",
     "clearinghouse.netting.store",
     "clearinghouse.forwarding.store",
+    "clearinghouse.invoicing.store",
     "marketplace.access.store",
     "marketplace.business.store",
     "marketplace.contracts.store",

@@ -49,6 +49,8 @@ from clearinghouse.forwarding import wire as forwarding_wire
 from clearinghouse.forwarding.client import HttpSender, senders_over
 from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
 from clearinghouse.forwarding.tasks import Forwarder
+from clearinghouse.invoicing import routes as invoicing_routes
+from clearinghouse.invoicing.store import SqlBooks as Invoices
 from clearinghouse.ledger import routes as ledger_routes
 from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.meter_values import routes as meter_routes
@@ -337,7 +339,7 @@ class _Hub:
                 customer_routes.router(SqlCustomers(database), database, clock),
                 ledger_routes.router(SqlLedger(database)),
                 period_routes.router(
-                    clearing.periods(database), database=database, clock=clock, hub=parts.hub
+                    clearing.periods(parts), database=database, clock=clock, hub=parts.hub
                 ),
                 netting_routes.router(
                     Clearings(database), database=database, clock=clock, hub=parts.hub
@@ -345,6 +347,7 @@ class _Hub:
                 exchange_routes.router(ExchangeRates(database), clock),
                 settlement_routes.router(Statements(database), DirectoryForConsole(parts.partners)),
                 meter_routes.router(meter_keys, evses, database, clock),
+                invoicing_routes.router(Invoices(database), hub=parts.hub),
                 forwarding_routes.router(
                     outbox, preferences, database=database, clock=clock, allow_loopback=loopback
                 ),

@@ -42,6 +42,8 @@ class EventType(StrEnum):
     DELIVERY_PREFERENCE_CHANGED = "delivery-preference-changed"
     PERIOD_CLOSING = "period-closing"
     PERIOD_CLOSED = "period-closed"
+    INVOICE_ISSUED = "invoice-issued"
+    CREDIT_NOTE_ISSUED = "credit-note-issued"
     CLEARING_RUN_RECORDED = "clearing-run-recorded"
     STATION_ENROLLED = "station-enrolled"
     OCPP_MESSAGE = "ocpp-message"

@@ -34,15 +34,15 @@ def to_xml(invoice: Invoice) -> bytes:
     header.id = invoice.number
     header.type_code = invoice.kind.value
     header.issue_date_time = invoice.issued_on
-    for text in [*invoice.notes, *([] if invoice.set_off is None else [invoice.set_off])]:
+    for text in invoice.notes:
         note = IncludedNote()
         note.content = text
         header.notes.add(note)
 
     outside = invoice.lines[0].vat.category is Category.OUTSIDE_SCOPE
     agreement = document.trade.agreement
-    _name(agreement.seller, invoice.seller, with_vat_id=not outside)
-    _name(agreement.buyer, invoice.buyer, with_vat_id=not outside)
+    _name(agreement.seller, invoice.seller, with_vat_id=not outside, seller=True)
+    _name(agreement.buyer, invoice.buyer, with_vat_id=not outside, seller=False)
     if invoice.items_at is not None:
         items = AdditionalReferencedDocument()
         items.issuer_assigned_id = f"{invoice.number}-items"
@@ -71,7 +71,7 @@ def _refer(root: ElementTree.Element, invoice: Invoice) -> None:
         settlement.append(referred.to_etree())
 
 
-def _name(to: TradeParty, business: Business, *, with_vat_id: bool) -> None:
+def _name(to: TradeParty, business: Business, *, with_vat_id: bool, seller: bool) -> None:
     to.id = business.party
     to.name = business.legal_name
     if business.registration_id is not None:
@@ -83,9 +83,15 @@ def _name(to: TradeParty, business: Business, *, with_vat_id: bool) -> None:
     if business.email is not None:
         to.electronic_address.uri_ID = ("EM", business.email)
     if with_vat_id and business.vat_id is not None:
-        registration = TaxRegistration()
-        registration.id = ("VA", business.vat_id)
-        to.tax_registrations.add(registration)
+        _register(to, "VA", business.vat_id)
+    elif with_vat_id and seller and business.tax_id is not None:
+        _register(to, "FC", business.tax_id)
+
+
+def _register(to: TradeParty, scheme: str, number: str) -> None:
+    registration = TaxRegistration()
+    registration.id = (scheme, number)
+    to.tax_registrations.add(registration)
 
 
 def _line(number: int, line: Line, invoice: Invoice) -> LineItem:
@@ -128,7 +134,10 @@ def _settle(document: Document, invoice: Invoice) -> None:
     settlement.period.start = invoice.first_day
     settlement.period.end = invoice.last_day
     terms = PaymentTerms()
-    terms.due = invoice.due_on
+    if invoice.set_off is not None:
+        terms.description = invoice.set_off
+    if invoice.due_on is not None:
+        terms.due = invoice.due_on
     settlement.terms.add(terms)
     totals = settlement.monetary_summation
     totals.line_total = _decimal(invoice.net_minor, invoice)

@@ -43,7 +43,7 @@ def page_of(invoice: Invoice) -> Page:
         "facts": [
             ("Number", invoice.number),
             ("Issued", printed.day(invoice.issued_on)),
-            ("Due", printed.day(invoice.due_on)),
+            *([] if invoice.due_on is None else [("Due", printed.day(invoice.due_on))]),
             ("Currency", currency),
         ],
         "about": f"Supplied in {printed.days(invoice.first_day, invoice.last_day)}",
@@ -72,6 +72,8 @@ def _party(business: Business) -> Page:
         ids.append(("VAT id", business.vat_id))
     if business.registration_id is not None:
         ids.append(("Registered as", business.registration_id))
+    if business.vat_id is None and business.tax_id is not None:
+        ids.append(("Tax id", business.tax_id))
     return {
         "name": business.legal_name,
         "lines": [
@@ -114,6 +116,7 @@ def _pay(invoice: Invoice) -> Page:
     payee = invoice.buyer if invoice.kind is Kind.CREDIT_NOTE else invoice.seller
     if invoice.set_off is not None:
         return {"title": "Settlement", "rows": [], "text": invoice.set_off}
+    assert invoice.due_on is not None
     if payee.iban is None:
         return {"title": "Settlement", "rows": [], "text": "Through the clearing house."}
     rows = [("To", payee.legal_name), ("IBAN", printed.iban(payee.iban))]

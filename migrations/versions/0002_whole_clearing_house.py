@@ -432,7 +432,65 @@ SETTLEMENT: list[str] = []
 DISPUTES: list[str] = []
 
 
-INVOICING: list[str] = []
+INVOICING: list[str] = [
+    """
+CREATE TABLE clearinghouse.invoice (
+    number TEXT COLLATE "C" NOT NULL,
+    log_position BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    seller TEXT COLLATE "C" NOT NULL,
+    buyer TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    clearing_group TEXT COLLATE "C" NOT NULL,
+    period_id TEXT COLLATE "C" NOT NULL,
+    issued_on DATE NOT NULL,
+    net_minor BIGINT NOT NULL,
+    vat_minor BIGINT NOT NULL,
+    vat_rounding_minor BIGINT NOT NULL,
+    content JSONB NOT NULL,
+    xml BYTEA NOT NULL,
+    xml_sha256 BYTEA NOT NULL,
+    CONSTRAINT pk_invoice PRIMARY KEY (number),
+    CONSTRAINT uq_invoice_log_position UNIQUE (log_position)
+)
+""",
+    """
+CREATE INDEX ix_invoice_buyer ON clearinghouse.invoice (buyer, log_position)
+""",
+    """
+CREATE INDEX ix_invoice_period_id ON clearinghouse.invoice (period_id, log_position)
+""",
+    """
+CREATE INDEX ix_invoice_seller ON clearinghouse.invoice (seller, log_position)
+""",
+    """
+CREATE TABLE clearinghouse.invoice_series (
+    seller TEXT COLLATE "C" NOT NULL,
+    year INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    counted BIGINT NOT NULL,
+    CONSTRAINT pk_invoice_series PRIMARY KEY (seller, year, kind)
+)
+""",
+    """
+CREATE TABLE clearinghouse.uninvoiced (
+    period_id TEXT COLLATE "C" NOT NULL,
+    seller TEXT COLLATE "C" NOT NULL,
+    buyer TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    clearing_group TEXT COLLATE "C" NOT NULL,
+    kind TEXT NOT NULL,
+    net_minor BIGINT NOT NULL,
+    vat_minor BIGINT NOT NULL,
+    wanted JSONB NOT NULL,
+    CONSTRAINT pk_uninvoiced PRIMARY KEY (period_id, seller, buyer, currency, clearing_group, kind)
+)
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON clearinghouse.invoice
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+]
 
 
 PAYMENTS: list[str] = []

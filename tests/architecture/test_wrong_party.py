@@ -18,6 +18,8 @@ from urllib.parse import quote
 
 import pytest
 
+from clearinghouse.periods.model import Month
+from gridroam import office_books
 from tests.flows.world import CARD, CONTRACT, EVSE, World, world
 from tests.hub import CLEARING_HOUSE, Answer, Hub, Partner, answering, server, until
 
@@ -126,6 +128,14 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         lines = json.dumps({"contract_id": CONTRACT, "token_uids": [CARD]}).encode()
         await evsp.post(f"{CLEARING_HOUSE}/customer-contracts/bulk?upload=list-{SECRET}", lines)
         run = await operator.post(f"{CLEARING_HOUSE}/clearing-runs", RUN)
+        own = DETAILS | {"tax_id": f"tax {SECRET}"}
+        await operator.put(f"/marketplace/partners/{operator.party}/business-details", own)
+        # The month after it is known, too: what comes late falls there, a stranger's refused record
+        # as well.
+        later = {"start": "2026-02-05T10:00:00+01:00", "end": "2026-02-05T11:00:00+01:00"}
+        await operator.post(f"{CLEARING_HOUSE}/cdrs", cdr() | later | {"cdr_id": f"2-{SECRET}"})
+        await office_books.close(hub.parts, Month(2026, 1))
+        (issued,) = (await operator.get(f"{CLEARING_HOUSE}/invoices"))["invoices"]
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
         yield Victims(
@@ -143,6 +153,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "authorisation_id": authorised["authorisation_id"],
                 "run_id": run["run_id"],
                 "upload": f"list-{SECRET}",
+                "number": issued["number"],
                 "period": "2026-01",
                 "period_id": "2026-01",
                 "dead_letter_id": str(letters[0]["dead_letter_id"]),

@@ -60,6 +60,10 @@ GOOD: dict[str, Invoice] = {
     "no account": invoice(
         seller=replace(SELLER, iban=None, bic=None), set_off="Settled through the hub."
     ),
+    "settled with its month": invoice(due_on=None, set_off="Settled with the month."),
+    "a seller with a tax id only": invoice(
+        line(STANDARD_19), seller=replace(SELLER, vat_id=None, tax_id="12/345/67890")
+    ),
     "dollars": invoice(currency="USD"),
     "items elsewhere": invoice(items_at="https://hub.example/services/clearing-house/items"),
     "parking only": invoice(line(STANDARD_19, 500, energy_wh=0, charges=3)),

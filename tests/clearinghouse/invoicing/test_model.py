@@ -121,7 +121,7 @@ def test_reverse_charge_needs_the_vat_ids_of_both_and_a_domestic_supply_that_of_
 ):
     seller, buyer = replace(SELLER, vat_id=None), replace(BUYER, vat_id=None)
     assert missing(seller, buyer, [line(REVERSE_CHARGE)]) == ["seller: VAT id", "buyer: VAT id"]
-    assert missing(seller, buyer, [line(STANDARD_19)]) == ["seller: VAT id"]
+    assert missing(seller, buyer, [line(STANDARD_19)]) == ["seller: VAT id or tax id"]
     assert missing(seller, buyer, [line(OUTSIDE_SCOPE)]) == []
 
 
