@@ -25,6 +25,7 @@ from rich.table import Table
 
 from bench import (
     authorise,
+    authorise_ask,
     cdr_intake,
     clearing_run,
     customer_bulk,
@@ -52,6 +53,7 @@ class Benchmark(Protocol):
 BENCHMARKS: Sequence[Benchmark] = (
     gateway_call,
     authorise,
+    authorise_ask,
     customer_bulk,
     cdr_intake,
     clearing_run,

@@ -524,7 +524,6 @@ class Consumable:
     """What a customer may have at an EVSE. `reason`: why there is nothing to tell, if there is."""
 
     evse_id: EvseId
-    at: datetime
     evsp: PartyId | None
     contract_id: ContractId | None
     reason: Reason | None
@@ -545,10 +544,9 @@ def consumable(question: Question, facts: Facts) -> Consumable:
     reason = judge(question, facts)
     if reason in _UNTOLD or facts.contract is None or facts.agreement is None:
         known_evsp = facts.evsp if reason is Reason.NO_ROAMING_AGREEMENT else None
-        return Consumable(question.evse_id, question.at, known_evsp, None, reason, None, ())
+        return Consumable(question.evse_id, known_evsp, None, reason, None, ())
     return Consumable(
         question.evse_id,
-        question.at,
         facts.evsp,
         facts.contract_id,
         None,

@@ -274,11 +274,11 @@ class LeftShown(BaseModel):
 
 
 class ServicesShown(BaseModel):
-    """`reason`: why nothing is told of the customer's services, if so. `left`: null where no limit
-    is kept here."""
+    """As of now. `reason`: why nothing is told of the customer's services, if so. `left`: null
+    where no limit is kept here.
+    """
 
     evse_id: str
-    at: datetime
     evsp: str | None
     contract_id: str | None
     reason: Reason | None
@@ -292,7 +292,6 @@ class ServicesShown(BaseModel):
         terms, left = found.agreement, found.left
         return cls(
             evse_id=found.evse_id.display,
-            at=found.at,
             evsp=None if found.evsp is None else str(found.evsp),
             contract_id=None if found.contract_id is None else str(found.contract_id),
             reason=found.reason,

@@ -236,7 +236,6 @@ async def test_what_a_customer_may_have_here_is_told_without_a_decision(app: Fas
     answer = await call(app, "POST", "/customer-services", ASKED)
     assert told(answer) == {
         "evse_id": "FR*PD1*E123",
-        "at": "2025-01-07T12:00:00Z",
         "evsp": "FR*XYZ",
         "contract_id": draw_up("FRXYZ000000001").contract_id,
         "reason": None,
