@@ -13,6 +13,7 @@ once, and one that hangs holds a handful of connections.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from aiohttp.http import HttpProcessingError
+from yarl import URL
 
 from clearinghouse.authorisation.model import (
     EVSP_REASONS,
@@ -69,6 +72,11 @@ def _contract_id(text: str | None) -> ContractId | None:
         return None
 
 
+_MOST_PLACES = 4096
+# The deadline of the question is all there is to keep.
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+# What a header may not hold (RFC 9110, section 5.5): it could end the line.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _decoder = msgspec.json.Decoder(AnswerGiven)
 
 
@@ -133,16 +141,15 @@ class HttpEvsps:
         self._lines: dict[PartyId, _Line] = {}
         # A session of its own: no limit shared by all partners, no cookies kept, and no unpacking,
         # since a small packed body may be a huge one.
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                ttl_dns_cache=60,
-                resolver=OutsideResolver(allow_loopback=allow_loopback),
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        self._connector = aiohttp.TCPConnector(
+            limit=0,
+            ttl_dns_cache=60,
+            resolver=OutsideResolver(allow_loopback=allow_loopback),
         )
+        self._session = aiohttp.ClientSession(
+            connector=self._connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        )
+        self._places: dict[str, _Place] = {}
 
     async def close(self) -> None:
         await self._lookups.close()
@@ -185,7 +192,7 @@ class HttpEvsps:
             answer = await self._post(endpoint, body)
             change = 1
             return answer
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             return NoAnswer(f"no connection: {type(error).__name__}")
         finally:
             line.leave(change)
@@ -194,30 +201,91 @@ class HttpEvsps:
         found = await self._endpoints.of_many(set(evsps), PURPOSE)
         return [found.get(evsp) for evsp in evsps]
 
-    async def _post(self, endpoint: Endpoint, body: bytes) -> Answer | NoAnswer:
-        async with self._session.post(
-            endpoint.url,
-            data=body,
-            headers={"Content-Type": "application/json", **endpoint.headers},
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-        ) as response:
-            if response.status != 200:
-                return NoAnswer(f"status {response.status}")
-            content = await self._read(response)
-        if content is None:
-            return NoAnswer(f"more than {self._longest_body_bytes} bytes")
-        try:
-            return _decoder.decode(content).to_answer()
-        except NOT_JSON:
-            return NoAnswer("nonsense")
+    def _place(self, url: str) -> _Place:
+        place = self._places.get(url)
+        if place is None:
+            parsed = URL(url)
+            if parsed.scheme not in ("http", "https"):
+                raise aiohttp.InvalidURL(url)
+            loop = asyncio.get_running_loop()
+            place = _Place("POST", parsed, loop=loop, session=self._session)
+            if len(self._places) >= _MOST_PLACES:
+                self._places.clear()
+            self._places[url] = place
+        return place
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
-        """The body, or None as soon as it is too long; the connection is then given up."""
+    async def _post(self, endpoint: Endpoint, body: bytes) -> Answer | NoAnswer:
+        """The question in one piece over a connection of aiohttp's pool: of what its session does
+        for each request nothing is needed here, and it costs more than all the rest of asking.
+        """
+        place = self._place(endpoint.url)
+        asked = _head(place, endpoint.headers, len(body)) + body
+        # What a kept connection had been closed on meanwhile is asked once more: it is a question.
+        for last in (False, True):
+            connection = await self._connector.connect(place, [], _NO_TIMEOUT)
+            try:
+                status, content = await _sent(connection, asked)
+                if status != 200:
+                    return NoAnswer(f"status {status}")
+                answer = await self._read(content)
+                connection.release()
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if last:
+                    raise
+                continue
+            finally:
+                # What was not read to its end is of no more use; what was released stays.
+                connection.close()
+            if answer is None:
+                return NoAnswer(f"more than {self._longest_body_bytes} bytes")
+            try:
+                return _decoder.decode(answer).to_answer()
+            except NOT_JSON:
+                return NoAnswer("nonsense")
+        raise AssertionError("the last try returns or raises")
+
+    async def _read(self, content: aiohttp.StreamReader) -> bytes | None:
+        """The body, or None as soon as it is too long."""
         parts = bytearray()
-        async for part in response.content.iter_any():
+        while part := await content.readany():
             parts += part
             if len(parts) > self._longest_body_bytes:
-                response.close()
                 return None
         return bytes(parts)
+
+
+class _Place(aiohttp.ClientRequest):
+    """An EVSP's address, as aiohttp's pool asks where to connect to. It is never sent."""
+
+
+def _head(place: _Place, headers: Mapping[str, str], length: int) -> bytes:
+    lines = [
+        f"POST {place.url.raw_path_qs} HTTP/1.1",
+        f"Host: {place.headers['Host']}",
+        "Accept: application/json",
+        "Accept-Encoding: identity",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    if any(_CONTROL.search(line) for line in lines):
+        raise ValueError("a header that would end its line")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def _sent(
+    connection: aiohttp.connector.Connection, asked: bytes
+) -> tuple[int, aiohttp.StreamReader]:
+    """Write the question; the answer's status, and its body as it comes."""
+    protocol, transport = connection.protocol, connection.transport
+    # What a partner has said before it was asked is no answer to this question.
+    if protocol is None or transport is None or protocol.should_close:
+        raise aiohttp.ServerDisconnectedError
+    protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_timeout=None)
+    transport.write(asked)
+    while True:
+        message, content = await protocol.read()
+        if message.code >= 200:
+            return message.code, content
+        if message.code == 101:
+            raise aiohttp.ClientPayloadError("switches protocols, unasked")

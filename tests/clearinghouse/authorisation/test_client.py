@@ -213,6 +213,52 @@ async def test_an_evsp_that_is_down_is_silent(evsps: HttpEvsps, endpoints: Liste
     assert answer == NoAnswer("no connection: ClientConnectorError")
 
 
+async def test_a_kept_connection_that_was_closed_meanwhile_is_no_silence(
+    evsps: HttpEvsps, endpoints: ListedEndpoints
+) -> None:
+    """An EVSP that closes each connection after its second question, without a word."""
+    seen: dict[object, int] = {}
+
+    async def handler(request: web.Request) -> web.Response:
+        seen[request.transport] = seen.get(request.transport, 0) + 1
+        if seen[request.transport] == 2:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({"decision": "accepted"})
+
+    async with evsp_server(handler) as url:
+        endpoints.by_party[XYZ] = FixedEndpoint(url)
+        for _ in range(4):
+            assert await evsps.ask(XYZ, QUESTION, in_seconds(LONG_S)) == Answer(Decision.ACCEPTED)
+    assert list(seen.values()) == [2, 2, 2, 1]
+
+
+async def test_a_connection_is_kept_and_used_again(
+    evsps: HttpEvsps, endpoints: ListedEndpoints
+) -> None:
+    seen: set[object] = set()
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.add(request.transport)
+        return web.json_response({"decision": "accepted"})
+
+    async with evsp_server(handler) as url:
+        endpoints.by_party[XYZ] = FixedEndpoint(url)
+        for _ in range(5):
+            await evsps.ask(XYZ, QUESTION, in_seconds(LONG_S))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("value", ["two\r\nlines: 1", "nul\x00"])
+async def test_a_header_that_would_end_its_line_is_never_sent(
+    evsps: HttpEvsps, endpoints: ListedEndpoints, value: str
+) -> None:
+    async with evsp_server(answering(b'{"decision":"accepted"}')) as url:
+        endpoints.by_party[XYZ] = FixedEndpoint(url, {"X-Key": value})
+        answer = await evsps.ask(XYZ, QUESTION, in_seconds(LONG_S))
+    assert answer == NoAnswer("no connection: ValueError")
+
+
 @pytest.mark.parametrize("url", ["", "not a url", "ftp://x/", "http://[::1", "http://127.0.0.1:0"])
 async def test_an_address_that_cannot_be_called_is_silence(
     evsps: HttpEvsps, endpoints: ListedEndpoints, url: str
