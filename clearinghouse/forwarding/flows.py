@@ -134,15 +134,15 @@ async def choose(
     evsp: PartyId, preference: Preference, *, preferences: Preferences, allow_loopback: bool
 ) -> tuple[Preference, str | None]:
     """An EVSP says how and when it wants its records. Raises BadPreference, BadUrl."""
-    if preference.channel is Channel.SFTP:
-        if preference.sftp is None:
-            raise BadPreference(
-                "where do the files go?",
-                field="sftp",
-                rule="host, port, user, directory and host_key, with channel sftp",
-            )
-        host = preference.sftp.host
-        shown = f"[{host}]" if ":" in host else host
+    place = preference.sftp
+    if preference.channel is Channel.SFTP and place is None:
+        raise BadPreference(
+            "where do the files go?",
+            field="sftp",
+            rule="host, port, user, directory and host_key, with channel sftp",
+        )
+    if place is not None:
+        shown = f"[{place.host}]" if ":" in place.host else place.host
         check_url(f"https://{shown}/", allow_loopback=allow_loopback, field="sftp.host")
     kept = await preferences.keep(evsp, preference)
     return kept, await preferences.public_key(evsp)

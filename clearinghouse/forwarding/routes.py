@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, status
 from pydantic import BaseModel, ConfigDict, Field
@@ -311,11 +311,12 @@ def _add_proofs(
         caller: Annotated[Caller, Depends(caller_of)],
         cursor: str = "0-0",
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+        role: Annotated[Literal["evsp", "evse-operator"] | None, Query()] = None,
     ) -> Response:
         """Deliveries that have arrived, with what proves it: to an EVSP its own, and for an
-        operator those with CDRs of its own in them."""
-        caller.must_be("evsp", "evse-operator")
-        is_evsp = "evsp" in caller.roles
+        operator those with CDRs of its own in them. `role` is for a caller that is both."""
+        caller.must_be(*([role] if role else ["evsp", "evse-operator"]))
+        is_evsp = role != "evse-operator" and "evsp" in caller.roles
         after = _place(cursor)
         found, reached = await outbox.carried(
             evsp=caller.party if is_evsp else None,

@@ -328,5 +328,14 @@ async def test_a_dead_letter_that_arrived_after_all_is_proved_like_any_other(
     _, page = await asked(house, "GET", "/deliveries", b"", party=OPERATOR, roles=["evse-operator"])
     [mine] = page["deliveries"]
     assert (mine["cdrs"], mine["host"], mine["answer_status"]) == (shown["cdrs"], None, None)
+    both = {"party": OPERATOR, "roles": ["evse-operator", "evsp"]}
+    _, own = await asked(house, "GET", "/deliveries", b"", **both)
+    assert own["deliveries"] == []
+    _, as_operator = await asked(
+        house, "GET", "/deliveries", b"", query="role=evse-operator", **both
+    )
+    assert as_operator == page
+    status, _ = await asked(house, "GET", "/deliveries", b"", query="role=evse-operator")
+    assert status == 403
     _, rest = await asked(house, "GET", "/deliveries", b"", query=f"cursor={page['next_cursor']}")
     assert rest == {"deliveries": [], "next_cursor": page["next_cursor"]}
