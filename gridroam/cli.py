@@ -48,6 +48,7 @@ app.add_typer(rates, name="rates")
 app.add_typer(cli_books.period, name="period")
 app.add_typer(cli_books.ledger, name="ledger")
 app.add_typer(cli_deliveries.dead_letters, name="dead-letters")
+app.add_typer(cli_books.dispute, name="dispute")
 
 Lifeline = Annotated[
     int | None,

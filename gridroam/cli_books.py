@@ -1,7 +1,8 @@
-"""`gridroam period` and `gridroam ledger`: what the hub's operator does with the books."""
+"""`gridroam period`, `ledger` and `dispute`: what the hub's operator does with the books."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -95,3 +96,76 @@ def ledger_verify(
         )
     if audit.faults:
         raise typer.Exit(1)
+
+
+dispute = typer.Typer(
+    help="Disputes about records, and what the hub decides in them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@dispute.command("list")
+def dispute_list(
+    state: Annotated[str | None, typer.Option(help="As escalated: what waits for the hub.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead.")] = False,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Every dispute, oldest first.
+
+    \b
+    Examples:
+      gridroam dispute list --state escalated
+      gridroam dispute list --json
+    """
+    from gridroam import office_books
+
+    found = exits.run(lambda: office_books.list_disputes(home, database_url, state))
+    if json:
+        for one in found:
+            print_json(one)
+        return
+    table = Table("dispute", "operator", "record", "EVSP", "amount", "reason", "state", "due")
+    for one in found:
+        table.add_row(
+            one["dispute_id"],
+            one["operator"],
+            one["cdr_id"],
+            one["evsp"],
+            f"{one['excl_vat']} + {one['vat']} {one['currency']}",
+            one["reason"],
+            one["state"],
+            (one["due_at"] or "")[:10],
+        )
+    Console().print(table)
+
+
+@dispute.command("uphold")
+def dispute_uphold(
+    dispute_id: Annotated[str, typer.Argument()],
+    says: Annotated[str, typer.Option(help="Why; both sides read it.")],
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Find for the EVSP: the record is credited. Only what was escalated."""
+    _decide(home, database_url, dispute_id, "uphold", says)
+
+
+@dispute.command("dismiss")
+def dispute_dismiss(
+    dispute_id: Annotated[str, typer.Argument()],
+    says: Annotated[str, typer.Option(help="Why; both sides read it.")],
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Find for the operator: the record is owed as it was. Only what was escalated."""
+    _decide(home, database_url, dispute_id, "dismiss", says)
+
+
+def _decide(home: Path, database_url: str | None, dispute_id: str, action: str, says: str) -> None:
+    from gridroam import office_books
+
+    print_json(
+        exits.run(lambda: office_books.decide_dispute(home, database_url, dispute_id, action, says))
+    )

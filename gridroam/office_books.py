@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from clearinghouse.disputes import flows as dispute_flows
+from clearinghouse.disputes.model import Action
+from clearinghouse.disputes.model import State as DisputeState
+from clearinghouse.disputes.routes import shown as dispute_shown
+from clearinghouse.disputes.store import SqlBooks as Disputes
 from clearinghouse.ledger.model import Audit
 from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.periods import flows as period_flows
@@ -13,6 +18,7 @@ from clearinghouse.periods.routes import head, shown
 from gridroam import clearing
 from gridroam.core import Core
 from gridroam.office import open_core
+from roaming.refusal import Malformed
 
 
 async def list_periods(home: Path, database_url: str | None) -> list[dict[str, Any]]:
@@ -47,3 +53,41 @@ async def close(parts: Core, month: Month, *, early: bool = False) -> Overview:
 async def verify_ledger(home: Path, database_url: str | None) -> Audit:
     async with open_core(home, database_url) as parts:
         return await SqlLedger(parts.database).audit()
+
+
+async def list_disputes(
+    home: Path, database_url: str | None, state: str | None
+) -> list[dict[str, Any]]:
+    """Every dispute, oldest first, in the shape in which its route shows it."""
+    if state is not None and state not in set(DisputeState):
+        raise Malformed(
+            f"there is no state {state!r}",
+            field="--state",
+            value=state,
+            rule=", ".join(DisputeState),
+        )
+    wanted = None if state is None else DisputeState(state)
+    told: list[dict[str, Any]] = []
+    async with open_core(home, database_url) as parts:
+        books, after = Disputes(parts.database), ""
+        while page := await books.page(None, state=wanted, after=after, limit=1_000):
+            told += [dispute_shown(one).model_dump(mode="json") for one in page]
+            after = page[-1].dispute_id
+    return told
+
+
+async def decide_dispute(
+    home: Path, database_url: str | None, dispute_id: str, action: str, says: str
+) -> dict[str, Any]:
+    """The hub's own action in a dispute, and what it came to."""
+    async with open_core(home, database_url) as parts:
+        decided = await dispute_flows.act(
+            dispute_id,
+            Action(action),
+            says,
+            caller=parts.hub,
+            hub=parts.hub,
+            books=Disputes(parts.database),
+            clock=parts.clock,
+        )
+    return dispute_shown(decided).model_dump(mode="json")

@@ -17,6 +17,7 @@ STORES = [
     "clearinghouse.ledger.store",
     "clearinghouse.meter_values.store",
     "clearinghouse.periods.store",
+    "clearinghouse.disputes.store",
     "gateway.calls.store",
     "gateway.usage.store",
     "kit.event_log",

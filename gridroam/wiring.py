@@ -42,6 +42,9 @@ from clearinghouse.certificates import routes as certificate_routes
 from clearinghouse.certificates.store import SqlCertificates
 from clearinghouse.customers import routes as customer_routes
 from clearinghouse.customers.store import SqlCustomers
+from clearinghouse.disputes import routes as dispute_routes
+from clearinghouse.disputes import tasks as dispute_tasks
+from clearinghouse.disputes.store import SqlBooks as Disputes
 from clearinghouse.exchange import routes as exchange_routes
 from clearinghouse.exchange.store import SqlBooks as ExchangeRates
 from clearinghouse.forwarding import routes as forwarding_routes
@@ -114,7 +117,12 @@ from search_evse.sites.store import SqlBooks as Sites
 
 AUDIENCE = "gridroam"
 # Where a list of any length may be sent in one call.
-STREAMS = frozenset({"/services/clearing-house/customer-contracts/bulk"})
+STREAMS = frozenset(
+    {
+        "/services/clearing-house/cdrs/stream",
+        "/services/clearing-house/customer-contracts/bulk",
+    }
+)
 # Without a token: where tokens come from, and where machines ask whether we live.
 PUBLIC = ("/oauth/", "/.well-known/", "/health/", "/openapi.json", "/docs", "/metrics")
 # What an EVSP implements to be called by SOAP; its tools fetch it without a token.
@@ -295,7 +303,11 @@ class _Hub:
         stack.push_async_callback(intake.close)
         outbox = SqlOutbox(database)
         preferences = SqlPreferences(database, parts.box, clock)
+        disputes = Disputes(database)
         if self.settings.runs_tasks:
+            deadlines = dispute_tasks.deadlines(disputes, clock)
+            deadlines.start()
+            stack.push_async_callback(deadlines.close)
             sender = HttpSender.open(allow_loopback=loopback)
             stack.push_async_callback(sender.close)
             forwarder = Forwarder(
@@ -338,6 +350,7 @@ class _Hub:
                 certificate_routes.router(certificates, database=database, clock=clock),
                 customer_routes.router(SqlCustomers(database), database, clock),
                 ledger_routes.router(SqlLedger(database)),
+                dispute_routes.router(disputes, database=database, clock=clock, hub=parts.hub),
                 period_routes.router(
                     clearing.periods(parts), database=database, clock=clock, hub=parts.hub
                 ),

@@ -167,7 +167,7 @@ async def _book(submissions: Sequence[Submission], intake: Intake) -> list[Outco
             fingerprints,
         )
         if settled.to_write:
-            events = [_event(cdr) for cdr in settled.to_write]
+            events = [event_of(cdr) for cdr in settled.to_write]
             await book.record(settled.to_write, events, settled.changed)
     return settled.outcomes
 
@@ -290,8 +290,9 @@ def _key(submission: Submission) -> Key:
     return submission.operator, submission.cdr_id
 
 
-def _event(cdr: Cdr) -> NewEvent:
-    """The token uid is personal data and stays out of the log; so does the contract id."""
+def event_of(cdr: Cdr) -> NewEvent:
+    """What the log tells of a record. The token uid is personal data and stays out of it; so does
+    the contract id."""
     told = cdr.submission
     body: dict[str, object] = {
         "cdr_id": told.cdr_id,

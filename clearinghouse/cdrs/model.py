@@ -93,12 +93,8 @@ LIFE: Mapping[State, Mapping[Step, State]] = {
     State.FLAGGED: _OPEN,
     # An operator may find its own error also after the EVSP did not.
     State.APPROVED: {Step.APPROVE: State.APPROVED, Step.CREDIT: State.CREDITED},
-    # A dispute holds the amount, and ends in one of three ways; by no approval past it.
-    State.DECLINED: {
-        Step.RESOLVE: State.APPROVED,
-        Step.CREDIT: State.CREDITED,
-        Step.REVISE: State.REVISED,
-    },
+    # A dispute holds the amount, and ends in one of two ways; by no approval past it.
+    State.DECLINED: {Step.RESOLVE: State.APPROVED, Step.CREDIT: State.CREDITED},
     # What has been taken back may be replaced.
     State.CREDITED: {Step.REVISE: State.REVISED},
     State.REVISED: {},
@@ -766,6 +762,28 @@ def _corrected(cdr: Cdr, referred: Cdr | None) -> Cdr:
         evsp=referred.evsp,
         contract_id=referred.contract_id,
         rated=referred.rated.negated(),
+    )
+
+
+def credit_of(cdr: Cdr, credit_id: str, now: datetime) -> Cdr:
+    """The house's own credit of a booked record, as the operator would tell it."""
+    assert cdr.rated is not None
+    told = replace(
+        cdr.submission,
+        cdr_id=credit_id,
+        credit_reference_id=cdr.submission.cdr_id,
+        replaces=None,
+        content=hashlib.sha256(b"credit\n" + cdr.submission.content).digest(),
+    )
+    return replace(
+        cdr,
+        submission=told,
+        state=State.ACCEPTED,
+        reasons=(),
+        rated=cdr.rated.negated(),
+        fingerprint=None,
+        recorded_at=now,
+        notices=(),
     )
 
 

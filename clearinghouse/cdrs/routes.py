@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from datetime import datetime
+from tempfile import SpooledTemporaryFile
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from clearinghouse.cdrs import flows, wire
 from clearinghouse.cdrs.flows import Intake
@@ -24,9 +25,11 @@ from clearinghouse.cdrs.model import (
 )
 from kit.batching import Batcher
 from kit.database import Database
+from kit.encoding import encode_json
 from kit.event_log import START, Cursor
 from kit.http import HotRoute, caller_of, decode, json_response, page_link, read_body
 from kit.idempotency import once
+from kit.ndjson import PIECE_BYTES, decompressed, lines
 from roaming.party import PartyId
 from roaming.refusal import Malformed, Refusal
 
@@ -35,6 +38,8 @@ DEFAULT_PAGE, LARGEST_PAGE = 100, 1_000
 _BATCH = 500
 # Reading a thousand records takes tens of milliseconds; others get their turn in between.
 _SLICE = 100
+NDJSON = "application/x-ndjson"
+_SPOOL_BYTES = 1024 * 1024
 
 
 class CdrPage(msgspec.Struct, frozen=True):
@@ -94,6 +99,20 @@ class Routes:
             ),
             HotRoute(
                 "POST",
+                "/cdrs/stream",
+                self.stream,
+                operation="stream-cdrs",
+                summary=(
+                    "Hand in any number of CDRs, one JSON object a line; gzip if Content-Encoding"
+                    " says so. Answered when all are booked: by a report with the first rejections"
+                    " (?rejections=100), or with `Accept: application/x-ndjson` by every answer in"
+                    " order. Sending again is safe, and so is going on after a break."
+                ),
+                request_type=wire.CdrTold,
+                response_type=wire.StreamShown,
+            ),
+            HotRoute(
+                "POST",
                 "/cdrs/approvals",
                 self.approve_many,
                 operation="approve-cdrs",
@@ -144,6 +163,12 @@ class Routes:
     async def _receive_many(
         self, operator: PartyId, raws: Sequence[msgspec.Raw]
     ) -> list[wire.CdrAnswer]:
+        return [answer for answer, _ in await self.take(operator, raws)]
+
+    async def take(
+        self, operator: PartyId, raws: Sequence[bytes | msgspec.Raw]
+    ) -> list[tuple[wire.CdrAnswer, bool]]:
+        """Take in an operator's records; each one's answer, and whether it was known already."""
         answers: list[wire.CdrAnswer | None] = []
         submissions: list[Submission] = []
         for index, raw in enumerate(raws):
@@ -156,7 +181,40 @@ class Routes:
                 answers.append(wire.malformed_answer(wire.cdr_id_of(raw), refusal))
         outcomes = await asyncio.gather(*map(self._batcher.put, submissions))
         booked = iter(outcomes)
-        return [wire.answer_of(next(booked)) if one is None else one for one in answers]
+        return [
+            (one, False)
+            if one is not None
+            else (wire.answer_of(outcome := next(booked)), outcome.known)
+            for one in answers
+        ]
+
+    async def stream(self, request: Request) -> Response:
+        """Lines are read only as fast as they are booked, and nothing of them stays in memory.
+
+        A client that sends all before it reads must not wait for us while we wait for it. So no
+        answer goes out before the last line has come in: they wait in a file, or in a report.
+        """
+        caller = caller_of(request)
+        caller.must_be("evse-operator")
+        began = self._intake.clock()
+        shown = _whole(request.query_params.get("rejections"), "rejections", 0, LARGEST_PAGE)
+        report = wire.StreamReport(DEFAULT_PAGE if shown is None else shown)
+        answers = _Spool() if _wants_lines(request) else None
+        body = decompressed(request.stream(), request.headers.get("content-encoding"))
+        try:
+            async for some in _by(_BATCH, lines(body, wire.MOST_CDR_BYTES)):
+                told = await self.take(caller.party, [line for _, line in some])
+                for (number, _), (answer, known) in zip(some, told, strict=True):
+                    report.add(number, answer, known)
+                if answers is not None:
+                    answers.add([answer for answer, _ in told])
+        except BaseException:
+            if answers is not None:
+                answers.close()
+            raise
+        if answers is not None:
+            return StreamingResponse(answers.read(), media_type=NDJSON)
+        return json_response(report.shown(began))
 
     async def list(self, request: Request) -> Response:
         caller = caller_of(request)
@@ -236,6 +294,42 @@ class Routes:
         return json_response(wire.shown(found))
 
 
+class _Spool:
+    """Answers in a file of no name, until they may go out."""
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  closed by `read`
+
+    def add(self, answers: Sequence[wire.CdrAnswer]) -> None:
+        self._file.write(b"".join(encode_json(one) + b"\n" for one in answers))
+
+    def close(self) -> None:
+        self._file.close()
+
+    async def read(self) -> AsyncIterator[bytes]:
+        with self._file as file:
+            file.seek(0)
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+
+
+def _wants_lines(request: Request) -> bool:
+    return NDJSON in request.headers.get("accept", "")
+
+
+async def _by(
+    most: int, numbered: AsyncIterable[tuple[int, bytes]]
+) -> AsyncIterator[list[tuple[int, bytes]]]:
+    some: list[tuple[int, bytes]] = []
+    async for one in numbered:
+        some.append(one)
+        if len(some) == most:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
 def _since(said: str | None) -> tuple[Cursor, datetime | None]:
     if said is None:
         return START, None
@@ -260,10 +354,14 @@ def _since(said: str | None) -> tuple[Cursor, datetime | None]:
 
 
 def _limit(said: str | None) -> int:
+    return _whole(said, "limit", 1, LARGEST_PAGE) or DEFAULT_PAGE
+
+
+def _whole(said: str | None, field: str, least: int, most: int) -> int | None:
     if said is None:
-        return DEFAULT_PAGE
-    if not said.isascii() or not said.isdigit() or not 1 <= int(said[:9]) <= LARGEST_PAGE:
-        raise BadCdr("not a page size", field="limit", value=said, rule=f"1 to {LARGEST_PAGE}")
+        return None
+    if not said.isascii() or not said.isdigit() or not least <= int(said[:9]) <= most:
+        raise BadCdr("not such a number", field=field, value=said, rule=f"{least} to {most}")
     return int(said[:9])
 
 

@@ -294,8 +294,14 @@ class SqlBook:
         return await periods.value_dates(self._connection, instants)
 
     async def record(
-        self, cdrs: Sequence[Cdr], events: Sequence[NewEvent], changed: Sequence[Cdr] = ()
+        self,
+        cdrs: Sequence[Cdr],
+        events: Sequence[NewEvent],
+        changed: Sequence[Cdr] = (),
+        *,
+        disputed: bool = False,
     ) -> None:
+        """`disputed`: what is credited waits among the disputed."""
         if changed:
             # First: what takes the place of a record may have its content.
             await change(self._connection, changed)
@@ -305,7 +311,7 @@ class SqlBook:
         await ledger.post(
             self._connection,
             [
-                _posting(cdr, position)
+                _posting(cdr, position, disputed=disputed)
                 for cdr, position in zip(cdrs, positions, strict=True)
                 if cdr.booked
             ],
@@ -565,7 +571,7 @@ def _contract(contract_id: str | None) -> ContractId | None:
     return None if contract_id is None else ContractId(contract_id)
 
 
-def _posting(cdr: Cdr, position: int) -> Posting:
+def _posting(cdr: Cdr, position: int, *, disputed: bool) -> Posting:
     assert cdr.evsp is not None
     assert cdr.rated is not None
     told, rated = cdr.submission, cdr.rated
@@ -575,7 +581,9 @@ def _posting(cdr: Cdr, position: int) -> Posting:
         entries = charge_entries(*parties, rated.excl_vat, rated.vat, rated.clearing_group)
     else:
         kind = Kind.CREDIT
-        entries = credit_entries(*parties, -rated.excl_vat, -rated.vat, rated.clearing_group)
+        entries = credit_entries(
+            *parties, -rated.excl_vat, -rated.vat, rated.clearing_group, disputed=disputed
+        )
     return Posting(
         posting_id=position,
         kind=kind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -127,6 +128,56 @@ class CdrAnswer(msgspec.Struct, frozen=True):
     price: PriceShown | None = None
     details: list[ReasonShown] = []
     notices: list[ReasonShown] = []
+
+
+class LineRejected(msgspec.Struct, frozen=True):
+    line: int
+    answer: CdrAnswer
+
+
+class StreamShown(msgspec.Struct, frozen=True):
+    """`read` = `accepted` + `flagged` + `rejected` + `known`; the first rejections are told.
+
+    Records that were rejected are listed by `GET …/cdrs?state=rejected&since=`; malformed lines
+    are kept nowhere.
+    """
+
+    read: int
+    accepted: int
+    flagged: int
+    rejected: int
+    known: int
+    rejections: list[LineRejected]
+    since: Instant
+
+
+class StreamReport:
+    """Counts what becomes of a stream, in flat memory."""
+
+    def __init__(self, shown: int) -> None:
+        self._shown = shown
+        self._counts: Counter[str] = Counter()
+        self._rejections: list[LineRejected] = []
+
+    def add(self, line: int, answer: CdrAnswer, known: bool) -> None:
+        if answer.state == "rejected":
+            self._counts["rejected"] += 1
+            if len(self._rejections) < self._shown:
+                self._rejections.append(LineRejected(line, answer))
+            return
+        self._counts["known" if known else answer.state] += 1
+
+    def shown(self, since: datetime) -> StreamShown:
+        counts = self._counts
+        return StreamShown(
+            read=counts.total(),
+            accepted=counts["accepted"],
+            flagged=counts["flagged"],
+            rejected=counts["rejected"],
+            known=counts["known"],
+            rejections=self._rejections,
+            since=since,
+        )
 
 
 class CdrNamed(msgspec.Struct, frozen=True):
@@ -408,6 +459,8 @@ _decoder = msgspec.json.Decoder(CdrTold)
 
 def decode_cdr(body: bytes | msgspec.Raw) -> CdrTold:
     """One record. Raises BadCdr, which names the field and the rule."""
+    if isinstance(body, bytes) and b"\\u0000" in body:
+        raise BadCdr("a NUL character", field="body", rule="texts without U+0000")
     if memoryview(body).nbytes > MOST_CDR_BYTES:
         raise BadCdr(
             f"the record has {memoryview(body).nbytes} bytes",

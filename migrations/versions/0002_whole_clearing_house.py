@@ -429,7 +429,34 @@ NETTING: list[str] = []
 SETTLEMENT: list[str] = []
 
 
-DISPUTES: list[str] = []
+DISPUTES: list[str] = [
+    """
+CREATE TABLE clearinghouse.dispute (
+    dispute_id TEXT COLLATE "C" NOT NULL,
+    operator TEXT COLLATE "C" NOT NULL,
+    cdr_id TEXT COLLATE "C" NOT NULL,
+    evsp TEXT COLLATE "C" NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    excl_vat_minor BIGINT NOT NULL,
+    vat_minor BIGINT NOT NULL,
+    clearing_group TEXT NOT NULL,
+    opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    due_at TIMESTAMP WITH TIME ZONE,
+    value_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    history JSONB NOT NULL,
+    CONSTRAINT pk_dispute PRIMARY KEY (dispute_id)
+)
+""",
+    """
+CREATE UNIQUE INDEX uq_dispute_running ON clearinghouse.dispute (operator, cdr_id)
+  WHERE state IN ('opened', 'contested', 'escalated')
+""",
+    "CREATE INDEX ix_dispute_of_operator ON clearinghouse.dispute (operator, dispute_id)",
+    "CREATE INDEX ix_dispute_of_evsp ON clearinghouse.dispute (evsp, dispute_id)",
+    "CREATE INDEX ix_dispute_due ON clearinghouse.dispute (due_at) WHERE due_at IS NOT NULL",
+]
 
 
 INVOICING: list[str] = [

@@ -62,6 +62,7 @@ OWN_AFFAIR = {
     "POST /services/clearing-house/customer-services": 200,
     "POST /services/clearing-house/cdrs": 201,
     "POST /services/clearing-house/cdrs/approvals": 200,
+    "POST /services/clearing-house/cdrs/stream": 200,
 }
 # Changes by being looked at: what was called is metered.
 RESTLESS = {"/marketplace/usage", "/metrics"}
@@ -136,6 +137,8 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         await operator.post(f"{CLEARING_HOUSE}/cdrs", cdr() | later | {"cdr_id": f"2-{SECRET}"})
         await office_books.close(hub.parts, Month(2026, 1))
         (issued,) = (await operator.get(f"{CLEARING_HOUSE}/invoices"))["invoices"]
+        declined = {"operator": operator.party, "cdr_id": cdr()["cdr_id"], "reason": "wrong-time"}
+        dispute = await evsp.post(f"{CLEARING_HOUSE}/disputes", declined)
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
         yield Victims(
@@ -156,6 +159,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "number": issued["number"],
                 "period": "2026-01",
                 "period_id": "2026-01",
+                "dispute_id": dispute["dispute_id"],
                 "dead_letter_id": str(letters[0]["dead_letter_id"]),
                 "operator": operator.party,
                 "cdr_id": cdr()["cdr_id"],
@@ -237,6 +241,12 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /services/clearing-house/customer-contracts/uploads/{upload}/complete": {"lines": 1},
         "POST /services/clearing-house/clearing-runs": RUN,
         "POST /services/clearing-house/periods/{period_id}/close": {"early": True},
+        "POST /services/clearing-house/disputes": {
+            "operator": victims.world.operator.party,
+            "cdr_id": cdr()["cdr_id"],
+            "reason": "wrong-price",
+        },
+        "POST /services/clearing-house/disputes/{dispute_id}/{action}": {"says": "so"},
         "POST /services/clearing-house/authorisations": {
             "evse_id": EVSE,
             "identification": {"type": "rfid", "value": CARD},
@@ -247,6 +257,7 @@ def body_of(route: Route, victims: Victims) -> Any:
         },
         "POST /services/clearing-house/cdrs": cdr(),
         "PUT /services/clearing-house/meter-keys/{evse_id}": {"public_keys": []},
+        "POST /services/clearing-house/cdrs/stream": cdr(),
         "POST /services/clearing-house/cdrs/approvals": {
             "cdrs": [{"operator": victims.world.operator.party, "cdr_id": cdr()["cdr_id"]}]
         },
@@ -271,6 +282,8 @@ def is_refused(route: Route, answer: Answer) -> bool:
         return bool(told["reason"] == "evse-unknown") and told["services"] == []
     if route.name == "POST /services/clearing-house/cdrs":
         return told["state"] == "rejected" and told["price"] is None
+    if route.name == "POST /services/clearing-house/cdrs/stream":
+        return bool(told["rejected"] == told["read"] == 1)
     if route.name == "POST /services/clearing-house/cdrs/approvals":
         return [one["problem"] for one in told["cdrs"]] == ["unknown-cdr"]
     if route.name == "POST /services/clearing-house/cdrs/acknowledgements":

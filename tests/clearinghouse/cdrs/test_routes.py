@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,6 +16,7 @@ from clearinghouse.cdrs.routes import Routes
 from kit import event_log, problem
 from kit.database import Database
 from kit.event_log import START
+from kit.http import Answer
 from roaming.party import PartyId
 from tests.clearinghouse.cdrs.fakes import (
     EVSP,
@@ -416,3 +418,102 @@ async def test_a_credit_is_shown_with_what_it_takes_back(house: House) -> None:
     assert shown["period_id"] == "2025-01"
     _, shown = await house.get(f"/cdrs/{OPERATOR}/A-1")
     assert shown["state"] == "credited"
+
+
+def ndjson(*records: Any) -> bytes:
+    return b"".join(json.dumps(one).encode() + b"\n" for one in records)
+
+
+async def stream(house: House, body: bytes, query: str = "", **headers: str) -> Answer:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await house.call("POST", "/cdrs/stream", body, query=query, headers=names)
+
+
+LINES = ndjson(
+    told("A-1"),
+    told("A-2", energy_wh=-1),
+    {"cdr_id": "A-3"},
+    told("A-4", end="2025-01-17T12:00:00Z"),
+    told("A-1"),
+    told("A-1", energy_wh=1),
+)
+
+
+async def test_a_stream_is_booked_line_by_line_and_answered_by_a_report(house: House) -> None:
+    answer = await stream(house, LINES + b"\n  \nnonsense\n")
+    report = json.loads(answer.body)
+    rejections = report.pop("rejections")
+    assert (answer.status, report) == (
+        200,
+        {
+            "read": 7,
+            "accepted": 1,
+            "flagged": 1,
+            "rejected": 4,
+            "known": 1,
+            "since": NOW.isoformat().replace("+00:00", "Z"),
+        },
+    )
+    assert [(one["line"], one["answer"]["reasons"]) for one in rejections] == [
+        (2, ["negative-energy"]),
+        (3, ["malformed"]),
+        (6, ["cdr-id-reused"]),
+        (9, ["malformed"]),
+    ]
+    again = json.loads((await stream(house, LINES, "rejections=1")).body)
+    assert (again["known"], again["accepted"], len(again["rejections"])) == (3, 0, 1)
+    _, page = await house.get("/cdrs", query=f"state=rejected&since={report['since']}")
+    assert [one["cdr_id"] for one in page["cdrs"]] == ["A-2"]
+
+
+async def test_a_stream_may_be_compressed_and_answered_line_by_line(house: House) -> None:
+    answer = await stream(
+        house, gzip.compress(LINES), content_encoding="gzip", accept="application/x-ndjson"
+    )
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    told_ = [json.loads(line) for line in answer.body.splitlines()]
+    assert [(one["cdr_id"], one["state"]) for one in told_] == [
+        ("A-1", "accepted"),
+        ("A-2", "rejected"),
+        ("A-3", "rejected"),
+        ("A-4", "flagged"),
+        ("A-1", "accepted"),
+        ("A-1", "rejected"),
+    ]
+
+
+async def test_a_stream_of_thousands_of_lines_keeps_its_order(house: House) -> None:
+    records = [told(f"N-{number}", energy_wh=number) for number in range(1_203)]
+    answer = await stream(house, ndjson(*records), accept="application/x-ndjson")
+    assert [json.loads(line)["cdr_id"] for line in answer.body.splitlines()] == [
+        one["cdr_id"] for one in records
+    ]
+
+
+async def test_what_a_broken_stream_has_told_is_booked_and_known_when_it_comes_again(
+    house: House, database: Database
+) -> None:
+    records = ndjson(*(told(f"N-{number}", energy_wh=number) for number in range(1_100)))
+    broken = await stream(house, gzip.compress(records)[:-20], content_encoding="gzip")
+    assert broken.status == 422
+    async with database.hot() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM clearinghouse.cdr") == 1_000
+    again = json.loads((await stream(house, records)).body)
+    assert (again["read"], again["known"]) == (1_100, 1_000)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"cdr_id": "' + b"x" * 300_000 + b'"}', b'{"cdr_id": "\\u0000"}', b"[", b"\xff", b"[]"],
+)
+async def test_a_line_that_is_no_record_stops_no_other(house: House, line: bytes) -> None:
+    report = json.loads((await stream(house, line + b"\n" + ndjson(told()))).body)
+    assert (report["read"], report["accepted"], report["rejected"]) == (2, 1, 1)
+    assert report["rejections"][0]["answer"]["reasons"] == ["malformed"]
+
+
+async def test_only_an_operator_streams(house: House) -> None:
+    for who in AS_EVSP, {"party": None}:
+        answer = await house.call("POST", "/cdrs/stream", LINES, **who)
+        assert answer.status in (401, 403)
+    assert (await stream(house, LINES, "rejections=many")).status == 422
