@@ -31,6 +31,7 @@ FREE = {
     "faults",
     "flows",
     "independent",
+    "laws",
     "outside",
 }
 NAMELESS = {"utils", "helpers", "common", "misc", "base", "manager", "crud", "schemas"}
