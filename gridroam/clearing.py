@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from clearinghouse.fees import flows as fee_flows
+from clearinghouse.fees.store import SqlBook as FeeBook
 from clearinghouse.invoicing import flows as invoicing_flows
 from clearinghouse.invoicing.store import SqlClosing
 from clearinghouse.periods.model import Month
 from clearinghouse.periods.store import Closing
 from clearinghouse.periods.store import SqlBooks as Periods
-from gridroam.answers import BusinessesForInvoicing
+from gridroam.answers import BusinessesForClearing, BusinessesForInvoicing
 from gridroam.core import Core
 from kit.database import Hot
 
 
 def periods(parts: Core) -> Periods:
     """Accounting periods, with what the house itself posts before one is closed."""
-    return Periods(parts.database, closings=[invoicing(parts)])
+    return Periods(parts.database, closings=[fees(parts), invoicing(parts)])
+
+
+def fees(parts: Core) -> Closing:
+    """What the hub asks for a month, posted before its invoices are issued."""
+
+    async def charge(connection: Hot, month: Month, now: datetime) -> None:
+        await fee_flows.accrue_period(
+            month,
+            book=FeeBook(connection),
+            businesses=BusinessesForClearing(parts.businesses),
+            hub=parts.hub,
+            now=now,
+        )
+
+    return charge
 
 
 def invoicing(parts: Core) -> Closing:

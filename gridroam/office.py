@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ from central_system.hub.store import SqlKeys
 from clearinghouse.exchange import flows as exchange_flows
 from clearinghouse.exchange.routes import RateShown
 from clearinghouse.exchange.store import SqlBooks as ExchangeRates
+from clearinghouse.fees import flows as fee_flows
+from clearinghouse.fees.model import Payer, Schedule
+from clearinghouse.fees.routes import ScheduleShown
+from clearinghouse.fees.store import SqlBooks as Fees
 from clearinghouse.netting import flows as netting_flows
 from clearinghouse.netting.model import ClearingRun, Period, Strategy
 from clearinghouse.netting.routes import shown
 from clearinghouse.netting.store import SqlBooks as Clearings
+from clearinghouse.periods.model import Month
 from clearinghouse.rating.model import zone_named
 from gridroam.core import Core, core
 from gridroam.home import Home
@@ -143,6 +149,46 @@ async def import_into(
             operator=operator,
             progress=progress,
         )
+
+
+def fee_schedule(
+    payer: str, valid_from: str, currency: str, per_cdr: str, per_kwh: str, party: str | None
+) -> Schedule:
+    """A schedule as told on the command line; Malformed names what is wrong."""
+    if payer not in set(Payer):
+        raise Malformed(
+            f"there is no side {payer!r}", field="--payer", value=payer, rule=", ".join(Payer)
+        )
+    prices = []
+    for option, told in (("--per-cdr", per_cdr), ("--per-kwh", per_kwh)):
+        try:
+            prices.append(Decimal(told))
+        except InvalidOperation:
+            raise Malformed("not a number", field=option, value=told, rule="as 0.015") from None
+    return Schedule(
+        Payer(payer),
+        None if party is None else PartyId(party),
+        Month.parse(valid_from),
+        currency,
+        *prices,
+    )
+
+
+async def set_fees(home: Path, database_url: str | None, asked: Schedule) -> dict[str, Any]:
+    async with open_core(home, database_url) as parts:
+        kept = await fee_flows.set_schedule(
+            asked, hub=parts.hub, books=Fees(parts.database), now=parts.clock()
+        )
+    return _schedule_shown(kept)
+
+
+async def list_fees(home: Path, database_url: str | None) -> list[dict[str, Any]]:
+    async with open_core(home, database_url) as parts, Fees(parts.database).open() as book:
+        return [_schedule_shown(one) for one in await book.schedules()]
+
+
+def _schedule_shown(schedule: Schedule) -> dict[str, Any]:
+    return {"party": schedule.party} | ScheduleShown.of(schedule).model_dump(mode="json")
 
 
 async def import_rates(home: Path, database_url: str | None, file: Path) -> dict[str, Any]:

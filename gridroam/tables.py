@@ -14,6 +14,7 @@ STORES = [
     "clearinghouse.certificates.store",
     "clearinghouse.customers.store",
     "clearinghouse.exchange.store",
+    "clearinghouse.fees.store",
     "clearinghouse.ledger.store",
     "clearinghouse.meter_values.store",
     "clearinghouse.periods.store",

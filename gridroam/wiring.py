@@ -47,6 +47,8 @@ from clearinghouse.disputes import tasks as dispute_tasks
 from clearinghouse.disputes.store import SqlBooks as Disputes
 from clearinghouse.exchange import routes as exchange_routes
 from clearinghouse.exchange.store import SqlBooks as ExchangeRates
+from clearinghouse.fees import routes as fee_routes
+from clearinghouse.fees.store import SqlBooks as Fees
 from clearinghouse.forwarding import routes as forwarding_routes
 from clearinghouse.forwarding import wire as forwarding_wire
 from clearinghouse.forwarding.client import HttpSender, senders_over
@@ -357,6 +359,7 @@ class _Hub:
                 netting_routes.router(
                     Clearings(database), database=database, clock=clock, hub=parts.hub
                 ),
+                fee_routes.router(Fees(database), clock),
                 exchange_routes.router(ExchangeRates(database), clock),
                 settlement_routes.router(Statements(database), DirectoryForConsole(parts.partners)),
                 meter_routes.router(meter_keys, evses, database, clock),

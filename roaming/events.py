@@ -47,6 +47,8 @@ class EventType(StrEnum):
     PERIOD_CLOSED = "period-closed"
     INVOICE_ISSUED = "invoice-issued"
     CREDIT_NOTE_ISSUED = "credit-note-issued"
+    FEE_SCHEDULE_SET = "fee-schedule-set"
+    FEE_CHARGED = "fee-charged"
     CLEARING_RUN_RECORDED = "clearing-run-recorded"
     STATION_ENROLLED = "station-enrolled"
     OCPP_MESSAGE = "ocpp-message"

@@ -398,7 +398,44 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.bu
 ]
 
 
-TAX_AND_FEES: list[str] = []
+TAX_AND_FEES = [
+    """
+CREATE TABLE clearinghouse.fee_schedule (
+    schedule_id BIGINT GENERATED ALWAYS AS IDENTITY,
+    payer TEXT NOT NULL,
+    party TEXT,
+    valid_from TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    per_cdr NUMERIC NOT NULL,
+    per_kwh NUMERIC NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_fee_schedule PRIMARY KEY (schedule_id)
+)
+""",
+    """
+CREATE TABLE clearinghouse.fee (
+    period_id TEXT NOT NULL,
+    party TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    posting_id BIGINT NOT NULL,
+    net_minor BIGINT NOT NULL,
+    vat_minor BIGINT NOT NULL,
+    vat_rule TEXT NOT NULL,
+    vat_category TEXT,
+    vat_percent NUMERIC,
+    parts JSONB NOT NULL,
+    CONSTRAINT pk_fee PRIMARY KEY (period_id, party, currency)
+)
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON clearinghouse.fee_schedule
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON clearinghouse.fee
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+]
 
 
 EXCHANGE = [

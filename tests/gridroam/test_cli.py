@@ -60,6 +60,13 @@ async def test_partners_files_clearing_and_events_beside_a_running_hub(tmp_path:
             assert (kept["party"], kept["city"], kept["country"]) == (party, city, "FR")
             assert await command("partner", "details", party) == [kept]
 
+        (price,) = await command(
+            *("fees", "set", "--payer", "evsp", "--valid-from", "2199-01"),
+            *("--currency", "EUR", "--per-cdr", "0.015"),
+        )
+        assert (price["payer"], price["per_cdr"], price["special"]) == ("evsp", "0.015", False)
+        assert await command("fees", "list") == [price]
+
         reference = tmp_path / "eurofxref-hist.csv"
         reference.write_text("Date,USD,JPY,\n2025-01-31,1.0393,161.19,\n2025-01-30,1.0396,x,\n")
         (brought_in,) = await command("rates", "import", reference)
