@@ -10,6 +10,7 @@ STORES = [
     "central_system.stations.store",
     "central_system.transactions.store",
     "clearinghouse.authorisation.store",
+    "clearinghouse.cdr_files.store",
     "clearinghouse.cdrs.store",
     "clearinghouse.certificates.store",
     "clearinghouse.customers.store",

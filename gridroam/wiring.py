@@ -35,6 +35,9 @@ from clearinghouse.authorisation.client import HttpEvsps
 from clearinghouse.authorisation.flows import NoLimitKept
 from clearinghouse.authorisation.store import SqlCustomers as AuthorisationCustomers
 from clearinghouse.authorisation.store import SqlDecisions, SqlPolicies
+from clearinghouse.cdr_files import routes as cdr_file_routes
+from clearinghouse.cdr_files import tasks as cdr_file_tasks
+from clearinghouse.cdr_files.store import SqlFiles as SqlCdrFiles
 from clearinghouse.cdrs import routes as cdr_routes
 from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
@@ -121,6 +124,7 @@ AUDIENCE = "gridroam"
 # Where a list of any length may be sent in one call.
 STREAMS = frozenset(
     {
+        "/services/clearing-house/cdr-files/",
         "/services/clearing-house/cdrs/stream",
         "/services/clearing-house/customer-contracts/bulk",
     }
@@ -303,10 +307,14 @@ class _Hub:
             database,
         )
         stack.push_async_callback(intake.close)
+        cdr_files = SqlCdrFiles(database)
+        file_booker = cdr_file_tasks.booker(cdr_files, intake, clock)
+        stack.push_async_callback(file_booker.close)
         outbox = SqlOutbox(database)
         preferences = SqlPreferences(database, parts.box, clock)
         disputes = Disputes(database)
         if self.settings.runs_tasks:
+            file_booker.start()
             deadlines = dispute_tasks.deadlines(disputes, clock)
             deadlines.start()
             stack.push_async_callback(deadlines.close)
@@ -364,6 +372,7 @@ class _Hub:
                 settlement_routes.router(Statements(database), DirectoryForConsole(parts.partners)),
                 meter_routes.router(meter_keys, evses, database, clock),
                 invoicing_routes.router(Invoices(database), hub=parts.hub),
+                cdr_file_routes.router(cdr_files, clock, file_booker.wake),
                 forwarding_routes.router(
                     outbox, preferences, database=database, clock=clock, allow_loopback=loopback
                 ),

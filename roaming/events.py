@@ -35,6 +35,8 @@ class EventType(StrEnum):
     CDR_ACCEPTED = "cdr-accepted"
     CDR_REJECTED = "cdr-rejected"
     CDR_APPROVED = "cdr-approved"
+    CDR_FILE_REFUSED = "cdr-file-refused"
+    CDR_FILE_BOOKED = "cdr-file-booked"
     METER_KEYS_REGISTERED = "meter-keys-registered"
     CDRS_DELIVERED = "cdrs-delivered"
     CDR_DEAD_LETTERED = "cdr-dead-lettered"

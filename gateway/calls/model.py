@@ -132,7 +132,7 @@ class Limits:
     """Bounds of one call, and of one caller. Sizes in bytes.
 
     `streams` are paths at which a service of the hub itself reads a body as it comes, line by line,
-    and holds none of it.
+    and holds none of it. One that ends in a slash stands for all that are one step below it.
     """
 
     path_bytes: int = 8 * 1024
@@ -146,7 +146,9 @@ class Limits:
 
     def body_of(self, path: str) -> int:
         """The most bytes of a body that is sent to `path`."""
-        return self.stream_bytes if path in self.streams else self.body_bytes
+        above, slash, _ = path.rpartition("/")
+        streamed = path in self.streams or above + slash in self.streams
+        return self.stream_bytes if streamed else self.body_bytes
 
 
 @dataclass(slots=True)

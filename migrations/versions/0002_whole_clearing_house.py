@@ -208,6 +208,50 @@ CREATE TABLE clearinghouse.meter_key (
     CONSTRAINT pk_meter_key PRIMARY KEY (operator, evse_id)
 )
 """,
+    """
+CREATE TABLE clearinghouse.cdr_file (
+    upload_id TEXT NOT NULL,
+    operator TEXT NOT NULL,
+    file_id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    begun_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    touched_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    finished_at TIMESTAMP WITH TIME ZONE,
+    digest BYTEA,
+    records INTEGER DEFAULT 0 NOT NULL,
+    energy_wh BIGINT DEFAULT 0 NOT NULL,
+    totals JSONB DEFAULT '{}'::jsonb NOT NULL,
+    faults JSONB DEFAULT '[]'::jsonb NOT NULL,
+    accepted INTEGER DEFAULT 0 NOT NULL,
+    flagged INTEGER DEFAULT 0 NOT NULL,
+    rejected INTEGER DEFAULT 0 NOT NULL,
+    CONSTRAINT pk_cdr_file PRIMARY KEY (upload_id)
+)
+""",
+    """
+CREATE UNIQUE INDEX uq_cdr_file_taken_once ON clearinghouse.cdr_file (operator, file_id) WHERE state IN ('booking', 'booked')
+""",
+    """
+CREATE INDEX ix_cdr_file_of_operator ON clearinghouse.cdr_file (operator, file_id, begun_at)
+""",
+    """
+CREATE INDEX ix_cdr_file_at_work ON clearinghouse.cdr_file (touched_at) WHERE state IN ('receiving', 'booking')
+""",
+    """
+CREATE TABLE clearinghouse.cdr_file_line (
+    upload_id TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    content BYTEA,
+    cdr_id TEXT,
+    state TEXT,
+    reasons JSONB,
+    CONSTRAINT pk_cdr_file_line PRIMARY KEY (upload_id, line),
+    CONSTRAINT fk_cdr_file_line_upload_id_cdr_file FOREIGN KEY(upload_id) REFERENCES clearinghouse.cdr_file (upload_id) ON DELETE CASCADE
+)
+""",
+    """
+CREATE INDEX ix_cdr_file_line_waiting ON clearinghouse.cdr_file_line (upload_id, line) WHERE content IS NOT NULL
+""",
 ]
 
 

@@ -63,11 +63,14 @@ OWN_AFFAIR = {
     "POST /services/clearing-house/cdrs": 201,
     "POST /services/clearing-house/cdrs/approvals": 200,
     "POST /services/clearing-house/cdrs/stream": 200,
+    # The file goes back, since its sender is another.
+    "POST /services/clearing-house/cdr-files/{file_id}": 422,
 }
 # Changes by being looked at: what was called is metered.
 RESTLESS = {"/marketplace/usage", "/metrics"}
 ROLES = ("evse-operator", "evsp", "dso", "service-provider")
 SECRET = "canary-4f1d"
+FILE = f"file-{SECRET}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,13 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         authorised = await operator.asks(EVSE, CARD)
         await operator.put(f"{CLEARING_HOUSE}/meter-keys/{EVSE}", {"public_keys": []})
         await operator.post(f"{CLEARING_HOUSE}/cdrs", cdr())
+        await operator.post(f"{CLEARING_HOUSE}/cdr-files/{FILE}", cdr_file())
+
+        async def file_booked() -> bool:
+            told = await operator.get(f"{CLEARING_HOUSE}/cdr-files/{FILE}")
+            return bool(told["state"] == "booked")
+
+        await until(file_booked)
         letters: list[Any] = []
 
         async def refused() -> bool:
@@ -164,6 +174,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "operator": operator.party,
                 "cdr_id": cdr()["cdr_id"],
                 "serial_number": "ab12",
+                "file_id": FILE,
                 "charge_point": STATIONS[0]["charge_point"],
             },
         )
@@ -178,6 +189,15 @@ def cdr() -> dict[str, Any]:
         "end": "2026-01-05T11:00:00+01:00",
         "energy_wh": 7_777,
     }
+
+
+def cdr_file() -> bytes:
+    lines: list[dict[str, Any]] = [
+        {"header": {"file_id": FILE, "sender": "FR*PD1"}},
+        cdr(),
+        {"trailer": {"records": 1, "energy_wh": cdr()["energy_wh"]}},
+    ]
+    return b"\n".join(json.dumps(line).encode() for line in lines)
 
 
 def service() -> dict[str, Any]:
@@ -258,6 +278,7 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /services/clearing-house/cdrs": cdr(),
         "PUT /services/clearing-house/meter-keys/{evse_id}": {"public_keys": []},
         "POST /services/clearing-house/cdrs/stream": cdr(),
+        "POST /services/clearing-house/cdr-files/{file_id}": cdr_file(),
         "POST /services/clearing-house/cdrs/approvals": {
             "cdrs": [{"operator": victims.world.operator.party, "cdr_id": cdr()["cdr_id"]}]
         },

@@ -179,3 +179,12 @@ def test_a_contract_covers_the_operations_that_it_names_and_no_others() -> None:
         (["GET /sites"], "GET /sites/1"),
     ):
         assert not covers(patterns, operation)
+
+
+def test_a_path_that_streams_may_have_one_step_below_it_and_no_more() -> None:
+    limits = Limits(body_bytes=1, stream_bytes=2, streams=frozenset({"/a/bulk", "/a/files/"}))
+    sizes = [
+        limits.body_of(path) for path in ("/a/bulk", "/a/bulk/x", "/a/files/x", "/a/files/x/y")
+    ]
+    assert sizes == [2, 1, 2, 1]
+    assert limits.body_of("/a/files") == 1
