@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -26,7 +27,10 @@ from clearinghouse.forwarding.model import (
     Place,
     Preference,
     Reply,
+    Schedule,
     UnknownDeadLetter,
+    Weekday,
+    Whereabouts,
     schedule,
 )
 from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
@@ -606,3 +610,60 @@ async def test_an_attempt_that_failed_says_when_the_next_one_is_and_a_restart_ke
         assert step.until == state.next_attempt_at == NOW + timedelta(seconds=2 ** (attempts - 2))
         assert (state.undelivered, state.attempts, state.last_error) == (1, attempts, "closed")
     await sender.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_each_record_goes_once_in_order_and_not_before_its_moment(
+    database: Database, evsp: EvspServer, seed: int
+) -> None:
+    """Bookings, time, failures, hubs that die between sending and keeping it, changes of mind."""
+    chance = random.Random(seed)
+    hands = Hands(NOW)
+    await keep_customer(database)
+    keeper = SqlPreferences(database, SecretBox(bytes(32)), hands)
+    outbox = SqlOutbox(database)
+    booked: dict[str, datetime] = {}
+    changed: list[datetime] = [hands.now]
+    schedules = [
+        Schedule(),
+        schedule(Cadence.HOURLY, at="00:20", time_zone="Asia/Kolkata"),
+        schedule(Cadence.DAILY, at="02:30", time_zone="Europe/Paris"),
+        schedule(Cadence.WEEKLY, at="18:00", weekday=Weekday.FRIDAY),
+    ]
+
+    async def keep_time(body: dict[str, Any]) -> web.StreamResponse:
+        wish = await keeper.of(EVSP)
+        # The first of a run says when it is due; those booked since go with it.
+        first = booked[body["cdrs"][0]["cdr_id"]]
+        early.extend([first] if hands.now < wish.due(first) and first >= changed[-1] else [])
+        return web.Response(status=503) if chance.random() < 0.2 else await well(body)
+
+    early: list[datetime] = []
+    evsp.behaviour = keep_time
+    for step in range(40):
+        match chance.choice(["book", "book", "wait", "look", "look", "die", "wish"]):
+            case "book":
+                first = NOW - timedelta(days=29) + timedelta(hours=step * 3)
+                records = many(chance.randint(1, 4), prefix=f"S{step}", first=first)
+                intake = replace(intake_of(database), clock=hands)
+                outcomes = await cdr_flows.receive(records, intake=intake)
+                assert all(outcome.cdr.booked for outcome in outcomes)
+                booked |= {one.cdr_id: hands.now for one in records}
+            case "wait":
+                hands.now += timedelta(minutes=chance.choice([7, 61, 60 * 9, 60 * 24 * 8]))
+            case "look":
+                await looked_at(database, hands, evsp)
+            case "die":
+                # Begun, and then nobody was there to send it.
+                wish = await keeper.of(EVSP)
+                await outbox.next(EVSP, holder="one", most=2, now=hands.now, preference=wish)
+            case "wish":
+                await keeper.keep(EVSP, Preference(schedule=chance.choice(schedules)))
+                changed.append(hands.now)
+    hands.now += timedelta(days=40)
+    await looked_at(database, hands, evsp)
+    assert evsp.cdr_ids == list(booked)
+    assert early == []
+    assert await outbox.undelivered() == {}
+    traces = await outbox.traces([(OPERATOR, cdr_id) for cdr_id in booked])
+    assert {one.whereabouts for one in traces} <= {Whereabouts.DELIVERED}
