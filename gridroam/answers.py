@@ -233,6 +233,21 @@ class BusinessesForInvoicing:
         )
 
 
+class AgreementsForOfflineLists:
+    """Roaming agreements about all of an operator's charge points: a list knows no place."""
+
+    def __init__(self, book: ContractBook) -> None:
+        self._book = book
+
+    def partners(self, operator: PartyId, at: datetime) -> Mapping[PartyId, datetime | None]:
+        found = {}
+        for evsp in self._book.roaming_partners(operator, at):
+            agreement = self._book.roaming(operator, evsp, at)
+            if agreement is not None and agreement.coverage.whole:
+                found[evsp] = agreement.valid_until
+        return found
+
+
 class EvsesForClearing:
     """Charge points out of Search EVSE's register."""
 

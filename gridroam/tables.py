@@ -17,6 +17,7 @@ STORES = [
     "clearinghouse.exchange.store",
     "clearinghouse.fees.store",
     "clearinghouse.ledger.store",
+    "clearinghouse.offline_lists.store",
     "clearinghouse.meter_values.store",
     "clearinghouse.periods.store",
     "clearinghouse.disputes.store",

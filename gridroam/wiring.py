@@ -66,6 +66,8 @@ from clearinghouse.meter_values.flows import MeterChecks
 from clearinghouse.meter_values.store import SqlKeys as SqlMeterKeys
 from clearinghouse.netting import routes as netting_routes
 from clearinghouse.netting.store import SqlBooks as Clearings
+from clearinghouse.offline_lists import routes as offline_list_routes
+from clearinghouse.offline_lists.store import SqlOfflineLists
 from clearinghouse.periods import routes as period_routes
 from clearinghouse.rating.model import Rater
 from clearinghouse.settlement import routes as settlement_routes
@@ -82,6 +84,7 @@ from gateway.usage.store import SqlMeter, SqlUsage
 from gridroam import clearing
 from gridroam.answers import (
     AgreementsForClearing,
+    AgreementsForOfflineLists,
     BusinessesForClearing,
     ClearingsForConsole,
     ClientsByHand,
@@ -359,6 +362,12 @@ class _Hub:
                 ),
                 certificate_routes.router(certificates, database=database, clock=clock),
                 customer_routes.router(SqlCustomers(database), database, clock),
+                offline_list_routes.router(
+                    SqlOfflineLists(database),
+                    AgreementsForOfflineLists(parts.book),
+                    database,
+                    clock,
+                ),
                 ledger_routes.router(SqlLedger(database)),
                 dispute_routes.router(disputes, database=database, clock=clock, hub=parts.hub),
                 period_routes.router(

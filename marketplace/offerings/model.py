@@ -262,6 +262,11 @@ class Coverage:
             self._exact = frozenset(one for one in evses if not one.endswith("*"))
             self._beginnings = tuple(one[:-1] for one in evses if one.endswith("*"))
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is about all charge points of the operator."""
+        return self._exact is None
+
     def __contains__(self, evse_id: EvseId) -> bool:
         if self._exact is None:
             return True

@@ -313,7 +313,27 @@ CREATE TABLE clearinghouse.customer_listed (
 ]
 
 
-OFFLINE_LISTS: list[str] = []
+OFFLINE_LISTS: list[str] = [
+    """
+CREATE TABLE clearinghouse.offline_consent (
+    evsp text COLLATE "C" NOT NULL,
+    operator text COLLATE "C" NOT NULL,
+    given boolean NOT NULL,
+    changed_at timestamptz NOT NULL,
+    CONSTRAINT pk_offline_consent PRIMARY KEY (evsp, operator)
+)
+""",
+    """
+CREATE TABLE clearinghouse.offline_list_version (
+    operator text COLLATE "C" NOT NULL,
+    version integer NOT NULL,
+    snapshot text NOT NULL,
+    made_at timestamptz NOT NULL,
+    shares jsonb NOT NULL,
+    CONSTRAINT pk_offline_list_version PRIMARY KEY (operator, version)
+)
+""",
+]
 
 
 AUTHORISATION: list[str] = [

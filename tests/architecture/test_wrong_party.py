@@ -54,6 +54,7 @@ OWN_AFFAIR = {
     "POST /services/clearing-house/cdrs/acknowledgements": 200,
     "POST /services/clearing-house/deliveries/look-up": 200,
     "POST /services/clearing-house/dead-letters/replay": 202,
+    "PUT /services/clearing-house/offline-consents/{operator}": 200,
     "POST /services/clearing-house/clearing-runs": 201,
     # Answered, and each record in them refused: see `is_refused`.
     "POST /services/search-evse/locations": 200,
@@ -138,6 +139,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         await evsp.put(f"/marketplace/partners/{evsp.party}/business-details", DETAILS)
         lines = json.dumps({"contract_id": CONTRACT, "token_uids": [CARD]}).encode()
         await evsp.post(f"{CLEARING_HOUSE}/customer-contracts/bulk?upload=list-{SECRET}", lines)
+        await evsp.put(f"{CLEARING_HOUSE}/offline-consents/{operator.party}", {"consent": True})
         run = await operator.post(f"{CLEARING_HOUSE}/clearing-runs", RUN)
         own = DETAILS | {"tax_id": f"tax {SECRET}"}
         await operator.put(f"/marketplace/partners/{operator.party}/business-details", own)
@@ -258,6 +260,7 @@ def body_of(route: Route, victims: Victims) -> Any:
             "cdrs": [{"operator": victims.world.operator.party, "cdr_id": cdr()["cdr_id"]}]
         },
         "POST /services/clearing-house/dead-letters/replay": {"all": True},
+        "PUT /services/clearing-house/offline-consents/{operator}": {"consent": True},
         "POST /services/clearing-house/customer-contracts/uploads/{upload}/complete": {"lines": 1},
         "POST /services/clearing-house/clearing-runs": RUN,
         "POST /services/clearing-house/periods/{period_id}/close": {"early": True},
