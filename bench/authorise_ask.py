@@ -20,7 +20,7 @@ import msgspec
 
 from bench import clearing_house, serving, slow_evsp
 from bench.asking import Plan, Told, ask
-from bench.processes import cpu_s, free_port, running
+from bench.processes import PeerMissing, cpu_s, free_port, running
 from bench.row import Options, Row
 from bench.world import World
 from gridroam.core import core
@@ -95,6 +95,11 @@ async def run(options: Options) -> list[Row]:
             paced = await ask(plan(house, int(2 * rate), rate))
             alone = await ask(plan(evsp, requests))
             measured.append(_Measured(requests, told, cpu_ms, burst, paced, rate, alone))
+        refused: int = await database.pool.fetchval(
+            "SELECT count(*) FROM clearinghouse.authorisation WHERE reason IS NOT NULL"
+        )
+        if refused:
+            raise PeerMissing(f"{refused} were refused, though the EVSP says yes to all")
     return _rows(world, measured)
 
 

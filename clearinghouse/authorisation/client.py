@@ -108,8 +108,14 @@ class _Line:
 
     def leave(self, change: int = 0) -> None:
         self.under_way -= 1
-        self.places = min(max(self.places + change, min(LEAST_IN_FLIGHT, self._most)), self._most)
+        self._change(change)
         self._let_in()
+
+    def has_been_silent(self) -> None:
+        self._change(-1)
+
+    def _change(self, change: int) -> None:
+        self.places = min(max(self.places + change, min(LEAST_IN_FLIGHT, self._most)), self._most)
 
     def _let_in(self) -> None:
         while self.waiting and self.under_way < self.places:
@@ -134,7 +140,7 @@ class HttpEvsps:
         """`allow_loopback`: a host name may lead to this very machine."""
         self._endpoints = endpoints
         # One look for all who ask while the last one runs.
-        self._lookups: Batcher[PartyId, Endpoint | None] = Batcher(self._find, at_once=2)
+        self._lookups: Batcher[PartyId, Endpoint | None] = Batcher(self._find)
         self._most_in_flight = most_in_flight
         self._most_waiting = most_waiting
         self._longest_body_bytes = longest_body_bytes
@@ -176,7 +182,11 @@ class HttpEvsps:
                 entered = True
                 return await self._ask_in(line, endpoint, encode_json(question))
         except TimeoutError:
-            return NoAnswer("no answer in time" if entered else "no place in time to ask it")
+            if not entered:
+                return NoAnswer("no place in time to ask it")
+            # Not where it was let go since another said yes: that was no silence of its own.
+            line.has_been_silent()
+            return NoAnswer("no answer in time")
 
     def _line(self, evsp: PartyId) -> _Line:
         line = self._lines.get(evsp)
@@ -187,12 +197,13 @@ class HttpEvsps:
 
     async def _ask_in(self, line: _Line, endpoint: Endpoint, body: bytes) -> Answer | NoAnswer:
         """Ask from a place in the line, and give the place back."""
-        change = -1
+        change = 0
         try:
             answer = await self._post(endpoint, body)
             change = 1
             return answer
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
+            change = -1
             return NoAnswer(f"no connection: {type(error).__name__}")
         finally:
             line.leave(change)

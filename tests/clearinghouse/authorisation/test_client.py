@@ -361,6 +361,24 @@ async def test_answers_earn_an_evsp_more_questions_at_once_and_silence_costs_it_
     await evsps.close()
 
 
+async def test_a_question_that_is_let_go_is_no_silence_of_the_evsp(
+    endpoints: ListedEndpoints,
+) -> None:
+    evsps, slow = HttpEvsps(endpoints), Gate()
+    async with evsp_server(slow.handle) as url:
+        endpoints.by_party = {XYZ: FixedEndpoint(url)}
+        deadline = in_seconds(LONG_S)
+        for _ in range(2):
+            asked = [asyncio.create_task(evsps.ask(XYZ, QUESTION, deadline)) for _ in range(64)]
+            async with asyncio.timeout(LONG_S):
+                for _ in asked:
+                    await slow.arrived.acquire()
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+    await evsps.close()
+
+
 class CountedEndpoints(ListedEndpoints):
     """Counts how often it is asked."""
 
