@@ -29,6 +29,7 @@ from bench import (
     cdr_intake,
     clearing_run,
     customer_bulk,
+    documents,
     gateway_call,
     restart_undelivered,
 )
@@ -57,6 +58,7 @@ BENCHMARKS: Sequence[Benchmark] = (
     customer_bulk,
     cdr_intake,
     clearing_run,
+    documents,
     restart_undelivered,
 )
 

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from gridroam import cli_books, cli_deliveries, exits
+from gridroam import cli_books, cli_deliveries, cli_documents, exits
 from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
 from kit.encoding import encode_json
 from roaming.party import PartyId
@@ -51,6 +51,7 @@ fees = typer.Typer(
 app.add_typer(fees, name="fees")
 app.add_typer(cli_books.period, name="period")
 app.add_typer(cli_books.ledger, name="ledger")
+app.command("documents")(cli_documents.documents)
 app.add_typer(cli_deliveries.dead_letters, name="dead-letters")
 app.add_typer(cli_books.dispute, name="dispute")
 

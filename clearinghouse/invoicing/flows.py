@@ -141,6 +141,12 @@ async def page(
         return await book.page(_whose(party, hub), period_id, after, limit)
 
 
+async def count(month: Month, *, books: Books) -> int:
+    """How many invoices and credit notes a month has."""
+    async with books.read() as book:
+        return await book.count(str(month))
+
+
 async def uninvoiced(
     *, party: PartyId, hub: PartyId, period_id: str | None, books: Books
 ) -> Sequence[Uninvoiced]:

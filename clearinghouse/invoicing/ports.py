@@ -72,6 +72,9 @@ class Book(Protocol):
     ) -> Sequence[Found]:
         """Invoices in the order in which they were issued."""
 
+    async def count(self, period_id: str) -> int:
+        """How many invoices and credit notes a month has."""
+
     async def uninvoiced(
         self, party: PartyId | None, period_id: str | None
     ) -> Sequence[Uninvoiced]: ...

@@ -293,6 +293,12 @@ class SqlBook:
         rows = await self._connection.fetch(_PAGE, party, after, period_id, limit)
         return [_to_found(row) for row in rows]
 
+    async def count(self, period_id: str) -> int:
+        counted: int = await self._connection.fetchval(
+            f"SELECT count(*) FROM {invoices.fullname} WHERE period_id = $1", period_id
+        )
+        return counted
+
     async def uninvoiced(
         self, party: PartyId | None, period_id: str | None
     ) -> Sequence[Uninvoiced]:

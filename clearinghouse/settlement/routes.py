@@ -137,10 +137,10 @@ def router(books: Books, directory: Directory) -> APIRouter:
         asked = _period(period, time_zone)
         found = await flows.statement(caller.party, asked, currency, books=books)
         if format is Format.CSV:
-            return _csv(_STATEMENT_COLUMNS, _statement_rows(found))
+            return _csv(statement_csv(found))
         if format is Format.PDF:
             return await _pdf(found, await directory.names())
-        return json_response(_shown(found).model_dump(mode="json", by_alias=True))
+        return json_response(shown(found).model_dump(mode="json", by_alias=True))
 
     @routes.get(
         "/statements/{period}/items",
@@ -169,10 +169,10 @@ def router(books: Books, directory: Directory) -> APIRouter:
         more = len(found) == limit
         next_cursor = f"{found[-1].value_at.isoformat()}~{found[-1].position}" if more else None
         headers = page_link(request, next_cursor)
-        shown = [_item(one, currency) for one in found]
+        listed = [item_shown(one, currency) for one in found]
         if format is ItemFormat.CSV:
-            return _csv(list(ItemShown.model_fields), _item_rows(shown), headers)
-        page = ItemPage(items=shown, next_cursor=next_cursor)
+            return _csv(items_csv(listed), headers)
+        page = ItemPage(items=listed, next_cursor=next_cursor)
         return json_response(page.model_dump(mode="json"), headers=headers)
 
     return routes
@@ -230,7 +230,7 @@ def _side(side: Side, currency: str) -> SideShown:
     )
 
 
-def _shown(statement: Statement) -> StatementShown:
+def shown(statement: Statement) -> StatementShown:
     currency = statement.currency
     return StatementShown(
         party=statement.party,
@@ -274,7 +274,7 @@ def _cleared(clearing: Clearing, statement: Statement) -> ClearedShown:
     )
 
 
-def _item(item: Item, currency: str) -> ItemShown:
+def item_shown(item: Item, currency: str) -> ItemShown:
     return ItemShown(
         ended_at=item.ended_at,
         value_at=item.value_at,
@@ -309,14 +309,14 @@ _STATEMENT_COLUMNS = [
 
 
 def _statement_rows(statement: Statement) -> Iterable[Sequence[object]]:
-    shown = _shown(statement)
-    for one in shown.counterparties:
+    told = shown(statement)
+    for one in told.counterparties:
         yield (
-            shown.party,
-            shown.period.start.isoformat(),
-            shown.period.end.isoformat(),
+            told.party,
+            told.period.start.isoformat(),
+            told.period.end.isoformat(),
             one.counterparty,
-            shown.currency,
+            told.currency,
             one.owing.amount,
             one.owing.vat,
             one.owing.cdrs,
@@ -344,13 +344,23 @@ def _is_number(text: str) -> bool:
     return text.removeprefix("-").replace(".", "", 1).isdigit()
 
 
-def _csv(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    headers: dict[str, str] | None = None,
-) -> Response:
+def statement_csv(statement: Statement) -> str:
+    """A line for each counterparty."""
+    return _table(_STATEMENT_COLUMNS, _statement_rows(statement))
+
+
+def items_csv(items: Iterable[ItemShown]) -> str:
+    """A line for each charge."""
+    return _table(list(ItemShown.model_fields), _item_rows(items))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
     writer.writerows(rows)
-    return Response(text.getvalue(), media_type="text/csv", headers=headers)
+    return text.getvalue()
+
+
+def _csv(text: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(text, media_type="text/csv", headers=headers)
