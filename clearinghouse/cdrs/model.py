@@ -117,7 +117,7 @@ def after(state: State, step: Step) -> State:
 
 
 class Severity(StrEnum):
-    """As telecom clearing grades faults. FATAL ones are of whole files: see `files`."""
+    """As telecom clearing grades faults. FATAL ones are of whole files: see cdr_files."""
 
     NOTICE = "notice"
     WARNING = "warning"

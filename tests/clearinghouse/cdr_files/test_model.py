@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -100,3 +102,9 @@ def test_a_file_of_nothing_but_faults_takes_no_memory() -> None:
     for number in range(10_000):
         found.fault("line-unreadable", "", number)
     assert len(found.faults) == MOST_FAULTS
+
+
+def test_the_page_for_operators_tells_every_fatal_fault() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "cdrs.md").read_text().partition("| fatal |")[2]
+    told = re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", page.partition("\n\n")[0], re.M)
+    assert dict(told) == FATAL

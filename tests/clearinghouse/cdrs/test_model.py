@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -307,3 +309,23 @@ def test_one_charge_has_one_fingerprint_whatever_it_is_called() -> None:
     for told in ({"energy_wh": 10_001}, {"end": "2025-01-15T13:00:01Z"}, {"evse_id": "FR*PD1*E2"}):
         assert fingerprint(one, CONTRACT) != fingerprint(submission(**told), CONTRACT)
     assert fingerprint(one, CONTRACT) != fingerprint(one, OTHER_CONTRACT)
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "cdrs.md"
+
+
+def test_the_page_for_operators_tells_every_rule_as_it_is() -> None:
+    told = re.findall(
+        r"^\| `([a-z0-9-]+)` \| (notice|warning|severe) \| (.*) \|$", DOCS.read_text(), re.M
+    )
+    assert told == [(rule.name, str(rule.severity), rule.says) for rule in RULES]
+
+
+def test_the_drawing_of_a_records_life_is_its_table() -> None:
+    drawn = re.findall(r"^    ([a-z]+) --> ([a-z]+): ([a-z]+)$", DOCS.read_text(), re.M)
+    assert drawn == [
+        (str(state), str(reached), str(step))
+        for state, row in LIFE.items()
+        for step, reached in row.items()
+        if reached is not state
+    ]
