@@ -69,7 +69,7 @@ FROM (
 """
 _FROM = """
   FROM clearinghouse.ledger_entry WHERE account IN ('charge-receivable', 'vat-receivable')
-  AND currency = $1 AND value_at >= $2 AND value_at < $3 GROUP BY
+  AND clearing_group <> '' AND currency = $1 AND value_at >= $2 AND value_at < $3 GROUP BY
 """
 _SUMS = (
     "sum(amount_minor) FILTER (WHERE account = 'charge-receivable'),"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date as Day
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from clearinghouse.exchange import flows as exchange_flows
+from clearinghouse.exchange.model import Exchange
+from clearinghouse.exchange.ports import Books as ExchangeBooks
 from clearinghouse.invoicing.model import Business
 from clearinghouse.netting.store import SqlBooks as Clearings
 from console.ports import Paid
@@ -196,6 +200,27 @@ class AgreementsForClearing:
         if known is None:
             known = self._tariffs[id(tariff)] = (tariff, tariff.to_json())
         return known[1]
+
+
+class TermsForSettling:
+    """When the parties of a roaming agreement pay, out of the marketplace's book."""
+
+    def __init__(self, book: ContractBook) -> None:
+        self._book = book
+
+    def days_to_pay(self, creditor: PartyId, debtor: PartyId, at: datetime) -> int | None:
+        found = self._book.roaming(creditor, debtor, at)
+        return None if found is None else found.payment_terms_days
+
+
+class RatesForSettling:
+    """Exchange rates as they were published, out of the clearing house's own keeping."""
+
+    def __init__(self, books: ExchangeBooks) -> None:
+        self._books = books
+
+    async def find(self, currency: str, into: str, on: Day) -> Exchange:
+        return await exchange_flows.find(currency, into, on, books=self._books)
 
 
 class BusinessesForClearing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from clearinghouse.exchange.store import SqlBooks as ExchangeRates
 from clearinghouse.fees import flows as fee_flows
 from clearinghouse.fees.store import SqlBook as FeeBook
 from clearinghouse.invoicing import flows as invoicing_flows
@@ -11,7 +12,14 @@ from clearinghouse.invoicing.store import SqlClosing
 from clearinghouse.periods.model import Month
 from clearinghouse.periods.store import Closing
 from clearinghouse.periods.store import SqlBooks as Periods
-from gridroam.answers import BusinessesForClearing, BusinessesForInvoicing
+from clearinghouse.settling.flows import House as SettlingHouse
+from clearinghouse.settling.store import SqlBooks as Settlements
+from gridroam.answers import (
+    BusinessesForClearing,
+    BusinessesForInvoicing,
+    RatesForSettling,
+    TermsForSettling,
+)
 from gridroam.core import Core
 from kit.database import Hot
 
@@ -49,3 +57,14 @@ def invoicing(parts: Core) -> Closing:
         )
 
     return issue
+
+
+def settling(parts: Core) -> SettlingHouse:
+    """What makes payments of a closed month."""
+    return SettlingHouse(
+        books=Settlements(parts.database, parts.hub),
+        terms=TermsForSettling(parts.book),
+        rates=RatesForSettling(ExchangeRates(parts.database)),
+        hub=parts.hub,
+        clock=parts.clock,
+    )

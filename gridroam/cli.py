@@ -54,6 +54,8 @@ app.add_typer(cli_books.ledger, name="ledger")
 app.command("documents")(cli_documents.documents)
 app.add_typer(cli_deliveries.dead_letters, name="dead-letters")
 app.add_typer(cli_books.dispute, name="dispute")
+app.command()(cli_books.settle)
+app.command()(cli_books.default)
 
 Lifeline = Annotated[
     int | None,

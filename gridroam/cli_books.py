@@ -11,6 +11,8 @@ from rich.table import Table
 
 from gridroam import exits
 from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
+from roaming.money import Money
+from roaming.party import PartyId
 
 period = typer.Typer(
     help="Accounting periods: calendar months (UTC) that are open, closed, settled.",
@@ -169,3 +171,111 @@ def _decide(home: Path, database_url: str | None, dispute_id: str, action: str, 
     print_json(
         exits.run(lambda: office_books.decide_dispute(home, database_url, dispute_id, action, says))
     )
+
+
+def settle(
+    period: Annotated[str, typer.Option(help="A closed month, as 2025-01.")],
+    currency: Annotated[
+        str | None, typer.Option(help="Settle all currencies of a group in this one.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would come to.")
+    ] = False,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make payments of what a closed month leaves owing, for good.
+
+    Each clearing group and currency by its own strategy. Asked again, it tells what it came to.
+
+    \b
+    Examples:
+      gridroam settle --period 2025-01 --dry-run
+      gridroam settle --period 2025-01
+    """
+    from gridroam import office_books
+
+    print_json(
+        exits.run(
+            lambda: office_books.settle_period(
+                home, database_url, period, currency, dry_run=dry_run
+            )
+        )
+    )
+
+
+def default(
+    party: Annotated[str, typer.Argument(help="Who does not pay, as FR*PD1.")],
+    period: Annotated[str, typer.Option(help="A settled month, as 2025-01.")],
+    unwind: Annotated[
+        bool, typer.Option("--unwind", help="Clear the others anew, as if it had not taken part.")
+    ] = False,
+    clearing_vector: Annotated[
+        bool,
+        typer.Option("--clearing-vector", help="Share what it has among those it has to pay."),
+    ] = False,
+    means: Annotated[
+        list[str] | None,
+        typer.Option(help="What a party has: 'FR*PD1=118.81 EUR'; repeatable."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show who loses what; this is the default.")
+    ] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Post it.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Who loses what when a partner does not pay its part of a settled month.
+
+    What the hub holds of it in collateral goes first. Nothing is posted without --confirm.
+
+    \b
+    Examples:
+      gridroam default 'FR*PD1' --period 2025-01 --unwind
+      gridroam default 'FR*PD1' --period 2025-01 --clearing-vector --means 'FR*PD1=118.81 EUR'
+      gridroam default 'FR*PD1' --period 2025-01 --clearing-vector --confirm
+    """
+    from clearinghouse.settling.model import Rule
+    from gridroam import office_books
+
+    if unwind == clearing_vector:
+        raise typer.BadParameter("one of --unwind and --clearing-vector", param_hint="--unwind")
+    if dry_run and confirm:
+        raise typer.BadParameter("either a dry run or --confirm", param_hint="--confirm")
+    has = {}
+    for said in means or []:
+        name, _, amount = said.partition("=")
+        has[PartyId(name)] = Money.parse(amount)
+    shown = exits.run(
+        lambda: office_books.default(
+            home,
+            database_url,
+            PartyId(party),
+            period,
+            Rule.UNWIND if unwind else Rule.CLEARING_VECTOR,
+            has,
+            confirm=confirm,
+        )
+    )
+    if json:
+        print_json(shown.model_dump(mode="json"))
+        return
+    table = Table(title=f"When {shown.party} does not pay for {shown.period_id} ({shown.rule})")
+    for column in ("clearing group", "party", "expects", "gets", "loses", "currency"):
+        table.add_column(column, justify="left" if column in ("party", "currency") else "right")
+    for one in shown.corrections:
+        for loss in one.losses:
+            table.add_row(
+                *(one.clearing_group, loss.party, loss.expected, loss.gets, loss.loses),
+                one.currency,
+            )
+    console = Console()
+    console.print(table)
+    for one in shown.corrections:
+        console.print(
+            f"{one.clearing_group}: {one.collateral} {one.currency} of collateral;"
+            f" {len(one.failed)} payments fail, {len(one.taken_back)} are taken back,"
+            f" {len(one.instead)} stand instead"
+        )
+    console.print("Posted." if confirm else "Nothing is posted; --confirm would.")

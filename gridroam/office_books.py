@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,14 @@ from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.periods import flows as period_flows
 from clearinghouse.periods.model import Month, Overview
 from clearinghouse.periods.routes import head, shown
+from clearinghouse.settling import flows as settling_flows
+from clearinghouse.settling.model import Rule
+from clearinghouse.settling.routes import DefaultShown, default_shown, settled_shown
 from gridroam import clearing
 from gridroam.core import Core
 from gridroam.office import open_core
+from roaming.money import Money
+from roaming.party import PartyId
 from roaming.refusal import Malformed
 
 
@@ -48,6 +54,40 @@ async def close(parts: Core, month: Month, *, early: bool = False) -> Overview:
     return await period_flows.close(
         month, early=early, hub=parts.hub, books=clearing.periods(parts), clock=parts.clock
     )
+
+
+async def settle_period(
+    home: Path, database_url: str | None, period_id: str, currency: str | None, *, dry_run: bool
+) -> dict[str, Any]:
+    """Settle a month, or say what it would come to, in the shape in which its route shows it."""
+    async with open_core(home, database_url) as parts:
+        await parts.book.load()
+        step = settling_flows.plan if dry_run else settling_flows.settle
+        found = await step(Month.parse(period_id), into=currency, house=clearing.settling(parts))
+    return settled_shown(found).model_dump(mode="json")
+
+
+async def default(
+    home: Path,
+    database_url: str | None,
+    party: PartyId,
+    period_id: str,
+    rule: Rule,
+    means: Mapping[PartyId, Money],
+    *,
+    confirm: bool,
+) -> DefaultShown:
+    """Who loses what when a party does not pay; with `confirm`, it is posted."""
+    async with open_core(home, database_url) as parts:
+        found = await settling_flows.default(
+            party,
+            Month.parse(period_id),
+            rule,
+            means=means,
+            confirm=confirm,
+            house=clearing.settling(parts),
+        )
+    return default_shown(found, confirmed=confirm)
 
 
 async def verify_ledger(home: Path, database_url: str | None) -> Audit:

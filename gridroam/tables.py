@@ -28,6 +28,7 @@ STORES = [
     "kit.personal_data",
     "search_evse.sites.store",
     "clearinghouse.netting.store",
+    "clearinghouse.settling.store",
     "clearinghouse.forwarding.store",
     "clearinghouse.invoicing.store",
     "marketplace.access.store",

@@ -72,6 +72,7 @@ from clearinghouse.periods import routes as period_routes
 from clearinghouse.rating.model import Rater
 from clearinghouse.settlement import routes as settlement_routes
 from clearinghouse.settlement.store import SqlBooks as Statements
+from clearinghouse.settling import routes as settling_routes
 from console import routes as console_routes
 from console.feed import Feed
 from gateway.calls.guard import authenticate
@@ -378,6 +379,7 @@ class _Hub:
                 ),
                 fee_routes.router(Fees(database), clock),
                 exchange_routes.router(ExchangeRates(database), clock),
+                settling_routes.router(clearing.settling(parts), database=database),
                 settlement_routes.router(Statements(database), DirectoryForConsole(parts.partners)),
                 meter_routes.router(meter_keys, evses, database, clock),
                 invoicing_routes.router(Invoices(database), hub=parts.hub),

@@ -37,7 +37,8 @@ from kit.database import Database, Hot, attach_ddl, metadata
 from roaming.money import Money
 from roaming.party import PartyId
 
-_RECEIVABLES = "account IN ('charge-receivable', 'vat-receivable')"
+# What a settlement takes back is in no clearing group: what a month came to stays what it was.
+_CLEARED = "account IN ('charge-receivable', 'vat-receivable') AND clearing_group <> ''"
 _CHARGES = "account IN ('charge-receivable', 'charge-payable')"
 
 # Identifiers compare byte by byte: to group and to index them is smaller work than in a language.
@@ -86,7 +87,7 @@ Index(
     entries.c.currency,
     entries.c.value_at,
     postgresql_include=["party", "counterparty", "account", "amount_minor", "cdrs"],
-    postgresql_where=text(_RECEIVABLES),
+    postgresql_where=text(_CLEARED),
 )
 # The line items of one party's statement, in their order.
 Index(

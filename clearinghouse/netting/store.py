@@ -64,7 +64,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {_table.fullna
 """
     )
 
-_CLAIM = "account IN ('charge-receivable', 'vat-receivable')"
+_CLAIM = "account IN ('charge-receivable', 'vat-receivable') AND clearing_group <> ''"
 _OBLIGATIONS = f"""
 SELECT counterparty AS debtor, party AS creditor,
   coalesce(sum(amount_minor) FILTER (WHERE account = 'charge-receivable'), 0)::bigint AS amount,

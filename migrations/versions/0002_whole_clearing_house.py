@@ -122,7 +122,7 @@ CREATE INDEX ix_ledger_posting_of_cdr ON clearinghouse.ledger_posting (operator,
     """
 CREATE INDEX ix_ledger_entry_netting ON clearinghouse.ledger_entry (currency, value_at)
   INCLUDE (party, counterparty, account, amount_minor, cdrs)
-  WHERE account IN ('charge-receivable', 'vat-receivable')
+  WHERE account IN ('charge-receivable', 'vat-receivable') AND clearing_group <> ''
 """,
     """
 CREATE INDEX ix_ledger_entry_statement ON clearinghouse.ledger_entry
@@ -527,7 +527,96 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON clearinghouse.
 NETTING: list[str] = []
 
 
-SETTLEMENT: list[str] = []
+SETTLEMENT: list[str] = [
+    """
+CREATE TABLE clearinghouse.settlement (
+    period_id TEXT COLLATE "C" NOT NULL,
+    clearing_group TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    strategy TEXT NOT NULL,
+    method TEXT,
+    rates JSONB NOT NULL,
+    settled_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_settlement PRIMARY KEY (period_id, clearing_group, currency)
+)
+""",
+    """
+CREATE TABLE clearinghouse.settlement_pair (
+    period_id TEXT COLLATE "C" NOT NULL,
+    clearing_group TEXT COLLATE "C" NOT NULL,
+    settled_in TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    debtor TEXT COLLATE "C" NOT NULL,
+    creditor TEXT COLLATE "C" NOT NULL,
+    charge_minor BIGINT NOT NULL,
+    vat_minor BIGINT NOT NULL,
+    fee_minor BIGINT NOT NULL,
+    fee_vat_minor BIGINT NOT NULL,
+    cdrs BIGINT NOT NULL,
+    settled_minor BIGINT NOT NULL,
+    CONSTRAINT pk_settlement_pair
+      PRIMARY KEY (period_id, clearing_group, settled_in, currency, debtor, creditor)
+)
+""",
+    """
+CREATE TABLE clearinghouse.settlement_payment (
+    payment_id TEXT NOT NULL,
+    period_id TEXT COLLATE "C" NOT NULL,
+    clearing_group TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    payer TEXT COLLATE "C" NOT NULL,
+    payee TEXT COLLATE "C" NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    due_on DATE NOT NULL,
+    reference TEXT NOT NULL,
+    state TEXT NOT NULL,
+    paid_minor BIGINT NOT NULL,
+    defaulter TEXT COLLATE "C",
+    changed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_settlement_payment PRIMARY KEY (payment_id),
+    CONSTRAINT uq_settlement_payment_reference UNIQUE (reference)
+)
+""",
+    """
+CREATE INDEX ix_settlement_payment_period_id ON clearinghouse.settlement_payment (period_id)
+""",
+    """
+CREATE INDEX ix_settlement_payment_payer ON clearinghouse.settlement_payment (payer, due_on)
+""",
+    """
+CREATE INDEX ix_settlement_payment_payee ON clearinghouse.settlement_payment (payee, due_on)
+""",
+    """
+CREATE TABLE clearinghouse.settlement_receipt (
+    payment_id TEXT NOT NULL,
+    source TEXT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    paid_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_settlement_receipt PRIMARY KEY (payment_id, source)
+)
+""",
+    """
+CREATE TABLE clearinghouse.settlement_default (
+    period_id TEXT COLLATE "C" NOT NULL,
+    clearing_group TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    defaulter TEXT COLLATE "C" NOT NULL,
+    rule TEXT NOT NULL,
+    collateral_minor BIGINT NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_settlement_default
+      PRIMARY KEY (period_id, clearing_group, currency, defaulter)
+)
+""",
+    *(
+        f"""
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON clearinghouse.{table}
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+"""
+        for table in ("settlement", "settlement_pair", "settlement_receipt", "settlement_default")
+    ),
+]
 
 
 DISPUTES: list[str] = [

@@ -18,9 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
-from clearinghouse.periods.model import Month
-from gridroam import office_books
-from tests.flows.world import CARD, CONTRACT, EVSE, World, world
+from tests.flows.world import CARD, CONTRACT, EVSE, World, settled, world
 from tests.hub import CLEARING_HOUSE, Answer, Hub, Partner, answering, server, until
 
 METHODS = ("get", "put", "post", "patch", "delete")
@@ -147,10 +145,11 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         # as well.
         later = {"start": "2026-02-05T10:00:00+01:00", "end": "2026-02-05T11:00:00+01:00"}
         await operator.post(f"{CLEARING_HOUSE}/cdrs", cdr() | later | {"cdr_id": f"2-{SECRET}"})
-        await office_books.close(hub.parts, Month(2026, 1))
+        await settled(hub, "2026-01")
         (issued,) = (await operator.get(f"{CLEARING_HOUSE}/invoices"))["invoices"]
         declined = {"operator": operator.party, "cdr_id": cdr()["cdr_id"], "reason": "wrong-time"}
         dispute = await evsp.post(f"{CLEARING_HOUSE}/disputes", declined)
+        [payment] = (await evsp.get(f"{CLEARING_HOUSE}/settlement-payments"))["payments"]
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
         yield Victims(
@@ -169,6 +168,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "run_id": run["run_id"],
                 "upload": f"list-{SECRET}",
                 "number": issued["number"],
+                "payment_id": payment["payment_id"],
                 "period": "2026-01",
                 "period_id": "2026-01",
                 "dispute_id": dispute["dispute_id"],
@@ -270,6 +270,18 @@ def body_of(route: Route, victims: Victims) -> Any:
             "reason": "wrong-price",
         },
         "POST /services/clearing-house/disputes/{dispute_id}/{action}": {"says": "so"},
+        "POST /services/clearing-house/periods/{period_id}/settle": {},
+        "POST /services/clearing-house/periods/{period_id}/default": {
+            "party": victims.world.evsp.party,
+            "rule": "unwind",
+            "confirm": True,
+        },
+        "POST /services/clearing-house/settlement-payments/{payment_id}/receipts": {
+            "amount": "1.00",
+            "currency": "EUR",
+            "paid_at": "2026-02-01T12:00:00Z",
+            "source": "mine",
+        },
         "POST /services/clearing-house/authorisations": {
             "evse_id": EVSE,
             "identification": {"type": "rfid", "value": CARD},

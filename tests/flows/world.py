@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from clearinghouse.periods.model import Month
+from clearinghouse.settling import flows as settling_flows
+from clearinghouse.settling.flows import Settled
+from gridroam import clearing, office_books
 from kit.clock import utc_now
 from tests.hub import Hub, Partner
 
@@ -44,6 +48,12 @@ async def agreed(operator: Partner, evsp: Partner, **terms: Any) -> str:
         evsp, HALF_A_EURO | terms, valid_from=now - YEAR, valid_until=now + YEAR
     )
     return await evsp.accepts(offering)
+
+
+async def settled(hub: Hub, month: str) -> Settled:
+    """The hub closes a month and settles it."""
+    await office_books.close(hub.parts, Month.parse(month))
+    return await settling_flows.settle(Month.parse(month), house=clearing.settling(hub.parts))
 
 
 async def world(hub: Hub) -> World:
