@@ -44,9 +44,12 @@ _FIELDS: Mapping[str, str] = {
     "signedMeterValues": "signed_meter_values",
     "state": "state",
     "reason": "reasons",
+    "notice": "notices",
     "agreementId": "agreement_id",
     "price": "price",
     "priceLines": "price_lines",
+    "vat": "vat",
+    "periodId": "period_id",
     "recordedAt": "recorded_at",
     "credit": "credit",
     "creditReferenceId": "credit_reference_id",
@@ -55,6 +58,8 @@ _FIELDS: Mapping[str, str] = {
 _NESTED: Mapping[str, Mapping[str, str]] = {
     "periods": {"start": "start", "energyWh": "energy_wh", "parking": "parking"},
     "reasons": {"reason": "reason", "says": "says"},
+    "notices": {"reason": "reason", "says": "says"},
+    "vat": {"rule": "rule", "category": "category", "percent": "percent"},
     "price": {"currency": "currency", "exclVat": "excl_vat", "vat": "vat", "inclVat": "incl_vat"},
 }
 _AS_JSON = frozenset({"signed_meter_values", "price_lines"})
@@ -98,7 +103,8 @@ def _add_record(parent: etree._Element, cdr: Cdr) -> None:
             for one in several:
                 nested = _add(element, tag)
                 for inner_tag, inner_name in inner.items():
-                    _add(nested, inner_tag, _text(one[inner_name]))
+                    if one.get(inner_name) is not None:
+                        _add(nested, inner_tag, _text(one[inner_name]))
             if any(one.keys() - set(inner.values()) for one in several):
                 more[name] = value
         else:
