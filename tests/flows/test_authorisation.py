@@ -327,6 +327,39 @@ async def test_a_remote_start_is_decided_like_any_other_by_contract_or_by_card(d
     is_refused(await day.operator.asks(EVSE, CARD, identification=remote), "contract-blocked")
 
 
+async def test_what_a_customer_may_have_is_what_authorising_it_says(day: World) -> None:
+    """A look first, then the question itself, for each service and each way to decide."""
+    look = {"evse_id": EVSE, "identification": {"type": "rfid", "value": CARD}}
+
+    async def seen() -> Any:
+        return await day.operator.post(f"{CLEARING_HOUSE}/customer-services", look)
+
+    for kept in (
+        {"services": ["charging", "parking"]},
+        {"services": ["charging"], "status": "blocked"},
+        {"services": ["parking"], "valid_until": (utc_now() - timedelta(days=1)).isoformat()},
+    ):
+        await day.evsp.keeps(CONTRACT, CARD, **kept)
+        told = await seen()
+        assert [one["service"] for one in told["services"]] == kept["services"]
+        for one in told["services"]:
+            answer = await day.operator.asks(EVSE, CARD, services=[one["service"]])
+            assert one["allowed"] is (answer["decision"] == "accepted")
+            assert one["reason"] == answer["reason"]
+    path = f"{CLEARING_HOUSE}/authorisations/{answer['authorisation_id']}/services"
+    assert await day.operator.get(path) == await day.evsp.get(path) == told
+    # Where the EVSP has the last word a look asks nobody and leaves it open.
+    await day.evsp.keeps(CONTRACT, CARD, authorisation="ask")
+    async with server(answering({"decision": "accepted"})) as evsp:
+        await day.evsp.listens_at("authorisation", evsp.url)
+        [service] = (await seen())["services"]
+        assert (service["allowed"], evsp.came) == (None, [])
+    await day.evsp.post(f"/marketplace/contracts/{day.agreement}/suspend", {"reason": "unpaid"})
+    nothing = await seen()
+    assert (nothing["reason"], nothing["services"]) == ("no-roaming-agreement", [])
+    assert nothing["contract_id"] is None
+
+
 async def test_a_decision_is_explained_to_both_sides_and_to_nobody_else(day: World) -> None:
     await day.evsp.keeps(CONTRACT, CARD, status="blocked")
     answer = await day.operator.asks(EVSE, CARD)
