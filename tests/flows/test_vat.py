@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
+from clearinghouse.fees import flows
+from clearinghouse.fees.model import Payer, Schedule
+from clearinghouse.fees.store import SqlBooks
 from clearinghouse.ledger.store import SqlLedger
+from clearinghouse.periods.model import Month
+from gridroam import office_books
 from kit.clock import utc_now
 from tests.flows.world import CARD, EVSE, YEAR, world
 from tests.hub import CLEARING_HOUSE, Hub, Partner
@@ -90,3 +96,24 @@ async def test_details_decide_the_vat_of_each_charge(hub: Hub) -> None:
     assert await operator.get(f"{CLEARING_HOUSE}/cdrs/{operator.party}/reverse") == reverse
     total = await SqlLedger(hub.parts.database).ledger_sum("EUR")
     assert total.minor == 0
+
+
+async def test_the_hub_charges_a_month_as_it_closes(hub: Hub) -> None:
+    found = await world(hub)
+    parts = hub.parts
+    await flows.set_schedule(
+        Schedule(
+            Payer.EVSP, None, Month.of(ENDED), "EUR", per_cdr=Decimal("0.015"), per_kwh=Decimal(0)
+        ),
+        hub=parts.hub,
+        books=SqlBooks(parts.database),
+        now=ENDED - YEAR,
+    )
+    await charged(found.operator, "one")
+    closed = await office_books.close(parts, Month.of(ENDED), early=True)
+    assert [(one.charges_minor, one.fees_minor) for one in closed.totals] == [(500, 2)]
+    mine = await found.evsp.get(f"{CLEARING_HOUSE}/hub-fees?period={Month.of(ENDED)}")
+    assert [one["per_cdr"] for one in mine["schedules"]] == ["0.015"]
+    assert [(one["net"], one["vat_rule"]) for one in mine["charged"]] == [("0.02", "agreed-rate")]
+    theirs = await found.operator.get(f"{CLEARING_HOUSE}/hub-fees?period={Month.of(ENDED)}")
+    assert theirs["charged"] == []
