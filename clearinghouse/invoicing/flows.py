@@ -110,12 +110,16 @@ def _write(
                 " the payments that the statement of its settlement lists."
             ),
             preceding=tuple(sorted(preceding, key=lambda one: (one.issued_on, one.number))),
-            notes=(
-                f"Issued by {hub}, the clearing house, in the name and on behalf of the seller.",
-            ),
+            notes=_notes(dealing, hub),
         )
         issued.append(Issued(invoice, dealing, str(month), to_xml(invoice)))
     return issued
+
+
+def _notes(dealing: model.Dealing, hub: PartyId) -> tuple[str, ...]:
+    if dealing.seller == hub:
+        return ()
+    return (f"Issued by {hub}, the clearing house, in the name and on behalf of the seller.",)
 
 
 async def show(number: str, *, party: PartyId, hub: PartyId, books: Books) -> Found:

@@ -338,7 +338,7 @@ def wanted_for(draft: Draft, seller: Business | None, buyer: Business | None) ->
     if places_of(draft.dealing.currency) > MOST_PLACES:
         wanted.append(f"a currency of at most {MOST_PLACES} places, as EN 16931 has them")
     unknown = sorted({one.line.agreement_id for one in draft.lines if not one.vat_known})
-    wanted += [f"agreement {agreement}: one VAT rate" for agreement in unknown]
+    wanted += [f"{agreement}: one VAT rate" for agreement in unknown]
     return wanted
 
 

@@ -14,6 +14,8 @@ from sqlalchemy import BigInteger, Column, Date, Index, Integer, LargeBinary, Ta
 from sqlalchemy.dialects.postgresql import JSONB
 
 from clearinghouse.cdrs.store import cdrs
+from clearinghouse.fees.store import CLEARING_GROUP as FEES_GROUP
+from clearinghouse.fees.store import fees
 from clearinghouse.invoicing.model import (
     Category,
     Dealing,
@@ -133,6 +135,9 @@ SELECT seller, buyer, currency, clearing_group, agreement_id, vat_rule, vat_cate
   sum(energy_wh)::bigint AS energy_wh
 FROM told GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """
+_FEES = f"""
+SELECT * FROM {fees.fullname} WHERE period_id = $1 ORDER BY party, currency
+"""
 _TAKE = f"""
 INSERT INTO {series.fullname} AS s (seller, year, kind, counted)
 SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::bigint[]) AS u (a, b, c, d)
@@ -181,7 +186,11 @@ class SqlClosing:
 
     async def lines(self, month: Month) -> Sequence[tuple[Dealing, Drafted]]:
         rows = await self._connection.fetch(_LINES, month.starts_at, month.ends_at, timeout=_SLOW_S)
-        return [(_dealing(row), _drafted(row, month)) for row in rows]
+        fees = await self._connection.fetch(_FEES, str(month))
+        return [
+            *((_dealing(row), _drafted(row, month)) for row in rows),
+            *((_fee_dealing(row, self._hub), _fee(row, month)) for row in fees),
+        ]
 
     async def take_numbers(
         self, wanted: dict[tuple[PartyId, int, Kind], int]
@@ -350,6 +359,25 @@ def _drafted(row: Any, month: Month) -> Drafted:
     return Drafted(line, known, row["credit"], corrects)
 
 
+def _fee_dealing(row: Any, hub: PartyId) -> Dealing:
+    return Dealing(hub, PartyId(row["party"]), row["currency"], FEES_GROUP)
+
+
+def _fee(row: Any, month: Month) -> Drafted:
+    """What the hub itself asks for a month; below zero where more was taken back than booked."""
+    category, percent = row["vat_category"], row["vat_percent"]
+    known = category is not None and percent is not None
+    line = Line(
+        description=f"Fees of the clearing house, {month}",
+        agreement_id="fee schedule",
+        vat=Vat(Category(category), percent, row["vat_rule"]) if known else _NO_VAT,
+        amount_minor=row["net_minor"],
+        vat_minor=row["vat_minor"],
+        charges=1,
+    )
+    return Drafted(line, known, credit=row["net_minor"] < 0)
+
+
 _NO_VAT = Vat(Category.ZERO, Decimal(0), AGREED_RATE)
 
 
@@ -379,6 +407,7 @@ def _event(issued: Issued, digest: bytes, now: datetime) -> NewEvent:
 def _rounding(issued: Issued, position: int, month: Month, hub: PartyId) -> Posting:
     """What the invoice's VAT is more than that of its charges, so that the ledger says the same."""
     invoice = issued.invoice
+    assert invoice.seller.party != hub, "a fee is one line, whose VAT was rounded once"
     return Posting(
         posting_id=position,
         kind=PostingKind.VAT_ROUNDING,

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from clearinghouse.cdrs import flows as cdr_flows
 from clearinghouse.cdrs.model import State, Submission
+from clearinghouse.fees import flows as fee_flows
+from clearinghouse.fees.store import SqlBook as FeeBook
 from clearinghouse.invoicing import flows
 from clearinghouse.invoicing.model import Business
 from clearinghouse.invoicing.ports import Found
@@ -72,8 +74,13 @@ class Months:
         await period_flows.close(
             month,
             hub=HUB,
-            books=Periods(self.database, [self.issue]),
+            books=Periods(self.database, [self.charge, self.issue]),
             clock=lambda: month.ends_at.replace(tzinfo=UTC),
+        )
+
+    async def charge(self, connection: Hot, month: Month, now: datetime) -> None:
+        await fee_flows.accrue_period(
+            month, book=FeeBook(connection), businesses=self.world, hub=HUB, now=now
         )
 
     async def issue(self, connection: Hot, month: Month, now: datetime) -> None:
@@ -98,7 +105,8 @@ class Months:
             rows = await connection.fetch(
                 "SELECT party, counterparty, sum(amount_minor)::bigint AS owed"
                 " FROM clearinghouse.ledger_entry WHERE value_at >= $1 AND value_at < $2"
-                " AND account IN ('charge-receivable', 'vat-receivable') GROUP BY 1, 2",
+                " AND account IN ('charge-receivable', 'vat-receivable', 'fee-receivable',"
+                " 'fee-vat-receivable') GROUP BY 1, 2",
                 month.starts_at,
                 month.ends_at,
             )

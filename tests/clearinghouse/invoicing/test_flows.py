@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from clearinghouse.fees.flows import set_schedule
+from clearinghouse.fees.model import Payer
+from clearinghouse.fees.store import SqlBooks as FeeBooks
 from clearinghouse.invoicing import flows
 from clearinghouse.invoicing.model import Kind, UnknownInvoice
 from clearinghouse.invoicing.store import SqlBooks
@@ -25,8 +29,11 @@ from tests.clearinghouse.cdrs.fakes import (
     many,
     submission,
 )
+from tests.clearinghouse.fees.test_model import schedule
 from tests.clearinghouse.invoicing.fakes import FEBRUARY, HUB, JANUARY, Months, papers
 from tests.clearinghouse.invoicing.norm import broken_rules
+from tests.clearinghouse.invoicing.samples import SELLER
+from tests.clearinghouse.tax.test_model import Paper
 
 
 async def assert_sums_agree(months: Months, month: Month) -> None:
@@ -227,3 +234,44 @@ async def test_whatever_months_bring_the_sums_agree_and_the_norm_holds(
     assert {one.invoice.kind for one in found} == set(Kind)
     for one in found:
         assert broken_rules(one.xml) == []
+
+
+async def test_the_hub_s_own_fees_are_invoiced_by_the_hub(database: Database) -> None:
+    months = Months(database)
+    months.known[HUB] = replace(SELLER, party=HUB, legal_name="The Hub NV")
+    months.world.papers = {HUB: Paper("BE"), EVSP: Paper("DE"), OPERATOR: Paper("BE")}
+    await set_schedule(
+        schedule(Payer.EVSP, per_cdr="0.05"),
+        hub=HUB,
+        books=FeeBooks(database),
+        now=datetime(2024, 12, 1, tzinfo=UTC),
+    )
+    await months.book(many(3))
+    await months.close()
+    found = {one.invoice.seller.party: one.invoice for one in await months.invoices(EVSP)}
+    fee = found[HUB]
+    assert (fee.number, fee.net_minor, fee.vat_minor) == ("EUGRD-2025-000001", 15, 0)
+    assert fee.lines[0].vat.rule == "reverse-charge-service"
+    assert fee.notes == ()
+    for one in await months.invoices():
+        assert broken_rules(one.xml) == []
+    await assert_sums_agree(months, JANUARY)
+
+
+async def test_a_fee_without_a_vat_rule_is_not_invoiced_and_owed_all_the_same(
+    database: Database,
+) -> None:
+    months = Months(database)
+    await set_schedule(
+        schedule(Payer.EVSP, per_cdr="0.05"),
+        hub=HUB,
+        books=FeeBooks(database),
+        now=datetime(2024, 12, 1, tzinfo=UTC),
+    )
+    await months.book(many(3))
+    await months.close()
+    (wanting,) = await flows.uninvoiced(
+        party=EVSP, hub=HUB, period_id="2025-01", books=SqlBooks(database)
+    )
+    assert wanting.wanted == ("seller: business details", "fee schedule: one VAT rate")
+    await assert_sums_agree(months, JANUARY)
