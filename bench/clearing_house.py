@@ -21,6 +21,7 @@ from clearinghouse.certificates.store import SqlCertificates
 from clearinghouse.meter_values.flows import MeterChecks
 from clearinghouse.meter_values.store import SqlKeys
 from clearinghouse.rating.model import Rater
+from gridroam import clearing
 from gridroam.answers import (
     AgreementsForClearing,
     BusinessesForClearing,
@@ -54,7 +55,7 @@ async def _serve(port: int) -> None:
         stack.push_async_callback(evsps.close)
         policies = SqlPolicies(database)
         certificates = SqlCertificates(database)
-        decisions = SqlDecisions(database)
+        decisions = SqlDecisions(database, clearing.holds(parts.hub), utc_now)
         stack.push_async_callback(decisions.close)
         customers = AuthorisationCustomers(database)
         stack.push_async_callback(customers.close)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from clearinghouse.cdrs import store as cdrs
 from clearinghouse.exchange.store import SqlBooks as ExchangeRates
+from clearinghouse.exposure.store import Holds
 from clearinghouse.fees import flows as fee_flows
 from clearinghouse.fees.store import SqlBook as FeeBook
 from clearinghouse.invoicing import flows as invoicing_flows
@@ -22,6 +24,7 @@ from gridroam.answers import (
 )
 from gridroam.core import Core
 from kit.database import Hot
+from roaming.party import PartyId
 
 
 def periods(parts: Core) -> Periods:
@@ -68,3 +71,8 @@ def settling(parts: Core) -> SettlingHouse:
         hub=parts.hub,
         clock=parts.clock,
     )
+
+
+def holds(hub: PartyId) -> Holds:
+    """What is held on charges that are not billed yet, beside what is booked of them."""
+    return Holds(hub, cdrs.spent)

@@ -16,6 +16,7 @@ STORES = [
     "clearinghouse.customers.store",
     "clearinghouse.exchange.store",
     "clearinghouse.fees.store",
+    "clearinghouse.exposure.store",
     "clearinghouse.ledger.store",
     "clearinghouse.offline_lists.store",
     "clearinghouse.meter_values.store",

@@ -50,6 +50,9 @@ from clearinghouse.disputes import tasks as dispute_tasks
 from clearinghouse.disputes.store import SqlBooks as Disputes
 from clearinghouse.exchange import routes as exchange_routes
 from clearinghouse.exchange.store import SqlBooks as ExchangeRates
+from clearinghouse.exposure import routes as exposure_routes
+from clearinghouse.exposure.store import SqlBooks as SqlExposures
+from clearinghouse.exposure.tasks import Watcher
 from clearinghouse.fees import routes as fee_routes
 from clearinghouse.fees.store import SqlBooks as Fees
 from clearinghouse.forwarding import routes as forwarding_routes
@@ -291,7 +294,9 @@ class _Hub:
         stack.push_async_callback(evsps.close)
         policies = SqlPolicies(database)
         certificates = SqlCertificates(database)
-        decisions = SqlDecisions(database)
+        holds = clearing.holds(parts.hub)
+        exposures = SqlExposures(database, holds)
+        decisions = SqlDecisions(database, holds, clock)
         stack.push_async_callback(decisions.close)
         customers = AuthorisationCustomers(database)
         stack.push_async_callback(customers.close)
@@ -334,6 +339,9 @@ class _Hub:
             )
             forwarder.start()
             stack.push_async_callback(forwarder.close)
+            watcher = Watcher(exposures, clock)
+            watcher.start()
+            stack.push_async_callback(watcher.close)
         return ServiceApp(
             [
                 *authorisation_routes.hot_routes(
@@ -369,6 +377,7 @@ class _Hub:
                     database,
                     clock,
                 ),
+                exposure_routes.router(exposures, clock),
                 ledger_routes.router(SqlLedger(database)),
                 dispute_routes.router(disputes, database=database, clock=clock, hub=parts.hub),
                 period_routes.router(

@@ -86,12 +86,22 @@ async def authorise(
             facts = await _asked_around(
                 asking, facts, agreements=agreements, policies=policies, now=began
             )
-    # Here a hold would be taken on what the customer or the EVSP may still owe: all else is known,
-    # and nothing is on record.
-    decided = model.decide(
-        question, facts, authorisation_id=authorisation_id, now=clock(), began=began
-    )
-    kept = await decisions.record(decided, _told(decided))
+
+    def decide(facts: Facts) -> tuple[Authorisation, NewEvent]:
+        decided = model.decide(
+            question, facts, authorisation_id=authorisation_id, now=clock(), began=began
+        )
+        return decided, _told(decided)
+
+    # All else is known, and nothing is on record: now what may still be owed decides.
+    claim = model.claim_of(question, facts, authorisation_id)
+    if claim is not None:
+        kept = await decisions.record_within_limits(
+            claim, lambda hold: decide(replace(facts, hold=hold))
+        )
+        return model.repeated(kept, question)
+    decided, event = decide(facts)
+    kept = await decisions.record(decided, event)
     return kept if kept is decided else model.repeated(kept, question)
 
 
@@ -207,9 +217,9 @@ async def _known(
     if customer is None:
         facts = Facts(evse_operator, contract=None, agreement=None)
     else:
-        contract, policy = customer
+        contract, policy, limited = customer
         terms = _terms(question, contract.evsp, agreements)
-        facts = Facts(evse_operator, contract, terms, policy)
+        facts = Facts(evse_operator, contract, terms, policy, limited=limited)
     if question.identification.presented is not None:
         return replace(
             facts, certificate=await _checked(question.identification, question.at, certificates)

@@ -17,6 +17,7 @@ from typing import Any
 
 from clearinghouse.certificates.model import Checked, Outcome, Presented
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Status
+from clearinghouse.exposure.model import Claim, Weighed
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
 from roaming.identifier import BadIdentifier
@@ -268,6 +269,8 @@ class Facts:
     """All that is known about one question. `agreement` covers the EVSE, or is None.
 
     A customer is known by its `contract` here, or by an EVSP that vouches for it; never by both.
+    `limited`: what the contract's EVSP may owe has a limit. `hold`: what became of the claim on
+    that limit and the customer's own; None where there is none, or it was not asked yet.
     """
 
     evse_operator: PartyId | None
@@ -278,6 +281,8 @@ class Facts:
     voucher: Voucher | None = None
     asked: tuple[Asked, ...] = ()
     certificate: Checked | None = None
+    limited: bool = False
+    hold: Weighed | None = None
 
     def certificate_is(self, outcome: Outcome) -> bool:
         return self.certificate is not None and self.certificate.outcome is outcome
@@ -303,6 +308,16 @@ class Facts:
             and contract.authorisation is AuthorisationMode.ASK
             and not isinstance(self.answer, Answer)
         )
+
+    @property
+    def most(self) -> Money | None:
+        """What the charge may come to without VAT, if anybody has said so: the EVSP's silence, or
+        the customer's contract."""
+        silence = self.policy.accept_up_to if self.silence_decides else None
+        own = None if self.contract is None else _per_charge(self.contract)
+        if silence is None or own is None:
+            return silence or own
+        return min(silence, own) if silence.currency == own.currency else silence
 
     def evsp_says(self, reason: Reason) -> bool:
         answer = self.answer
@@ -359,9 +374,21 @@ def _services_are_covered(question: Question, facts: Facts) -> bool:
     return all(service in facts.contract.services for service in question.services)
 
 
-def _no_limit_is_kept_here(_question: Question, _facts: Facts) -> bool:
-    """What a customer may spend is known to the EVSP alone, who says so when it is asked."""
-    return True
+def _within_limits(_: Question, facts: Facts) -> bool:
+    """What only the EVSP knows of a customer's limits, it says when it is asked."""
+    if facts.hold is not None and not facts.hold.granted:
+        return False
+    own = None if facts.contract is None else _per_charge(facts.contract)
+    if own is None or facts.agreement is None or facts.agreement.currency != own.currency:
+        return True
+    return least_price(facts.agreement.tariff) <= own.decimal
+
+
+def _per_charge(contract: CustomerContract) -> Money | None:
+    limits = contract.limits
+    if limits is None or limits.per_charge_minor is None:
+        return None
+    return Money(limits.per_charge_minor, limits.currency)
 
 
 def _evsp_is_not_silent(_: Question, facts: Facts) -> bool:
@@ -442,7 +469,11 @@ RULES = (
         "the customer's contract covers every service asked for",
         _services_are_covered,
     ),
-    _rule(Reason.OVER_LIMIT, "the customer is within its limits", _no_limit_is_kept_here),
+    _rule(
+        Reason.OVER_LIMIT,
+        "the charge is within the limits of the customer and of the EVSP",
+        _within_limits,
+    ),
     _rule(
         Reason.EVSP_SILENT,
         "the EVSP answers in time where it wants to be asked, or lets its silence accept",
@@ -467,6 +498,33 @@ def must_ask(question: Question, facts: Facts) -> bool:
         return False
     yes = replace(facts, answer=Answer(Decision.ACCEPTED))
     return judge(question, yes) is None
+
+
+def claim_of(question: Question, facts: Facts, authorisation_id: str) -> Claim | None:
+    """The claim on what the customer and its EVSP may still owe; None where nobody limits that, or
+    where the charge is refused anyway, and for an earlier reason.
+
+    Whether somebody limits an EVSP that vouches for an unknown card, is looked up with the claim.
+    """
+    evsp, contract = facts.evsp, facts.contract
+    limits = None if contract is None else contract.limits
+    if evsp is None or not (facts.limited or limits or facts.voucher):
+        return None
+    reason = judge(question, facts)
+    if reason not in (None, Reason.EVSP_SILENT):
+        return None
+    return Claim(
+        authorisation_id=authorisation_id,
+        operator=question.operator,
+        charge_id=question.charge_id,
+        evsp=evsp,
+        contract_id=facts.contract_id,
+        evse_id=question.evse_id,
+        charge_at=question.at,
+        most=facts.most,
+        limits=limits,
+        takes=reason is None,
+    )
 
 
 def may_ask_around(question: Question, facts: Facts) -> bool:
@@ -631,7 +689,7 @@ def decide(
         agreement_id=None if agreement is None else agreement.contract_id,
         price=price_of(agreement) if accepted and agreement is not None else None,
         details=_details(facts) | _asking(facts, now - (began or now)) | _checked(facts),
-        max_amount=facts.policy.accept_up_to if accepted and facts.silence_decides else None,
+        max_amount=facts.most if accepted else None,
     )
 
 
@@ -856,6 +914,8 @@ def _details(facts: Facts) -> dict[str, str]:
     if contract is None:
         if facts.agreement is not None:
             details[Reason.NO_ROAMING_AGREEMENT] = f"agreement {facts.agreement.contract_id}"
+        if facts.hold is not None and facts.hold.says is not None:
+            details[Reason.OVER_LIMIT] = facts.hold.says
         return details
     if facts.agreement is not None:
         details[Reason.NO_ROAMING_AGREEMENT] = f"agreement {facts.agreement.contract_id}"
@@ -865,6 +925,8 @@ def _details(facts: Facts) -> dict[str, str]:
         last = "open" if contract.valid_until is None else contract.valid_until.isoformat()
         details[Reason.CONTRACT_EXPIRED] = f"valid from {first} until {last}"
     details[Reason.SERVICE_NOT_COVERED] = f"covers {', '.join(contract.services)}"
+    if facts.hold is not None and facts.hold.says is not None:
+        details[Reason.OVER_LIMIT] = facts.hold.says
     match facts.answer:
         case Answer(Decision.ACCEPTED):
             details[Reason.EVSP_SILENT] = "the EVSP accepted"

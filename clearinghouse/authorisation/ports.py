@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from clearinghouse.authorisation.model import (
 )
 from clearinghouse.certificates.model import Authorities
 from clearinghouse.customers.model import CustomerContract
+from clearinghouse.exposure.model import Claim, Weighed
 from kit.event_log import NewEvent
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
@@ -50,8 +51,11 @@ class Agreements(Protocol):
 
 
 class Customers(Protocol):
-    async def find(self, identification: Identification) -> tuple[CustomerContract, Policy] | None:
-        """Whose identification it is, and what its EVSP wants when it is asked.
+    async def find(
+        self, identification: Identification
+    ) -> tuple[CustomerContract, Policy, bool] | None:
+        """Whose identification it is, what its EVSP wants when it is asked, and whether what that
+        EVSP may owe has a limit.
 
         The contract comes without its token uids, which nobody needs here.
         """
@@ -105,6 +109,12 @@ class Decisions(Protocol):
         Where the operator's charge_id has a decision already, that one is returned and nothing is
         kept or told.
         """
+
+    async def record_within_limits(
+        self, claim: Claim, decide: Callable[[Weighed], tuple[Authorisation, NewEvent]]
+    ) -> Authorisation:
+        """As `record`, for a decision that hangs on a claim: what it holds, and what was decided
+        with that, are kept together or not at all. A known charge claims nothing."""
 
     async def of_charge(self, operator: PartyId, charge_id: str) -> Authorisation | None: ...
 

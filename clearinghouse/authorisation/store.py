@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,8 +35,11 @@ from clearinghouse.authorisation.model import (
 )
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Limits, Status
 from clearinghouse.customers.store import customer_contract, customer_token
+from clearinghouse.exposure.model import Claim, Weighed
+from clearinghouse.exposure.store import Holds, exposure_limit
 from kit import event_log
 from kit.batching import Batcher
+from kit.clock import Clock
 from kit.database import Database, Hot, metadata
 from kit.encoding import encode_json
 from kit.event_log import NewEvent
@@ -96,7 +99,8 @@ evsp_policy = Table(
 
 _CUSTOMER = (
     "c.contract_id, c.valid_from, c.valid_until, c.status, c.services, c.authorisation, c.limits,"
-    " p.on_silence, p.accept_up_to_minor, p.currency, p.asks_unknown, p.ask_timeout_ms"
+    " p.on_silence, p.accept_up_to_minor, p.currency, p.asks_unknown, p.ask_timeout_ms,"
+    f" EXISTS (SELECT FROM {exposure_limit.fullname} AS l WHERE l.evsp = c.evsp) AS limited"
     f" FROM {customer_contract.fullname} AS c"
     f" LEFT JOIN {evsp_policy.fullname} AS p ON p.evsp = c.evsp"
 )
@@ -131,7 +135,9 @@ _OF_CHARGES = (
 
 _POLICY = "on_silence, accept_up_to_minor, currency, asks_unknown, ask_timeout_ms"
 
-_Found = tuple[CustomerContract, Policy]
+_Found = tuple[CustomerContract, Policy, bool]
+_Key = tuple[PartyId, str | int | None]
+_Decide = Callable[[Weighed], tuple[Authorisation, NewEvent]]
 
 
 class SqlCustomers:
@@ -167,17 +173,25 @@ class SqlCustomers:
 class SqlDecisions:
     """Decisions, many to a commit; each with its event in the same transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, holds: Holds, clock: Clock) -> None:
         self._database = database
+        self._holds = holds
+        self._clock = clock
         self._batches: Batcher[tuple[Authorisation, NewEvent], Authorisation] = Batcher(
             self._write, at_once=2
         )
+        # Apart, so that who has no limit never waits for who has one.
+        self._limited: Batcher[tuple[Claim, _Decide], Authorisation] = Batcher(self._write_limited)
 
     async def close(self) -> None:
         await self._batches.close()
+        await self._limited.close()
 
     async def record(self, decided: Authorisation, event: NewEvent) -> Authorisation:
         return await self._batches.put((decided, event))
+
+    async def record_within_limits(self, claim: Claim, decide: _Decide) -> Authorisation:
+        return await self._limited.put((claim, decide))
 
     async def of_charge(self, operator: PartyId, charge_id: str) -> Authorisation | None:
         row = await self._database.pool.fetchrow(_OF_CHARGES, [operator], [charge_id])
@@ -198,18 +212,55 @@ class SqlDecisions:
         self, batch: Sequence[tuple[Authorisation, NewEvent]]
     ) -> Sequence[Authorisation]:
         async with self._database.hot() as connection:
-            columns = zip(*(_row(decided) for decided, _ in batch), strict=True)
-            rows = await connection.fetch(_RECORD, *columns)
-            recorded = {row["authorisation_id"] for row in rows}
-            await event_log.append(
-                connection,
-                [event for one, event in batch if one.authorisation_id in recorded],
+            return await self._keep(connection, batch)
+
+    async def _write_limited(
+        self, batch: Sequence[tuple[Claim, _Decide]]
+    ) -> Sequence[Authorisation]:
+        """Decisions with what they hold, in one commit: none is without its hold, and the other way
+        round. An EVSP's writers wait for one another, so that a charge asked about twice at once is
+        known to the second."""
+        keys = [_key(claim.operator, claim.charge_id, n) for n, (claim, _) in enumerate(batch)]
+        async with self._database.hot() as connection:
+            await self._holds.lock(connection, {claim.evsp for claim, _ in batch})
+            answers = await self._earlier(connection, [claim for claim, _ in batch])
+            # Of those that came in this very moment, too, only the first is decided about.
+            new: dict[_Key, tuple[Claim, _Decide]] = {}
+            for key, one in zip(keys, batch, strict=True):
+                if key not in answers:
+                    new.setdefault(key, one)
+            outcomes, events = await self._holds.take(
+                connection, [claim for claim, _ in new.values()], self._clock()
             )
-            if len(recorded) == len(batch):
-                return [decided for decided, _ in batch]
-            earlier = await self._earlier(
-                connection, [one for one, _ in batch if one.authorisation_id not in recorded]
-            )
+            made = [decide(hold) for (_, decide), hold in zip(new.values(), outcomes, strict=True)]
+            kept = await self._keep(connection, made, events)
+            answers |= dict(zip(new, kept, strict=True))
+            # Decided meanwhile by who had no limit to look at: then nothing is to be held for it.
+            vain = {one.authorisation_id for one, _ in made} - {
+                one.authorisation_id for one in kept
+            }
+            await self._holds.undo(connection, vain)
+        return [answers[key] for key in keys]
+
+    async def _keep(
+        self,
+        connection: Hot,
+        batch: Sequence[tuple[Authorisation, NewEvent]],
+        more: Sequence[NewEvent] = (),
+    ) -> Sequence[Authorisation]:
+        """The decisions on record after this: of a charge that has one already, that one."""
+        if not batch:
+            return []
+        columns = zip(*(_row(decided) for decided, _ in batch), strict=True)
+        rows = await connection.fetch(_RECORD, *columns)
+        recorded = {row["authorisation_id"] for row in rows}
+        told = [event for one, event in batch if one.authorisation_id in recorded]
+        await event_log.append(connection, [*told, *more])
+        if len(recorded) == len(batch):
+            return [decided for decided, _ in batch]
+        earlier = await self._earlier(
+            connection, [one.question for one, _ in batch if one.authorisation_id not in recorded]
+        )
         return [
             one
             if one.authorisation_id in recorded
@@ -218,12 +269,13 @@ class SqlDecisions:
         ]
 
     async def _earlier(
-        self, connection: Hot, repeated: Sequence[Authorisation]
-    ) -> dict[tuple[PartyId, str | None], Authorisation]:
+        self, connection: Hot, asked: Sequence[Question | Claim]
+    ) -> dict[_Key, Authorisation]:
+        named = [one for one in asked if one.charge_id is not None]
+        if not named:
+            return {}
         rows = await connection.fetch(
-            _OF_CHARGES,
-            [one.question.operator for one in repeated],
-            [one.question.charge_id for one in repeated],
+            _OF_CHARGES, [one.operator for one in named], [one.charge_id for one in named]
         )
         found = [_to_authorisation(row) for row in rows]
         return {(one.question.operator, one.question.charge_id): one for one in found}
@@ -286,7 +338,8 @@ def _to_customer(row: Any) -> _Found:
         display_name=None,
         limits=None if row["limits"] is None else Limits(**row["limits"]),
     )
-    return contract, USUAL if row["on_silence"] is None else _to_policy(row)
+    policy = USUAL if row["on_silence"] is None else _to_policy(row)
+    return contract, policy, row["limited"]
 
 
 def _to_policy(row: Any) -> Policy:
@@ -297,6 +350,11 @@ def _to_policy(row: Any) -> Policy:
         asks_unknown=row["asks_unknown"],
         ask_timeout_ms=row["ask_timeout_ms"],
     )
+
+
+def _key(operator: PartyId, charge_id: str | None, place: int) -> _Key:
+    """One for each charge; a question that names none is one by itself."""
+    return operator, place if charge_id is None else charge_id
 
 
 def _row(decided: Authorisation) -> tuple[Any, ...]:

@@ -19,6 +19,7 @@ from clearinghouse.authorisation.store import authorisation
 from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Key, Reason, State, Submission
 from clearinghouse.cdrs.ports import CHANNEL
 from clearinghouse.customers.store import customer_contract, customer_token
+from clearinghouse.exposure import store as exposure
 from clearinghouse.ledger import store as ledger
 from clearinghouse.ledger.model import Kind, Posting, charge_entries, credit_entries
 from clearinghouse.meter_values.model import Check
@@ -117,6 +118,13 @@ Index(
     cdrs.c.started_at,
     postgresql_where=text(_BOOKED),
 )
+# What a customer has spent in a month.
+Index(
+    "ix_cdr_of_contract",
+    cdrs.c.contract_id,
+    cdrs.c.started_at,
+    postgresql_where=text(_BOOKED),
+)
 Index("ix_cdr_of_operator", cdrs.c.operator, cdrs.c.log_xid, cdrs.c.log_position)
 
 COLUMNS = (
@@ -168,6 +176,16 @@ _MOVE = (
     " FROM unnest($1::text[], $2::text[], $3::text[]) AS k (operator, cdr_id, state)"
     f" WHERE c.operator = k.operator AND c.cdr_id = k.cdr_id AND c.{_BOOKED}"
 )
+_SPENT = f"""
+SELECT k.contract_id, k.day, c.currency, sum(c.excl_vat_minor)::bigint AS month_minor,
+  coalesce(sum(c.excl_vat_minor) FILTER (WHERE c.started_at >= k.day
+    AND c.started_at < k.day + interval '1 day'), 0)::bigint AS day_minor
+FROM (SELECT *, date_trunc('month', day, 'UTC') AS month
+    FROM unnest($1::text[], $2::timestamptz[]) AS u (contract_id, day)) AS k
+JOIN clearinghouse.cdr AS c ON c.contract_id = k.contract_id AND c.started_at >= k.month
+  AND c.started_at < date_trunc('month', k.month + interval '32 days', 'UTC') AND c.{_BOOKED}
+GROUP BY 1, 2, 3
+"""
 # Sorted, so that two writers never wait for each other in a circle.
 _LOCK = (
     "SELECT pg_advisory_xact_lock(hash) FROM (SELECT DISTINCT hashtextextended('cdrs:' || o, 0)"
@@ -317,9 +335,32 @@ class SqlBook:
             ],
             cdrs[0].recorded_at,
         )
+        await _release(self._connection, cdrs)
         evsps = sorted({cdr.evsp for cdr in cdrs if cdr.booked and cdr.evsp is not None})
         if evsps:
             await self._connection.execute("SELECT pg_notify($1, $2)", CHANNEL, notice_of(evsps))
+
+
+async def _release(connection: Hot, cdrs: Sequence[Cdr]) -> None:
+    """What was held for these charges is owed now, or part of it: in one commit."""
+    told = [
+        cdr.submission for cdr in cdrs if cdr.booked and cdr.submission.credit_reference_id is None
+    ]
+    if not told:
+        return
+    await exposure.release(
+        connection,
+        [one.authorisation_id for one in told if one.authorisation_id is not None],
+        [
+            (cdr.contract_id, cdr.submission.evse_id, cdr.submission.end)
+            for cdr in cdrs
+            if cdr.booked
+            and cdr.contract_id is not None
+            and cdr.submission.authorisation_id is None
+            and cdr.submission.credit_reference_id is None
+        ],
+        cdrs[0].recorded_at,
+    )
 
 
 async def change(connection: Hot, cdrs: Sequence[Cdr]) -> None:
@@ -456,6 +497,23 @@ async def between(
     """The booked records of an EVSP behind one cursor, up to another."""
     rows = await connection.fetch(_UP_TO, evsp, *after, *up_to)
     return [(cursor_of(row), to_cdr(row)) for row in rows]
+
+
+async def spent(
+    connection: Hot, asked: Collection[tuple[ContractId, datetime]]
+) -> Mapping[tuple[ContractId, datetime], tuple[list[Money], list[Money]]]:
+    """What customers have been charged without VAT, on a day and in its month, by currency.
+
+    A charge counts to the day on which it began; what was credited is taken off again.
+    """
+    keys = list(asked)
+    rows = await connection.fetch(_SPENT, [one for one, _ in keys], [one for _, one in keys])
+    found: dict[tuple[ContractId, datetime], tuple[list[Money], list[Money]]] = {}
+    for row in rows:
+        day, month = found.setdefault((ContractId(row["contract_id"]), row["day"]), ([], []))
+        day.append(Money(row["day_minor"], row["currency"]))
+        month.append(Money(row["month_minor"], row["currency"]))
+    return found
 
 
 async def count_by_state(connection: Hot) -> tuple[dict[str, int], int]:

@@ -368,7 +368,63 @@ AUTHORISATION: list[str] = [
 ]
 
 
-EXPOSURE: list[str] = []
+EXPOSURE: list[str] = [
+    """
+CREATE TABLE clearinghouse.exposure_limit (
+    evsp TEXT COLLATE "C" NOT NULL,
+    currency TEXT NOT NULL,
+    cap_minor BIGINT NOT NULL,
+    hold_minor BIGINT NOT NULL,
+    hold_days INTEGER NOT NULL,
+    level TEXT NOT NULL,
+    set_by TEXT NOT NULL,
+    set_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_exposure_limit PRIMARY KEY (evsp),
+    CONSTRAINT ck_exposure_limit_level CHECK (level IN ('within', 'warned', 'exhausted'))
+)
+""",
+    """
+CREATE TABLE clearinghouse.exposure_hold (
+    authorisation_id TEXT COLLATE "C" NOT NULL,
+    operator TEXT COLLATE "C" NOT NULL,
+    evsp TEXT COLLATE "C" NOT NULL,
+    contract_id TEXT COLLATE "C",
+    evse_id TEXT COLLATE "C" NOT NULL,
+    currency TEXT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    charge_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    taken_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    ended_by TEXT,
+    CONSTRAINT pk_exposure_hold PRIMARY KEY (authorisation_id),
+    CONSTRAINT ck_exposure_hold_ended_by CHECK (ended_by IN ('cdr', 'expiry'))
+)
+""",
+    """
+CREATE INDEX ix_exposure_hold_of_contract ON clearinghouse.exposure_hold (contract_id, charge_at) WHERE ended_at IS NULL
+""",
+    """
+CREATE INDEX ix_exposure_hold_open ON clearinghouse.exposure_hold (evsp) WHERE ended_at IS NULL
+""",
+    """
+CREATE TABLE clearinghouse.exposure_deposit (
+    reference TEXT NOT NULL,
+    evsp TEXT COLLATE "C" NOT NULL,
+    deposit TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    creditor TEXT COLLATE "C",
+    log_position BIGINT NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_exposure_deposit PRIMARY KEY (reference),
+    CONSTRAINT ck_exposure_deposit_deposit CHECK (deposit IN ('prepayment', 'collateral'))
+)
+""",
+    """
+CREATE INDEX ix_cdr_of_contract ON clearinghouse.cdr (contract_id, started_at) WHERE state <> 'rejected'
+""",
+]
 
 
 FORWARDING: list[str] = [

@@ -33,6 +33,7 @@ from clearinghouse.certificates.model import HashData, present, to_pem
 from clearinghouse.certificates.store import SqlCertificates
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, draw_up
 from clearinghouse.customers.store import SqlCustomers as KeptCustomers
+from clearinghouse.exposure.store import Holds
 from kit import event_log
 from kit.database import Database
 from roaming.contract_id import ContractId
@@ -50,6 +51,7 @@ from tests.clearinghouse.authorisation.fakes import (
 )
 from tests.clearinghouse.certificates import pki
 
+HUB = PartyId("EU*GRD")
 PD1, ABC, XYZ = PartyId("FR*PD1"), PartyId("DE*ABC"), PartyId("FR*XYZ")
 NOON = datetime(2025, 1, 7, 12, tzinfo=UTC)
 HERE, ELSEWHERE = EvseId("FR*PD1*E123"), EvseId("FR*PD1*E999")
@@ -103,7 +105,7 @@ async def house(database: Database) -> AsyncIterator[House]:
         ListedEvses({HERE: PD1, ELSEWHERE: PD1, EvseId("DE*ABC*E1"): ABC}),
         SqlCustomers(database),
         ListedAgreements({(PD1, XYZ): (NOON - timedelta(days=7), FixedAgreement())}),
-        SqlDecisions(database),
+        SqlDecisions(database, Holds(HUB), lambda: NOON),
     )
     await house.keep(LISTED, ASKING)
     yield house

@@ -23,6 +23,7 @@ from clearinghouse.authorisation.model import (
 from clearinghouse.authorisation.store import SqlCustomers, SqlDecisions, SqlPolicies
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Status, draw_up
 from clearinghouse.customers.store import SqlCustomers as KeptCustomers
+from clearinghouse.exposure.store import Holds
 from kit import event_log
 from kit.database import Database
 from kit.event_log import NewEvent
@@ -32,6 +33,7 @@ from roaming.money import Money
 from roaming.party import PartyId
 from tests.clearinghouse.authorisation.fakes import TARIFF
 
+HUB = PartyId("EU*GRD")
 PD1, ABC, XYZ = PartyId("FR*PD1"), PartyId("DE*ABC"), PartyId("FR*XYZ")
 NOON = datetime(2025, 1, 7, 12, tzinfo=UTC)
 RFID, REMOTE = IdentificationType.RFID, IdentificationType.REMOTE
@@ -50,7 +52,7 @@ CHOSEN = Policy(Silence.ACCEPT, Money(2_000, "EUR"), asks_unknown=True, ask_time
 
 @pytest.fixture
 async def decisions(database: Database) -> AsyncIterator[SqlDecisions]:
-    decisions = SqlDecisions(database)
+    decisions = SqlDecisions(database, Holds(HUB), lambda: NOON)
     yield decisions
     await decisions.close()
 
@@ -122,7 +124,7 @@ async def test_a_customer_is_found_by_what_was_shown(
     customers: SqlCustomers, kind: IdentificationType, value: str, contract: CustomerContract | None
 ) -> None:
     found = await customers.find(identify(kind, value))
-    assert found == (contract and (without_tokens(contract), Policy()))
+    assert found == (contract and (without_tokens(contract), Policy(), False))
 
 
 async def test_callers_at_once_each_get_their_own(customers: SqlCustomers) -> None:
@@ -191,7 +193,7 @@ async def test_decisions_at_once_are_each_kept_and_told(
 async def test_a_charge_has_one_decision_whatever_comes_twice(
     decisions: SqlDecisions, database: Database
 ) -> None:
-    other_process = SqlDecisions(database)
+    other_process = SqlDecisions(database, Holds(HUB), lambda: NOON)
     ones = [decided(number, charge_id=f"c{number % 5}") for number in range(30)]
     kept = await asyncio.gather(
         *(record((decisions, other_process)[n % 2], one) for n, one in enumerate(ones))

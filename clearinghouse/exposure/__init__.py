@@ -1,0 +1,1 @@
+"""How much may still be owed: limits of EVSPs and of their customers, and what is held on them."""

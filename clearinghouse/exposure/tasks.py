@@ -1,0 +1,28 @@
+"""The worker that looks after exposure between authorisations: holds grow old, debts grow."""
+
+from __future__ import annotations
+
+from clearinghouse.exposure import flows
+from clearinghouse.exposure.ports import Books
+from kit.clock import Clock
+from kit.worker import Worker
+
+
+class Watcher:
+    """Looks at each EVSP that has a limit, every `idle_s` seconds."""
+
+    def __init__(self, books: Books, clock: Clock, *, idle_s: float = 5.0) -> None:
+        self._books = books
+        self._clock = clock
+        self._worker = Worker("exposure: watch", self.step, idle_s=idle_s)
+
+    def start(self) -> None:
+        self._worker.start()
+
+    async def close(self) -> None:
+        await self._worker.close()
+
+    async def step(self) -> bool:
+        for evsp in await self._books.watched(self._clock()):
+            await flows.watch(evsp, books=self._books, clock=self._clock)
+        return False
