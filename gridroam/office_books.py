@@ -60,10 +60,11 @@ async def settle_period(
     home: Path, database_url: str | None, period_id: str, currency: str | None, *, dry_run: bool
 ) -> dict[str, Any]:
     """Settle a month, or say what it would come to, in the shape in which its route shows it."""
+    month = Month.parse(period_id)
     async with open_core(home, database_url) as parts:
         await parts.book.load()
         step = settling_flows.plan if dry_run else settling_flows.settle
-        found = await step(Month.parse(period_id), into=currency, house=clearing.settling(parts))
+        found = await step(month, into=currency, house=clearing.settling(parts))
     return settled_shown(found).model_dump(mode="json")
 
 
@@ -78,10 +79,11 @@ async def default(
     confirm: bool,
 ) -> DefaultShown:
     """Who loses what when a party does not pay; with `confirm`, it is posted."""
+    month = Month.parse(period_id)
     async with open_core(home, database_url) as parts:
         found = await settling_flows.default(
             party,
-            Month.parse(period_id),
+            month,
             rule,
             means=means,
             confirm=confirm,

@@ -149,6 +149,7 @@ async def set_offs(month: Month, party: PartyId, *, books: Books) -> Sequence[Se
     async with books.read() as book:
         await _must_be_settled(month, book)
         found = await book.settlements(month, party)
+        papers = tuple(await book.papers(month, party))
     return [
         SetOff(
             party=party,
@@ -158,6 +159,7 @@ async def set_offs(month: Month, party: PartyId, *, books: Books) -> Sequence[Se
             strategy=one.strategy,
             pairs=one.pairs,
             payments=one.payments,
+            papers=papers,
         )
         for one in found
     ]

@@ -422,6 +422,18 @@ def received(payment: Payment, receipt: Receipt) -> Payment:
 
 
 @dataclass(frozen=True, slots=True)
+class Paper:
+    """An invoice of the month, or a credit note, which is below zero; VAT is in it."""
+
+    number: str
+    clearing_group: str
+    currency: str
+    seller: PartyId
+    buyer: PartyId
+    gross_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class SetOff:
     """One party's part of a settlement: what it owed and was owed, and the payments that settle it.
 
@@ -436,6 +448,7 @@ class SetOff:
     strategy: Strategy
     pairs: tuple[PairTotal, ...]
     payments: tuple[Payment, ...]
+    papers: tuple[Paper, ...] = ()
 
     @property
     def owing_minor(self) -> int:
@@ -459,6 +472,15 @@ class SetOff:
             return self.pairs
         two = {payment.payer, payment.payee}
         return tuple(one for one in self.pairs if {one.debtor, one.creditor} == two)
+
+    def papers_of(self, pair: PairTotal) -> tuple[Paper, ...]:
+        """The invoices and credit notes on which a pair's total stands."""
+        return tuple(
+            one
+            for one in self.papers
+            if (one.clearing_group, one.currency, one.buyer, one.seller)
+            == (pair.clearing_group, pair.currency, pair.debtor, pair.creditor)
+        )
 
 
 # Default: somebody does not pay -----------------------------------------------------------------

@@ -15,6 +15,7 @@ from clearinghouse.periods.model import Month, Period
 from clearinghouse.settling.model import (
     Correction,
     PairTotal,
+    Paper,
     Payment,
     PaymentState,
     Receipt,
@@ -62,6 +63,9 @@ class Book(Protocol):
 
     async def settlements(self, month: Month, party: PartyId | None) -> Sequence[Settlement]:
         """A settled month, by group and currency; of a party, its own pairs and payments only."""
+
+    async def papers(self, month: Month, party: PartyId) -> Sequence[Paper]:
+        """The month's invoices and credit notes that a party has written or got."""
 
     async def payments(
         self,

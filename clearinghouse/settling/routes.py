@@ -112,8 +112,16 @@ class ReceiptTold(BaseModel):
     source: str = Field(min_length=1, max_length=200, examples=["bank statement 17, line 3"])
 
 
+class PaperShown(BaseModel):
+    """An invoice; below zero, a credit note. `amount` includes VAT."""
+
+    number: str
+    amount: str
+
+
 class PairShown(BaseModel):
-    """What one owes the other. `settled`: all of it, in the settlement currency."""
+    """What one owes the other. `settled`: all of it, in the settlement currency. `invoices`: those
+    of the month on which it stands; none where the two have told no business details."""
 
     debtor: str
     creditor: str
@@ -124,6 +132,7 @@ class PairShown(BaseModel):
     fee_vat: str
     cdrs: int
     settled: str
+    invoices: list[PaperShown]
 
 
 class SettledBy(PaymentShown):
@@ -387,7 +396,7 @@ def payment_shown(one: Payment) -> PaymentShown:
     )
 
 
-def _pair(one: PairTotal, settled_in: str) -> PairShown:
+def _pair(one: PairTotal, within: SetOff) -> PairShown:
     return PairShown(
         debtor=one.debtor,
         creditor=one.creditor,
@@ -397,7 +406,11 @@ def _pair(one: PairTotal, settled_in: str) -> PairShown:
         fees=_amount(one.fee_minor, one.currency),
         fee_vat=_amount(one.fee_vat_minor, one.currency),
         cdrs=one.cdrs,
-        settled=_amount(one.settled_minor, settled_in),
+        settled=_amount(one.settled_minor, within.currency),
+        invoices=[
+            PaperShown(number=paper.number, amount=_amount(paper.gross_minor, paper.currency))
+            for paper in within.papers_of(one)
+        ],
     )
 
 
@@ -409,7 +422,7 @@ def _set_off(one: SetOff) -> SetOffShown:
         owing=_amount(one.owing_minor, one.currency),
         owed=_amount(one.owed_minor, one.currency),
         net=_amount(one.net_minor, one.currency),
-        pairs=[_pair(pair, one.currency) for pair in one.pairs],
+        pairs=[_pair(pair, one) for pair in one.pairs],
         payments=[
             SettledBy(
                 **payment_shown(payment).model_dump(),
@@ -453,6 +466,7 @@ def _correction(one: Correction) -> CorrectionShown:
 _COLUMNS = [
     *("party", "period_id", "clearing_group", "line", "from", "to", "currency", "charges", "vat"),
     *("fees", "fee_vat", "cdrs", "amount", "settled_in", "due_on", "reference", "state"),
+    "invoices",
 ]
 
 
@@ -470,16 +484,16 @@ def _rows(one: SetOff) -> Iterator[Sequence[object]]:
     head = (one.party, one.period_id, one.clearing_group)
     for total in one.pairs:
         minor = total.settled_minor if total.creditor == one.party else -total.settled_minor
-        pair = _pair(total, one.currency)
+        pair = _pair(total, one)
         yield (
             *(*head, "debt", pair.debtor, pair.creditor, pair.currency, pair.charges, pair.vat),
             *(pair.fees, pair.fee_vat, pair.cdrs, _amount(minor, one.currency), one.currency),
-            *("", "", ""),
+            *("", "", "", " ".join(paper.number for paper in pair.invoices)),
         )
     for payment in map(payment_shown, one.payments):
         sign = "" if payment.payee == one.party else "-"
         yield (
             *(*head, "payment", payment.payer, payment.payee, payment.currency, "", "", "", "", ""),
             *(f"{sign}{payment.amount}", one.currency, payment.due_on, payment.reference),
-            payment.state.value,
+            *(payment.state.value, ""),
         )

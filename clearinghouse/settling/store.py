@@ -13,6 +13,8 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Date, DateTime, Index, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from clearinghouse.invoicing.model import Kind as Invoice
+from clearinghouse.invoicing.store import invoices
 from clearinghouse.ledger import store as ledger
 from clearinghouse.ledger.model import Posting
 from clearinghouse.netting.model import Method, Strategy
@@ -22,6 +24,7 @@ from clearinghouse.settling.model import (
     AtRate,
     Correction,
     PairTotal,
+    Paper,
     Payment,
     PaymentState,
     Receipt,
@@ -166,6 +169,12 @@ WHERE ($1::text IS NULL OR payer = $1 OR payee = $1)
   AND ($4::date IS NULL OR (due_on, payment_id) > ($4, $5))
 ORDER BY due_on, payment_id LIMIT $6
 """
+_PAPERS = f"""
+SELECT number, clearing_group, currency, seller, buyer,
+  CASE kind WHEN '{Invoice.CREDIT_NOTE.value}' THEN -1 ELSE 1 END * (net_minor + vat_minor) AS gross
+FROM {invoices.fullname} WHERE period_id = $1 AND (seller = $2 OR buyer = $2)
+ORDER BY log_position
+"""
 _HOLD_MONTH = f"SELECT FROM {periods.periods.fullname} WHERE period_id = $1 FOR UPDATE"
 
 
@@ -300,6 +309,20 @@ class SqlBook:
             for head in heads
         ]
         return [one for one in found if party is None or one.pairs or one.payments]
+
+    async def papers(self, month: Month, party: PartyId) -> Sequence[Paper]:
+        rows = await self._connection.fetch(_PAPERS, str(month), party)
+        return [
+            Paper(
+                number=row["number"],
+                clearing_group=row["clearing_group"],
+                currency=row["currency"],
+                seller=PartyId(row["seller"]),
+                buyer=PartyId(row["buyer"]),
+                gross_minor=row["gross"],
+            )
+            for row in rows
+        ]
 
     async def payments(
         self,

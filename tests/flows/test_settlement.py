@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from kit import event_log
 from kit.event_log import START
 from roaming.events import EventType
 from roaming.money import Money
+from tests.flows.test_vat import BERLIN, LYON, tells
 from tests.flows.world import agreed, settled
 from tests.hub import CLEARING_HOUSE, Hub, Partner
 
@@ -104,6 +106,27 @@ async def test_a_month_is_closed_settled_and_paid(hub: Hub, ring: list[Partner])
     assert await settled(hub, MONTH) == await flows.plan(
         done.period.month, house=clearing.settling(hub.parts)
     )
+
+
+async def test_invoices_pair_totals_and_payments_come_to_the_same(
+    hub: Hub, ring: list[Partner]
+) -> None:
+    for partner, details in zip(ring, (LYON, BERLIN, LYON), strict=True):
+        await tells(partner, details)
+    [one] = (await settled(hub, MONTH)).settlements
+    invoiced = set()
+    for partner in ring:
+        statement = await partner.get(f"{CLEARING_HOUSE}/set-off-statements/{MONTH}")
+        [group] = statement["groups"]
+        for pair in group["pairs"]:
+            [invoice] = pair["invoices"]
+            assert invoice["amount"] == pair["settled"]
+            shown = await partner.get(f"{CLEARING_HOUSE}/invoices/{invoice['number']}")
+            assert (shown["seller"], shown["total"]) == (pair["creditor"], invoice["amount"])
+            invoiced.add((invoice["number"], Decimal(invoice["amount"]) * 100))
+    assert len(invoiced) == 3
+    assert sum(amount for _, amount in invoiced) == one.total_minor
+    assert one.total_minor == one.paid_minor + one.netted_minor
 
 
 async def test_what_comes_after_belongs_to_the_next_month(hub: Hub, ring: list[Partner]) -> None:

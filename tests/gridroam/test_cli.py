@@ -115,6 +115,18 @@ async def test_partners_files_clearing_and_events_beside_a_running_hub(tmp_path:
         assert ours[0]["body"]["roles"] == ["evse-operator", "evsp"]
         assert added["client_secret"] not in json.dumps(events)
 
+        (planned,) = await command("settle", "--period", "2025-01", "--dry-run")
+        assert (planned["state"], planned["settlements"]) == ("open", [])
+        await command("period", "close", "2025-01")
+        (settled,) = await command("settle", "--period", "2025-01")
+        assert (settled["state"], settled["settlements"]) == ("settled", [])
+        nobody = await gridroam(
+            *("default", "FR*PD1", "--period", "2025-01", "--unwind"),
+            tmp_path=tmp_path,
+            environment={"GRIDROAM_HOME": str(home)},
+        )
+        assert "FR*PD1 has nothing open of 2025-01" in nobody.err
+
         # None of them has stopped the server that the hub uses.
         assert postmaster_of(home) == server is not None
         assert (await hub.end()).code == 0
@@ -176,6 +188,19 @@ WRONG = [
     (
         ["clear", "--period", "2025-01", "--currency", "EUR", "--strategy", "net"],
         r"--strategy: there is no strategy 'net' \(gross, bilateral, multilateral, cycles\)",
+    ),
+    (["settle", "--period", "2025-13"], r"period_id: not a month: '2025-13' \(YYYY-MM"),
+    (
+        ["default", "FR*PD1", "--period", "2025-01"],
+        r"Invalid value for --unwind: one of --unwind and",
+    ),
+    (
+        ["default", "FR*PD1", "--period", "2025-01", "--unwind", "--dry-run", "--confirm"],
+        r"Invalid value for --confirm: either a dry run or",
+    ),
+    (
+        ["default", "FR*PD1", "--period", "2025-01", "--clearing-vector", "--means", "FR*PD1=1"],
+        r"amount '1': a decimal number, a blank and a currency",
     ),
     (["events", "--after", "7"], r"--after: '7' is no cursor"),
     (["events", "--after", f"{1 << 70}-1"], r"--after: '\d+-1' is no cursor"),
