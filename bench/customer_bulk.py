@@ -9,9 +9,11 @@ commits of the same size, and does nothing else.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,51 +38,69 @@ QUICK_ROWS = 12_000
 LIMIT = "PostgreSQL alone: COPY of such rows into the same tables in commits of the same size"
 _EVSP, _OTHER = "FR*BLK", "FR*CPY"
 _BEGAN, _ENDS = datetime(2025, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)
+_GRIDROAM = str(Path(sys.executable).with_name("gridroam"))
 _ROOT = "/services/clearing-house/customer-contracts"
 _BODY = '","valid_from":"2025-01-01T00:00:00Z","valid_until":"2031-01-01T00:00:00Z","token_uids":["'
 
 
 async def run(options: Options) -> list[Row]:
-    rows = QUICK_ROWS if options.quick else ROWS
+    rows, rounds = (QUICK_ROWS, 1) if options.quick else (ROWS, 2)
     file = options.scratch / "contracts"
-    await asyncio.to_thread(_write, file, rows)
+    ours, limit = _Best(), _Best()
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(_empty_database(options.database_url))
         home, port = options.scratch / "hub", free_port()
         where = ["--home", str(home), "--database-url", url]
-        command = ["gridroam", "serve", "--port", str(port), *where]
+        command = [_GRIDROAM, "serve", "--port", str(port), *where]
         server = await stack.enter_async_context(running(command, port))
         database = await Database.open(url, pool_size=1)
         stack.push_async_callback(database.close)
         postgres = await serving.postmaster(database)
         token = await _token(port, where)
         memory = _most_memory_mb(server)
-        before = cpu_s(server), cpu_s(postgres)
-        path = f"{_ROOT}/bulk?upload=bench&lines={rows}"
-        told = await stream(Plan(port=port, path=path, file=str(file), token=token))
-        ours_us, postgres_us = (
-            1e6 * (cpu_s(pid) - earlier) / rows
-            for pid, earlier in zip((server, postgres), before, strict=True)
-        )
-        report = msgspec.json.decode(told.body)
-        assert (report["created"], report["state"]) == (rows, "complete"), report
-        copying_s, copying_cpu_s = await _copy(url, rows, postgres)
-        copy_us = 1e6 * copying_cpu_s / rows
+        for turn in range(rounds):
+            numbers = range(turn * rows, (turn + 1) * rows)
+            await asyncio.to_thread(_write, file, numbers)
+            before = cpu_s(server), cpu_s(postgres)
+            path = f"{_ROOT}/bulk?upload=bench-{turn}&lines={rows}"
+            told = await stream(Plan(port=port, path=path, file=str(file), token=token))
+            spent = cpu_s(server) - before[0], cpu_s(postgres) - before[1]
+            report = msgspec.json.decode(told.body)
+            assert (report["created"], report["state"]) == (rows, "complete"), report
+            ours.take(rows, told.seconds, *spent)
+            limit.take(rows, *await _copy(url, numbers, postgres))
         params = {
             "rows": rows,
             "bytes_a_row": file.stat().st_size // rows,
             "in_a_commit": BATCH,
             "memory_grew_mb": round(_most_memory_mb(server) - memory),
         }
-    cpu = {"server_us": round(ours_us, 1), "postgresql_us": round(postgres_us, 1)}
-    per_core_s = {"rows_a_cpu_second": round(1e6 / (ours_us + postgres_us))}
+    cpu = {
+        "server_us": round(ours.server_us, 1),
+        "postgresql_us": round(ours.postgres_us, 1),
+        "rows_a_cpu_second": round(1e6 / (ours.server_us + ours.postgres_us)),
+    }
     return [
-        _row(rows / told.seconds, "rows/s", rows / copying_s, params),
+        _row(ours.per_s, "rows/s", limit.per_s, params),
         _row(
-            *(ours_us + postgres_us, "us CPU a row, with PostgreSQL's", copy_us),
-            params | cpu | per_core_s,
+            *(ours.server_us + ours.postgres_us, "us CPU a row, with PostgreSQL's"),
+            *(limit.postgres_us, params | cpu),
         ),
     ]
+
+
+@dataclass(slots=True)
+class _Best:
+    """The best of some rounds: what else this machine does meanwhile makes none of them better."""
+
+    per_s: float = 0.0
+    server_us: float = float("inf")
+    postgres_us: float = float("inf")
+
+    def take(self, rows: int, seconds: float, server_s: float, postgres_s: float) -> None:
+        self.per_s = max(self.per_s, rows / seconds)
+        if server_s + postgres_s < rows / 1e6 * (self.server_us + self.postgres_us):
+            self.server_us, self.postgres_us = 1e6 * server_s / rows, 1e6 * postgres_s / rows
 
 
 def _row(value: float, unit: str, limit: float, params: dict[str, Any]) -> Row:
@@ -95,9 +115,9 @@ def _row(value: float, unit: str, limit: float, params: dict[str, Any]) -> Row:
     )
 
 
-def _contract_ids(evsp: str, rows: int) -> Iterator[str]:
+def _contract_ids(evsp: str, numbers: Sequence[int]) -> Iterator[str]:
     provider = evsp.replace("*", "")
-    for number in range(rows):
+    for number in numbers:
         code = f"{provider}{number:09}"
         yield code + check_digit(code)
 
@@ -107,9 +127,9 @@ def _uid(evsp: str, number: int) -> str:
     return f"{evsp[-1]}{number * 0x9E3779B97F4A7 % 0x1FFFFFFFFFFFFF:014X}"
 
 
-def _write(file: Path, rows: int) -> None:
+def _write(file: Path, numbers: Sequence[int]) -> None:
     with file.open("w") as lines:
-        for number, contract_id in enumerate(_contract_ids(_EVSP, rows)):
+        for number, contract_id in zip(numbers, _contract_ids(_EVSP, numbers), strict=True):
             lines.write(f'{{"contract_id":"{contract_id}{_BODY}{_uid(_EVSP, number)}"]}}\n')
 
 
@@ -129,7 +149,7 @@ async def _empty_database(url: str) -> Any:
 async def _token(port: int, where: list[str]) -> str:
     """An EVSP's access token, as soon as the hub lets it in."""
     process = await asyncio.create_subprocess_exec(
-        *("gridroam", "partner", "add", _EVSP, "--role", "evsp", "--name", "Bulk", *where),
+        *(_GRIDROAM, "partner", "add", _EVSP, "--role", "evsp", "--name", "Bulk", *where),
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
@@ -149,16 +169,16 @@ async def _token(port: int, where: list[str]) -> str:
     raise PeerMissing(f"the hub answered {answer.status_code}")
 
 
-async def _copy(url: str, rows: int, postgres: int) -> tuple[float, float]:
+async def _copy(url: str, numbers: Sequence[int], postgres: int) -> tuple[float, float, float]:
     """Write such rows of another EVSP by COPY; the seconds that it took, and PostgreSQL's CPU."""
     connection = await asyncpg.connect(url)
-    contract_ids = _contract_ids(_OTHER, rows)
+    contract_ids = _contract_ids(_OTHER, numbers)
     earlier, spent = cpu_s(postgres), 0.0
     try:
-        for first in range(0, rows, BATCH):
-            numbers = range(first, min(first + BATCH, rows))
-            ids = [next(contract_ids) for _ in numbers]
-            tokens = [(_uid(_OTHER, n), one, _OTHER) for n, one in zip(numbers, ids, strict=True)]
+        for first in range(0, len(numbers), BATCH):
+            some = numbers[first : first + BATCH]
+            ids = [next(contract_ids) for _ in some]
+            tokens = [(_uid(_OTHER, n), one, _OTHER) for n, one in zip(some, ids, strict=True)]
             contracts = [
                 (one, _OTHER, _BEGAN, _ENDS, "active", ["charging"], "list", _BEGAN) for one in ids
             ]
@@ -173,7 +193,7 @@ async def _copy(url: str, rows: int, postgres: int) -> tuple[float, float]:
                     )
             spent += time.perf_counter() - began
         # While its backend is still there to be asked.
-        return spent, cpu_s(postgres) - earlier
+        return spent, 0.0, cpu_s(postgres) - earlier
     finally:
         await connection.close()
 

@@ -41,7 +41,7 @@ class ContractId(str):
             raise refused(_FIELD, value, _RULE)
         # By far most come in their one spelling, and lists of them by the million.
         if _SPELT.fullmatch(value) is not None and check_digit(value[:14]) == value[14]:
-            return super().__new__(cls, value)
+            return str.__new__(cls, value)
         return super().__new__(cls, _normalised(value))
 
     @property
@@ -78,9 +78,9 @@ def check_digit(code: str) -> str:
     a, b, c, d, e, f, g = _PAIRS
     packed = a[code[:2]] + b[code[2:4]] + c[code[4:6]] + d[code[6:8]]
     packed += e[code[8:10]] + f[code[10:12]] + g[code[12:]]
-    bits = packed % 2, (packed >> 8) % 2
-    trits = (packed >> 16) % 256 % 3, (packed >> 24) % 3
-    return _ALPHABET[18 * bits[0] + 9 * bits[1] + 3 * trits[0] + trits[1]]
+    # Two bits, then two trits.
+    number = 18 * (packed & 1) + 9 * (packed >> 8 & 1)
+    return _ALPHABET[number + 3 * ((packed >> 16 & 0xFF) % 3) + (packed >> 24) % 3]
 
 
 def din_check_digit(code: str) -> str:

@@ -27,7 +27,7 @@ class TokenUid(str):
         if not isinstance(value, str):
             raise refused(_FIELD, value, _RULE)
         if len(value) <= 36 and value.isascii() and value.isalnum():
-            return super().__new__(cls, value.upper())
+            return str.__new__(cls, value.upper())
         if not value.isascii():
             raise refused(_FIELD, _veiled(value), _RULE)
         text = tidied(_FIELD, value, _RULE)

@@ -204,6 +204,7 @@ class _Bulk:
         upload: Upload | None = None,
     ) -> None:
         self._evsp = evsp
+        self._own = evsp.compact
         self._customers = customers
         self._clock = clock
         self._most = most
@@ -240,7 +241,7 @@ class _Bulk:
             contract_id = content.contract_id
             if contract_id in batch.lines:
                 return False
-            if not contract_id.startswith(self._evsp.compact):
+            if not contract_id.startswith(self._own):
                 batch.refused.append((line, model.not_yours(contract_id, self._evsp)))
             else:
                 batch.lines[contract_id] = line
