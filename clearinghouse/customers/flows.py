@@ -210,8 +210,8 @@ class _Bulk:
         self._most = most
         self._gathered = _Batch()
         self._writing: asyncio.Task[None] | None = None
-        # As long as all were, the next ones are taken for new, too.
-        self._new = True
+        # Where all were new, the next ones are taken for new, too: faster, unless it proves wrong.
+        self._new = False
         self._done_before = 0 if upload is None else upload.lines
         self.upload = upload
         self.report = model.NOTHING_READ
@@ -279,7 +279,7 @@ class _Bulk:
                 # The other EVSP's write is visible by now, so that the next look decides.
                 if not tries:
                     raise
-        self._new = report.kept.created == batch.read
+        self._new = report.kept.created + report.rejected == batch.read
         self.report = self.report.and_then(report)
         self.upload = upload
 
