@@ -1,4 +1,4 @@
-"""`gridroam documents`: every document of a month as files."""
+"""`gridroam documents`: every document of a month as files. `gridroam bank`: what a bank told."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from gridroam import exits
 from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
+
+bank = typer.Typer(help="What banks tell.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def documents(
@@ -54,3 +56,23 @@ def documents(
             )
         )
     print_json(asdict(written))
+
+
+@bank.command("import")
+def bank_import(
+    file: Annotated[Path, typer.Argument(help="A bank statement: ISO 20022 camt.053.")],
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Match the entries of a bank statement to payments, and tell the ledger what came.
+
+    Whose statement it is, its account says. An entry counts once, however often its file is read.
+    What is not clear is listed for a person, with the likeliest payments.
+
+    \b
+    Example:
+      gridroam bank import camt053-2025-03-04.xml
+    """
+    from gridroam import documents as writing
+
+    print_json(exits.run(lambda: writing.import_bank_file(home, database_url, file)))

@@ -1,4 +1,4 @@
-"""All documents of a month as files: statements of every partner, and its invoices.
+"""All documents of a month as files, and what a bank's file tells.
 
 2025-01/FRPD1/statement-EUR.json|csv|pdf
 2025-01/FRPD1/sent/FRPD1-2025-000001.xml|pdf       invoices and credit notes that it sent
@@ -7,12 +7,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clearinghouse.invoicing import flows as invoicing_flows
 from clearinghouse.invoicing.paper import print_invoice
@@ -20,6 +23,10 @@ from clearinghouse.invoicing.ports import Books as Invoices
 from clearinghouse.invoicing.ports import Found
 from clearinghouse.invoicing.store import SqlBooks as SqlInvoices
 from clearinghouse.netting.model import Period
+from clearinghouse.payments import flows as payment_flows
+from clearinghouse.payments.flows import Imported
+from clearinghouse.payments.model import Outcome
+from clearinghouse.payments.store import SqlBooks as SqlBank
 from clearinghouse.periods import flows as period_flows
 from clearinghouse.periods.model import Month
 from clearinghouse.printed import printer
@@ -31,9 +38,10 @@ from clearinghouse.settlement.ports import Books as Statements
 from clearinghouse.settlement.routes import item_shown, items_csv, shown, statement_csv
 from clearinghouse.settlement.store import SqlBooks as SqlStatements
 from gridroam import clearing
-from gridroam.answers import DirectoryForConsole
+from gridroam.answers import BusinessesForInvoicing, DirectoryForConsole
 from gridroam.office import open_core
 from kit.encoding import encode_json
+from roaming.money import Money
 from roaming.party import PartyId
 
 AT_ONCE = 500
@@ -177,3 +185,41 @@ def _write_invoice(folder: Path, found: Found) -> None:
             os.link(sent / name, received / name)
         except OSError:
             shutil.copyfile(sent / name, received / name)
+
+
+async def import_bank_file(home: Path, database_url: str | None, file: Path) -> dict[str, Any]:
+    """Read a bank's file; what each entry of it was found to be."""
+    told = await asyncio.to_thread(file.read_bytes)
+    async with open_core(home, database_url) as parts:
+        await parts.businesses.load()
+        found = await payment_flows.import_statements(
+            told,
+            books=SqlBank(parts.database),
+            house=clearing.settling(parts),
+            businesses=BusinessesForInvoicing(parts.businesses),
+        )
+    return {"statements": [_imported(one) for one in found]}
+
+
+def _imported(one: Imported) -> dict[str, Any]:
+    return {
+        "statement_id": one.statement.statement_id,
+        "account": one.statement.account,
+        "party": one.owner,
+        "entries": len(one.statement.entries),
+        "known_already": one.known,
+        "pending": one.statement.pending,
+        "outcomes": dict(Counter(match.outcome.value for match in one.matches)),
+        "for_a_person": [
+            {
+                "entry": match.entry.key.entry_ref,
+                "amount": str(Money(match.entry.amount_minor, match.entry.currency)),
+                "outcome": match.outcome.value,
+                "because": match.because,
+                "reference": match.reference,
+                "guesses": list(match.guesses),
+            }
+            for match in one.matches
+            if match.outcome is not Outcome.MATCHED
+        ],
+    }

@@ -32,6 +32,7 @@ STORES = [
     "clearinghouse.settling.store",
     "clearinghouse.forwarding.store",
     "clearinghouse.invoicing.store",
+    "clearinghouse.payments.store",
     "marketplace.access.store",
     "marketplace.business.store",
     "marketplace.contracts.store",

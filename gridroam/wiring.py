@@ -71,6 +71,7 @@ from clearinghouse.netting import routes as netting_routes
 from clearinghouse.netting.store import SqlBooks as Clearings
 from clearinghouse.offline_lists import routes as offline_list_routes
 from clearinghouse.offline_lists.store import SqlOfflineLists
+from clearinghouse.payments import routes as payment_routes
 from clearinghouse.periods import routes as period_routes
 from clearinghouse.rating.model import Rater
 from clearinghouse.settlement import routes as settlement_routes
@@ -90,6 +91,7 @@ from gridroam.answers import (
     AgreementsForClearing,
     AgreementsForOfflineLists,
     BusinessesForClearing,
+    BusinessesForInvoicing,
     ClearingsForConsole,
     ClientsByHand,
     ContractsForGateway,
@@ -392,6 +394,12 @@ class _Hub:
                 settlement_routes.router(Statements(database), DirectoryForConsole(parts.partners)),
                 meter_routes.router(meter_keys, evses, database, clock),
                 invoicing_routes.router(Invoices(database), hub=parts.hub),
+                payment_routes.router(
+                    house=clearing.settling(parts),
+                    businesses=BusinessesForInvoicing(parts.businesses),
+                    invoices=Invoices(database),
+                    directory=DirectoryForConsole(parts.partners),
+                ),
                 cdr_file_routes.router(cdr_files, clock, file_booker.wake),
                 forwarding_routes.router(
                     outbox, preferences, database=database, clock=clock, allow_loopback=loopback

@@ -107,12 +107,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a bank entry was found to be. `paid_minor`: by how much its payment is paid by it."""
+    """What a bank entry was found to be. `paid_minor`: by how much its payment is paid by it;
+    `over_minor`: how much of that is more than was open, and goes back to who sent it."""
 
     entry: BankEntry
     outcome: Outcome
     reference: str | None = None
     paid_minor: int = 0
+    over_minor: int = 0
     because: str = ""
     guesses: tuple[str, ...] = ()
 
@@ -205,7 +207,8 @@ def _paid(matching: _Matching, entry: BankEntry, due: Due, paid_minor: int, beca
     outcome = Outcome.MATCHED
     if paid_minor != left:
         outcome = Outcome.PART if paid_minor < left else Outcome.OVER
-    return Match(entry, outcome, due.reference, paid_minor, because)
+    over = max(0, paid_minor - max(left, 0))
+    return Match(entry, outcome, due.reference, paid_minor, over, because)
 
 
 def _returned(
@@ -215,7 +218,7 @@ def _returned(
     back = -abs(towards_minor)
     matching.dues[due.reference] = replace(due, paid_minor=due.paid_minor + back)
     why = f"{because}; {entry.reason}" if entry.reason else because
-    return Match(entry, Outcome.RETURNED, due.reference, back, why)
+    return Match(entry, Outcome.RETURNED, due.reference, back, because=why)
 
 
 def _guesses(matching: _Matching, entry: BankEntry) -> tuple[str, ...]:

@@ -766,7 +766,38 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON clearinghouse.
 ]
 
 
-PAYMENTS: list[str] = []
+PAYMENTS: list[str] = [
+    """
+CREATE TABLE clearinghouse.bank_entry (
+    account TEXT COLLATE "C" NOT NULL,
+    statement_id TEXT COLLATE "C" NOT NULL,
+    entry_ref TEXT COLLATE "C" NOT NULL,
+    number INTEGER NOT NULL,
+    owner TEXT COLLATE "C" NOT NULL,
+    booked_on DATE NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    end_to_end_id TEXT,
+    counterparty_iban TEXT,
+    counterparty_name TEXT,
+    says TEXT NOT NULL,
+    returned BOOLEAN NOT NULL,
+    outcome TEXT NOT NULL,
+    reference TEXT,
+    paid_minor BIGINT NOT NULL,
+    over_minor BIGINT NOT NULL,
+    because TEXT NOT NULL,
+    guesses JSONB NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    applied_at TIMESTAMP WITH TIME ZONE,
+    refused TEXT,
+    CONSTRAINT pk_bank_entry PRIMARY KEY (account, statement_id, entry_ref, number)
+)
+""",
+    """
+CREATE INDEX ix_bank_entry_unapplied ON clearinghouse.bank_entry (recorded_at) WHERE reference IS NOT NULL AND applied_at IS NULL
+""",
+]
 
 
 def upgrade() -> None:

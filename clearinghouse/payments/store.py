@@ -1,0 +1,147 @@
+"""What banks have told, on PostgreSQL: each entry once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, time
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    Integer,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from clearinghouse.payments.model import EntryKey, Match
+from clearinghouse.payments.ports import Unapplied
+from kit.database import Database, Hot, metadata
+from kit.encoding import encode_json
+from roaming.party import PartyId
+
+_Identifier = Text(collation="C")
+
+entries = Table(
+    "bank_entry",
+    metadata,
+    Column("account", _Identifier, primary_key=True),
+    Column("statement_id", _Identifier, primary_key=True),
+    Column("entry_ref", _Identifier, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("owner", _Identifier, nullable=False),
+    Column("booked_on", Date, nullable=False),
+    Column("currency", _Identifier, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("end_to_end_id", Text),
+    Column("counterparty_iban", Text),
+    Column("counterparty_name", Text),
+    Column("says", Text, nullable=False),
+    Column("returned", Boolean, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reference", Text),
+    Column("paid_minor", BigInteger, nullable=False),
+    Column("over_minor", BigInteger, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("guesses", JSONB, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("applied_at", DateTime(timezone=True)),
+    Column("refused", Text),
+    schema="clearinghouse",
+)
+Index(
+    "ix_bank_entry_unapplied",
+    entries.c.recorded_at,
+    postgresql_where=text("reference IS NOT NULL AND applied_at IS NULL"),
+)
+
+_KEEP = f"""
+INSERT INTO {entries.fullname} (account, statement_id, entry_ref, number, owner, booked_on,
+  currency, amount_minor, end_to_end_id, counterparty_iban, counterparty_name, says, returned,
+  outcome, reference, paid_minor, over_minor, because, guesses, recorded_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+  $19::text::jsonb, $20)
+ON CONFLICT DO NOTHING
+"""
+_UNAPPLIED = f"""
+SELECT * FROM {entries.fullname} WHERE reference IS NOT NULL AND applied_at IS NULL
+ORDER BY recorded_at, account, statement_id, entry_ref, number
+"""
+
+
+class SqlBook:
+    def __init__(self, connection: Hot) -> None:
+        self._connection = connection
+
+    async def seen(self, account: str, statement_id: str) -> Collection[EntryKey]:
+        rows = await self._connection.fetch(
+            f"SELECT entry_ref, number FROM {entries.fullname}"
+            " WHERE account = $1 AND statement_id = $2",
+            account,
+            statement_id,
+        )
+        return {EntryKey(account, statement_id, row["entry_ref"], row["number"]) for row in rows}
+
+    async def keep(self, owner: PartyId, matches: Sequence[Match], now: datetime) -> None:
+        await self._connection.executemany(
+            _KEEP,
+            [
+                (
+                    *match.entry.key,
+                    owner,
+                    match.entry.booked_on,
+                    match.entry.currency,
+                    match.entry.amount_minor,
+                    match.entry.end_to_end_id,
+                    match.entry.counterparty_iban,
+                    match.entry.counterparty_name,
+                    match.entry.text,
+                    match.entry.returned,
+                    match.outcome.value,
+                    match.reference,
+                    match.paid_minor,
+                    match.over_minor,
+                    match.because,
+                    encode_json(match.guesses).decode(),
+                    now,
+                )
+                for match in matches
+            ],
+        )
+
+    async def unapplied(self) -> Sequence[Unapplied]:
+        return [
+            Unapplied(
+                key=EntryKey(row["account"], row["statement_id"], row["entry_ref"], row["number"]),
+                reference=row["reference"],
+                currency=row["currency"],
+                amount_minor=row["paid_minor"] - row["over_minor"],
+                booked_at=datetime.combine(row["booked_on"], time.min, tzinfo=UTC),
+            )
+            for row in await self._connection.fetch(_UNAPPLIED)
+        ]
+
+    async def applied(self, key: EntryKey, now: datetime, refused: str | None) -> None:
+        await self._connection.execute(
+            f"UPDATE {entries.fullname} SET applied_at = $5, refused = $6 WHERE account = $1"
+            " AND statement_id = $2 AND entry_ref = $3 AND number = $4 AND applied_at IS NULL",
+            *key,
+            now,
+            refused,
+        )
+
+
+class SqlBooks:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[SqlBook]:
+        async with self._database.hot() as connection:
+            yield SqlBook(connection)
