@@ -62,6 +62,7 @@ class EventType(StrEnum):
     SETTLEMENT_POSTED = "settlement-posted"
     PAYMENTS_DUE = "payments-due"
     PAYMENT_RECORDED = "payment-recorded"
+    PAYMENT_WRITTEN_OFF = "payment-written-off"
     PARTNER_DEFAULTED = "partner-defaulted"
     DEFAULT_POSTED = "default-posted"
     CLEARING_RUN_RECORDED = "clearing-run-recorded"

@@ -235,6 +235,35 @@ async def record_payment(
         return after
 
 
+async def write_off(payment_id: str, *, by: PartyId, house: House) -> Payment:
+    """The payee gives up what is open of a payment: nobody owes it any more.
+
+    Asked again, it tells that it was. Raises UnknownPayment, NotPayee, PaymentCannot.
+    """
+    async with house.books.write() as book:
+        now = house.clock()
+        value_at = await book.value_at(now)
+        payment = _visible(await book.payment(payment_id), payment_id, by)
+        if by != payment.payee:
+            raise model.NotPayee(
+                "its payee gives it up", field="payment_id", value=payment_id, rule="payee"
+            )
+        if payment.state is PaymentState.WRITTEN_OFF:
+            return payment
+        after = model.written_off(payment)
+        await book.keep_payment(after, now)
+        event = NewEvent(
+            stream=STREAM,
+            type=EventType.PAYMENT_WRITTEN_OFF,
+            party=payment.payer,
+            body={**_payment_told(after), "given_up_minor": payment.open_minor},
+            occurred_at=now,
+        )
+        entries = model.owed(payment, -payment.open_minor)
+        await book.post([ToPost(Kind.DEFAULT, event, entries)], value_at, now)
+        return after
+
+
 @dataclass(frozen=True, slots=True)
 class Defaulted:
     """What a default does to a month: a correction for each group, and how everybody comes out."""

@@ -418,6 +418,18 @@ def received(payment: Payment, receipt: Receipt) -> Payment:
     return replace(payment, paid_minor=paid, state=state)
 
 
+def written_off(payment: Payment) -> Payment:
+    """The payment after its payee has given up what is open of it. Raises PaymentCannot."""
+    if payment.state not in EXPECTED:
+        raise PaymentCannot(
+            f"the payment is {payment.state}",
+            field="payment_id",
+            value=payment.payment_id,
+            rule=f"one that is {', '.join(sorted(EXPECTED))}",
+        )
+    return replace(payment, state=PaymentState.WRITTEN_OFF)
+
+
 # Set-off: what a party's payments settle --------------------------------------------------------
 
 

@@ -85,6 +85,9 @@ class Book(Protocol):
 
     async def keep_receipt(self, receipt: Receipt, payment: Payment, now: datetime) -> None: ...
 
+    async def keep_payment(self, payment: Payment, now: datetime) -> None:
+        """Its state."""
+
     async def collateral(self, party: PartyId, hub: PartyId) -> Mapping[str, int]:
         """What the hub holds of the party, by currency."""
 

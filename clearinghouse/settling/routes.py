@@ -307,6 +307,24 @@ def router(house: House, *, database: Database) -> APIRouter:
 
         return await once(request, record, database=database, party=caller.party, clock=house.clock)
 
+    @routes.post(
+        "/settlement-payments/{payment_id}/write-off",
+        response_model=PaymentShown,
+        operation_id="write-off-payment",
+    )
+    async def write_off(
+        payment_id: str, request: Request, caller: Annotated[Caller, Depends(caller_of)]
+    ) -> Response:
+        """The payee gives up what is open of a payment."""
+
+        async def give_up() -> Response:
+            found = await flows.write_off(payment_id, by=caller.party, house=house)
+            return json_response(payment_shown(found).model_dump(mode="json"))
+
+        return await once(
+            request, give_up, database=database, party=caller.party, clock=house.clock
+        )
+
     @routes.get(
         "/set-off-statements/{period_id}",
         response_model=SetOffStatement,

@@ -378,6 +378,11 @@ class SqlBook:
             now,
         )
 
+    async def keep_payment(self, payment: Payment, now: datetime) -> None:
+        await self._connection.execute(
+            _MOVE_PAYMENTS, [payment.payment_id], payment.state.value, now
+        )
+
     async def collateral(self, party: PartyId, hub: PartyId) -> Mapping[str, int]:
         rows = await self._connection.fetch(
             f"SELECT currency, amount_minor FROM {ledger.balances.fullname}"

@@ -28,6 +28,7 @@ from clearinghouse.settling.model import (
     NotPayee,
     NotSettled,
     Payment,
+    PaymentCannot,
     PaymentState,
     PaysTooMuch,
     Rule,
@@ -373,6 +374,25 @@ async def test_money_comes_in_parts_counts_once_and_never_too_much(database: Dat
             " FROM clearinghouse.ledger_posting WHERE kind = 'payment'"
         )
     assert [row["month"] for row in months] == ["2025-02"]
+    await sound(database)
+
+
+async def test_a_payee_gives_up_what_is_open_and_nobody_owes_it(database: Database) -> None:
+    house = await settled(database)
+    [payment] = [one for one in await all_payments(house) if one.amount_minor == 600]
+    pays = (payment.payment_id, Money(100, "EUR"), NOW)
+    await flows.record_payment(*pays, "bank", house=house)
+    for stranger, refusal in ((EVSP, NotPayee), (OTHER_EVSP, UnknownPayment)):
+        with pytest.raises(refusal):
+            await flows.write_off(payment.payment_id, by=stranger, house=house)
+    given_up = await flows.write_off(payment.payment_id, by=OPERATOR, house=house)
+    assert (given_up.state, given_up.paid_minor) == (PaymentState.WRITTEN_OFF, 100)
+    assert await flows.write_off(payment.payment_id, by=OPERATOR, house=house) == given_up
+    assert ("settlement-receivable", EVSP) not in await balances(database, OPERATOR)
+    [told] = await events(database, EventType.PAYMENT_WRITTEN_OFF)
+    assert (told.party, told.body["given_up_minor"]) == (EVSP, 500)
+    with pytest.raises(PaymentCannot):
+        await flows.record_payment(*pays, "bank again", house=house)
     await sound(database)
 
 

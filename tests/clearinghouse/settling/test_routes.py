@@ -147,6 +147,17 @@ async def test_a_payee_says_that_money_came(house: House) -> None:
     assert (await post(house, path, rest))[1]["state"] == "paid"
 
 
+async def test_a_payee_writes_off_what_it_does_not_wait_for(house: House) -> None:
+    await settle(house)
+    [payment] = await payments(house, OTHER_EVSP)
+    path = f"/settlement-payments/{payment['payment_id']}/write-off"
+    assert (await post(house, path, None, OTHER_EVSP))[0] == 403
+    assert (await post(house, path, None, EVSP))[0] == 404
+    status, told = await post(house, path, None, OPERATOR)
+    assert (status, told["state"], told["open"]) == (200, "written-off", "2.40")
+    assert [one["state"] for one in await payments(house, OTHER_EVSP)] == ["written-off"]
+
+
 async def test_a_set_off_statement_lists_what_each_payment_settles(house: House) -> None:
     status, told = await house.get("/set-off-statements/2025-01", party=OPERATOR)
     assert (status, told["field"]) == (409, "period_id")
