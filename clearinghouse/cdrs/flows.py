@@ -7,21 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from clearinghouse.cdrs import model
-from clearinghouse.cdrs.model import (
-    CannotBecome,
-    Cdr,
-    Customer,
-    Facts,
-    Key,
-    Outcome,
-    Reason,
-    State,
-    Step,
-    Submission,
-    UnknownCdr,
-)
+from clearinghouse.cdrs import batch, life, model, rules
+from clearinghouse.cdrs.batch import Outcome
+from clearinghouse.cdrs.life import CannotBecome, State, Step
+from clearinghouse.cdrs.model import Cdr, Customer, Key, Reason, Submission, UnknownCdr
 from clearinghouse.cdrs.ports import Agreements, Authorisations, Books, Customers, Evses, Meters
+from clearinghouse.cdrs.rules import Facts
 from clearinghouse.meter_values.model import Check
 from clearinghouse.rating.model import Rated, Rater, UnreadableTerms
 from clearinghouse.tax.flows import treat
@@ -77,7 +68,7 @@ async def receive(submissions: Sequence[Submission], *, intake: Intake) -> list[
     fresh = [one for one in submissions if _key(one) not in booked]
     outcomes = iter(await _book(fresh, intake) if fresh else ())
     return [
-        model.outcome_of_known(booked[_key(one)], one) if _key(one) in booked else next(outcomes)
+        batch.outcome_of_known(booked[_key(one)], one) if _key(one) in booked else next(outcomes)
         for one in submissions
     ]
 
@@ -102,7 +93,7 @@ async def approve(
                 )
                 continue
             try:
-                reached = model.after(held[key], Step.APPROVE)
+                reached = life.after(held[key], Step.APPROVE)
             except CannotBecome as refusal:
                 outcomes[key] = refusal
                 continue
@@ -138,12 +129,12 @@ async def _book(submissions: Sequence[Submission], intake: Intake) -> list[Outco
             await asyncio.sleep(0)
     async with intake.books.write({one.operator for one in submissions}) as book:
         # Looked at again, now that no other writer of these operators is under way.
-        referred = {key for cdr in candidates if (key := model.referred_key(cdr)) is not None}
+        referred = {key for cdr in candidates if (key := batch.referred_key(cdr)) is not None}
         booked = await book.booked({*(cdr.key for cdr in candidates), *referred})
         fingerprints = await book.fingerprints(
             {cdr.fingerprint for cdr in candidates if cdr.fingerprint is not None}
         )
-        candidates = model.with_overlaps(
+        candidates = batch.with_overlaps(
             candidates,
             await book.overlapping([cdr for cdr in candidates if cdr.fingerprint is not None]),
         )
@@ -153,11 +144,11 @@ async def _book(submissions: Sequence[Submission], intake: Intake) -> list[Outco
                 for cdr in candidates
                 if not cdr.booked
                 or cdr.fingerprint in fingerprints
-                or model.referred_key(cdr) is not None
+                or batch.referred_key(cdr) is not None
             }
         )
         dates = await book.value_dates([cdr.submission.end for cdr in candidates])
-        settled = model.settle_batch(
+        settled = batch.settle_batch(
             [
                 cdr if date == cdr.submission.end else replace(cdr, moved_to=date)
                 for cdr, date in zip(candidates, dates, strict=True)
@@ -217,13 +208,13 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
         agreed=False,
         meter=known.meters.get(cdr.content),
     )
-    home = model.home(cdr, facts)
+    home = rules.home(cdr, facts)
     agreement = None
     if home is not None:
         agreement = intake.agreements.between(cdr.operator, home[0], cdr.start)
         agreed = agreement is not None and agreement.covers(cdr.evse_id)
         facts = replace(facts, agreed=agreed)
-    state, reasons = model.examine(cdr, facts)
+    state, reasons = rules.examine(cdr, facts)
     rated: Rated | None = None
     if state is not State.REJECTED:
         assert home is not None
@@ -239,13 +230,13 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
                 vat=treat(intake.businesses, cdr.operator, home[0], point, cdr.end),
             )
         except (UnreadableTerms, BadCharge) as unreadable:
-            state, reasons = model.examine(cdr, replace(facts, rateable=False))
+            state, reasons = rules.examine(cdr, replace(facts, rateable=False))
             reasons = tuple(
                 Reason(one.name, unreadable.detail) if one.name == "tariff-unreadable" else one
                 for one in reasons
             )
     if rated is not None and cdr.total_cost is not None:
-        state, reasons = model.examine(cdr, replace(facts, price=rated.excl_vat))
+        state, reasons = rules.examine(cdr, replace(facts, price=rated.excl_vat))
     evsp, contract_id = home or (None, None)
     # Where an EVSP said yes without naming a contract, the card is what tells its charges apart.
     owed_by = contract_id or cdr.token_uid or cdr.authorisation_id or ""
@@ -258,7 +249,7 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
         rated=rated,
         fingerprint=None if rated is None else model.fingerprint(cdr, owed_by),
         recorded_at=now,
-        notices=model.notices(cdr, facts),
+        notices=rules.notices(cdr, facts),
         meter=facts.meter,
     )
 

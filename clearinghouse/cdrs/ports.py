@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
-from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Key, State
+from clearinghouse.cdrs.life import State
+from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Key
 from clearinghouse.meter_values.model import Check
 from clearinghouse.rating.model import Agreement
 from kit.event_log import Cursor, NewEvent

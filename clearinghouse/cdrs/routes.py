@@ -12,17 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from clearinghouse.cdrs import flows, wire
+from clearinghouse.cdrs.batch import Outcome
 from clearinghouse.cdrs.flows import Intake
-from clearinghouse.cdrs.model import (
-    BadCdr,
-    CannotBecome,
-    CdrIdReused,
-    Key,
-    Outcome,
-    State,
-    Submission,
-    UnknownCdr,
-)
+from clearinghouse.cdrs.life import CannotBecome, State
+from clearinghouse.cdrs.model import BadCdr, CdrIdReused, Key, Submission, UnknownCdr
 from kit.batching import Batcher
 from kit.database import Database
 from kit.encoding import encode_json

@@ -16,7 +16,8 @@ from sqlalchemy import BigInteger, Column, DateTime, Index, LargeBinary, Numeric
 from sqlalchemy.dialects.postgresql import JSONB
 
 from clearinghouse.authorisation.store import authorisation
-from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Key, Reason, State, Submission
+from clearinghouse.cdrs.life import State
+from clearinghouse.cdrs.model import Authorisation, Cdr, Customer, Key, Reason, Submission
 from clearinghouse.cdrs.ports import CHANNEL
 from clearinghouse.customers.store import customer_contract, customer_token
 from clearinghouse.exposure import store as exposure

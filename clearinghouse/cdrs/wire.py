@@ -10,16 +10,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from clearinghouse.cdrs.model import (
-    BadCdr,
-    CannotBecome,
-    Cdr,
-    Outcome,
-    Reason,
-    State,
-    Submission,
-    UnknownCdr,
-)
+from clearinghouse.cdrs.batch import Outcome
+from clearinghouse.cdrs.life import CannotBecome, State
+from clearinghouse.cdrs.model import BadCdr, Cdr, Reason, Submission, UnknownCdr
 from clearinghouse.rating.model import Rated, is_zone
 from kit.encoding import encode_json
 from roaming.charge import ChargingPeriod

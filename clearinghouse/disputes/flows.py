@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from clearinghouse.cdrs import flows as cdr_flows
-from clearinghouse.cdrs.model import LIFE, UnknownCdr, credit_of
-from clearinghouse.cdrs.model import Step as LifeStep
+from clearinghouse.cdrs.batch import credit_of
+from clearinghouse.cdrs.life import LIFE
+from clearinghouse.cdrs.life import Step as LifeStep
+from clearinghouse.cdrs.model import UnknownCdr
 from clearinghouse.disputes import model
 from clearinghouse.disputes.model import Action, Dispute, Outcome, Reason, Side, State
 from clearinghouse.disputes.ports import Book, Books

@@ -12,8 +12,9 @@ from sqlalchemy import BigInteger, Column, DateTime, Index, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from clearinghouse.cdrs import store as cdrs
-from clearinghouse.cdrs.model import Cdr, after
-from clearinghouse.cdrs.model import Step as LifeStep
+from clearinghouse.cdrs.life import Step as LifeStep
+from clearinghouse.cdrs.life import after
+from clearinghouse.cdrs.model import Cdr
 from clearinghouse.disputes.model import OUTCOMES, Dispute, Reason, State, Step
 from clearinghouse.ledger import store as ledger
 from clearinghouse.ledger.model import Entry, Kind, Posting, dispute_entries, release_entries

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -35,6 +36,7 @@ OTHER_CONTRACT = ContractId("FRGAMC00000001")
 TOKEN = TokenUid("04AABBCC")
 NOON = datetime(2025, 1, 15, 12, tzinfo=UTC)
 NOW = datetime(2025, 2, 1, tzinfo=UTC)
+DOCS = Path(__file__).parents[3] / "docs" / "cdrs.md"
 
 PER_KWH = {
     "elements": [{"price_components": [{"type": "ENERGY", "price": "0.50", "step_size": 1}]}]
@@ -146,6 +148,10 @@ def told(cdr_id: str = "A-1", **changes: Any) -> dict[str, Any]:
         **changes,
     }
     return {name: value for name, value in record.items() if value is not None}
+
+
+def period(minutes: int, energy_wh: int) -> dict[str, Any]:
+    return {"start": (NOON + timedelta(minutes=minutes)).isoformat(), "energy_wh": energy_wh}
 
 
 def submission(cdr_id: str = "A-1", *, operator: PartyId = OPERATOR, **changes: Any) -> Submission:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from clearinghouse.cdrs import flows
-from clearinghouse.cdrs.model import Outcome, State
+from clearinghouse.cdrs.batch import Outcome
+from clearinghouse.cdrs.life import State
 from clearinghouse.cdrs.store import SqlBooks
 from clearinghouse.ledger.model import Account
 from clearinghouse.ledger.store import SqlLedger

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clearinghouse.cdrs import flows as cdr_flows
-from clearinghouse.cdrs.model import State as CdrState
+from clearinghouse.cdrs.life import State as CdrState
 from clearinghouse.cdrs.model import UnknownCdr
 from clearinghouse.cdrs.store import SqlBooks as Cdrs
 from clearinghouse.disputes import flows

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from clearinghouse.cdrs import flows as cdr_flows
-from clearinghouse.cdrs.model import State, Submission
+from clearinghouse.cdrs.life import State
+from clearinghouse.cdrs.model import Submission
 from clearinghouse.fees import flows as fee_flows
 from clearinghouse.fees.store import SqlBook as FeeBook
 from clearinghouse.invoicing import flows

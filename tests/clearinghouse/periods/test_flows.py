@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from clearinghouse.cdrs import flows as cdr_flows
-from clearinghouse.cdrs.model import State as CdrState
+from clearinghouse.cdrs.life import State as CdrState
 from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.periods import flows
 from clearinghouse.periods.model import Month, Overview, PeriodNotOver, State
