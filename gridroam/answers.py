@@ -8,15 +8,19 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from clearinghouse.authorisation.model import Left
+from clearinghouse.customers.model import CustomerContract
 from clearinghouse.exchange import flows as exchange_flows
 from clearinghouse.exchange.model import Exchange
 from clearinghouse.exchange.ports import Books as ExchangeBooks
+from clearinghouse.exposure.store import Holds
 from clearinghouse.invoicing.model import Business
 from clearinghouse.netting.store import SqlBooks as Clearings
 from console.ports import Paid
 from console.ports import Place as ShownPlace
 from gateway.calls.model import Denial, Grant, Quota, Reason, Service, covers
 from kit.clock import Clock
+from kit.database import Database
 from marketplace.access import flows as access_flows
 from marketplace.access.ports import Access
 from marketplace.business.book import BusinessBook
@@ -271,6 +275,27 @@ class AgreementsForOfflineLists:
             if agreement is not None and agreement.coverage.whole:
                 found[evsp] = agreement.valid_until
         return found
+
+
+class SpendingForAuthorisation:
+    """What a customer may still spend, out of its limits, its records and what is held for it."""
+
+    def __init__(self, database: Database, holds: Holds, clock: Clock) -> None:
+        self._database = database
+        self._holds = holds
+        self._clock = clock
+
+    async def left(self, contract: CustomerContract, at: datetime) -> Left | None:
+        limits = contract.limits
+        if limits is None:
+            return None
+        async with self._database.hot() as connection:
+            spent = await self._holds.spending(
+                connection, contract.contract_id, limits, at, self._clock()
+            )
+        today, month = (None, None) if spent is None else spent.left_of(limits)
+        lefts = [one for one in (limits.per_charge_minor, today, month) if one is not None]
+        return Left(limits.currency, min(lefts, default=None), today, month)
 
 
 class EvsesForClearing:

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from gridroam import cli_books, cli_deliveries, cli_documents, exits
+from gridroam import cli_books, cli_deliveries, cli_documents, cli_exposure, exits
 from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
 from kit.encoding import encode_json
 from roaming.party import PartyId
@@ -55,6 +55,9 @@ app.command("documents")(cli_documents.documents)
 app.add_typer(cli_documents.bank, name="bank")
 app.add_typer(cli_deliveries.dead_letters, name="dead-letters")
 app.add_typer(cli_books.dispute, name="dispute")
+app.add_typer(cli_exposure.exposure, name="exposure")
+app.command("deposit")(cli_exposure.deposit)
+app.command("withdraw")(cli_exposure.withdraw)
 app.command()(cli_books.settle)
 app.command()(cli_books.default)
 

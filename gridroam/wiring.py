@@ -32,7 +32,6 @@ from central_system.transactions.store import SqlTransactions
 from central_system.transactions.tasks import CdrSender
 from clearinghouse.authorisation import routes as authorisation_routes
 from clearinghouse.authorisation.client import HttpEvsps
-from clearinghouse.authorisation.flows import NoLimitKept
 from clearinghouse.authorisation.store import SqlCustomers as AuthorisationCustomers
 from clearinghouse.authorisation.store import SqlDecisions, SqlPolicies
 from clearinghouse.cdr_files import routes as cdr_file_routes
@@ -100,6 +99,7 @@ from gridroam.answers import (
     EvsesForClearing,
     KeyClients,
     MapForConsole,
+    SpendingForAuthorisation,
 )
 from gridroam.core import Core, core
 from gridroam.doors import Document, doors
@@ -110,6 +110,7 @@ from kit import problem
 from kit.access_token import Verifier
 from kit.clock import utc_now
 from kit.database import Database
+from kit.metrics import Gauges
 from marketplace.access import routes as access_routes
 from marketplace.access import tasks as access_tasks
 from marketplace.access.keys import KeyRing
@@ -342,6 +343,13 @@ class _Hub:
             forwarder.start()
             stack.push_async_callback(forwarder.close)
             watcher = Watcher(exposures, clock)
+            Gauges(
+                self.registry,
+                "gridroam_exposure_percent",
+                "How much of what it may owe an EVSP owes or holds; 100 and charges are refused.",
+                ("evsp",),
+                watcher.percents,
+            )
             watcher.start()
             stack.push_async_callback(watcher.close)
         return ServiceApp(
@@ -365,7 +373,7 @@ class _Hub:
                     customers=customers,
                     agreements=agreements,
                     certificates=certificates,
-                    spending=NoLimitKept(),
+                    spending=SpendingForAuthorisation(database, holds, clock),
                     decisions=decisions,
                     policies=policies,
                     database=database,

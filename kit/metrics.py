@@ -8,7 +8,7 @@ process, so no lock is needed.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -117,6 +117,27 @@ class Gauge:
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(self._name, self._about, value=self._read())
+
+
+class Gauges:
+    """As `Gauge`, one figure for each of some labels."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        name: str,
+        about: str,
+        labels: Sequence[str],
+        read: Callable[[], Mapping[tuple[str, ...], float]],
+    ) -> None:
+        self._name, self._about, self._labels, self._read = name, about, tuple(labels), read
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._about, labels=self._labels)
+        for values, figure in self._read().items():
+            family.add_metric(values, figure)
+        yield family
 
 
 def exposition(registry: CollectorRegistry) -> tuple[bytes, str]:

@@ -139,12 +139,13 @@ async def use_collateral(
         await book.look(clock())
 
 
-async def watch(evsp: PartyId, *, books: Books, clock: Clock) -> None:
+async def watch(evsp: PartyId, *, books: Books, clock: Clock) -> Exposure:
     """End what has waited too long, and tell it if the EVSP has come nearer its limit."""
     now = clock()
     async with books.alone(evsp) as book:
         await book.expire(now)
         await book.look(now)
+        return await _shown(evsp, book, clock)
 
 
 async def _shown(evsp: PartyId, book: Book, clock: Clock) -> Exposure:

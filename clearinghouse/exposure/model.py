@@ -195,6 +195,9 @@ class Figures:
         return ", ".join(parts)
 
 
+SpendingKey = tuple[ContractId, datetime]
+"""A customer and a day, by its first instant."""
+
 Rates = Mapping[tuple[str, str], Fraction]
 """What one unit of a currency is in another, by (from, to)."""
 
@@ -259,6 +262,18 @@ class Spending:
     month_minor: int = 0
     unrated: tuple[str, ...] = ()
 
+    def left_of(self, limits: Limits) -> tuple[int | None, int | None]:
+        """What may still be spent on the day and in the month; None is open. Where something was
+        spent that nobody can convert, nothing is known to be left."""
+        today, month = (
+            None if most is None else 0 if self.unrated else max(most - spent, 0)
+            for most, spent in (
+                (limits.per_day_minor, self.day_minor),
+                (limits.per_month_minor, self.month_minor),
+            )
+        )
+        return today, month
+
     def and_held(self, minor: int) -> Spending:
         return replace(self, day_minor=self.day_minor + minor, month_minor=self.month_minor + minor)
 
@@ -299,6 +314,12 @@ class Claim:
     limits: Limits | None = None
     takes: bool = True
 
+    @property
+    def spending_key(self) -> SpendingKey | None:
+        if self.contract_id is None or self.limits is None:
+            return None
+        return spending_key(self.contract_id, self.limits, self.charge_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
@@ -332,7 +353,7 @@ def weigh(
             return Weighed(False, refusal)
         if amount.currency == limits.currency:
             amount = Money(counted, limits.currency)
-        words.append(f"customer: left {Money(left_of(limits, spending), limits.currency)}")
+        words.append(f"customer: left {Money(_least_left(limits, spending), limits.currency)}")
     if limit is not None:
         assert figures is not None
         amount = amount or limit.hold
@@ -357,14 +378,18 @@ def _customers(
     if spending.unrated or counted is None:
         missing = spending.unrated or (amount.currency,)
         return 0, f"customer: no exchange rate for {', '.join(missing)}"
-    left = left_of(claim.limits, spending)
+    left = _least_left(claim.limits, spending)
     if claim.most is None:
         # Nobody said how much it will be: then it is not more than the customer has left.
-        counted = min(counted, max(left, 0))
+        counted = min(counted, left)
     if left <= 0 or counted > left:
         asked = f", asked {Money(counted, currency)}" if left > 0 else ""
         return 0, f"customer: left {Money(left, currency)}{asked}"
     return counted, None
+
+
+def _least_left(limits: Limits, spending: Spending) -> int:
+    return min(left for left in spending.left_of(limits) if left is not None)
 
 
 def _evsps(amount: Money, limit: Limit, figures: Figures, rates: Rates) -> str | None:
@@ -377,32 +402,20 @@ def _evsps(amount: Money, limit: Limit, figures: Figures, rates: Rates) -> str |
     return None
 
 
-def left_of(limits: Limits, spending: Spending) -> int:
-    """What a customer with a limit a day or a month may still spend."""
-    return min(
-        most - spent
-        for most, spent in (
-            (limits.per_day_minor, spending.day_minor),
-            (limits.per_month_minor, spending.month_minor),
-        )
-        if most is not None
-    )
-
-
 @dataclass(slots=True)
 class Weighing:
     """Claims of one moment, one after the other: each sees what those before it hold."""
 
     limits: Mapping[PartyId, Limit]
     figures: dict[PartyId, Figures]
-    spendings: dict[tuple[ContractId, datetime], Spending] = field(default_factory=dict)
+    spendings: dict[SpendingKey, Spending] = field(default_factory=dict)
     rates: Rates = field(default_factory=dict)
     refused: set[PartyId] = field(default_factory=set)
     """EVSPs whose own limit refused a claim."""
 
     def weigh(self, claim: Claim) -> Weighed:
         limit, figures = self.limits.get(claim.evsp), self.figures.get(claim.evsp)
-        key = spending_key(claim)
+        key = claim.spending_key
         spending = None if key is None else self.spendings.get(key)
         outcome = weigh(claim, limit, figures, spending, self.rates)
         if not outcome.granted:
@@ -431,14 +444,11 @@ class Weighing:
                     self.spendings[key] = replace(spending, month_minor=month_minor)
 
 
-def spending_key(claim: Claim) -> tuple[ContractId, datetime] | None:
+def spending_key(contract_id: ContractId, limits: Limits, at: datetime) -> SpendingKey | None:
     """Whose spending of which day counts; None where the customer has no limit of that kind."""
-    limits = claim.limits
-    if claim.contract_id is None or limits is None:
-        return None
     if limits.per_day_minor is None and limits.per_month_minor is None:
         return None
-    return claim.contract_id, day_of(claim.charge_at)
+    return contract_id, day_of(at)
 
 
 def day_of(at: datetime) -> datetime:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     text,
 )
 
+from clearinghouse.customers.model import Limits
 from clearinghouse.exchange import store as exchange
 from clearinghouse.exchange.model import OLDEST_DAYS, PIVOT, NoRate
 from clearinghouse.exchange.model import Rates as PublishedRates
@@ -41,6 +42,7 @@ from clearinghouse.exposure.model import (
     Movement,
     Rates,
     Spending,
+    SpendingKey,
     Sums,
     Weighed,
     Weighing,
@@ -114,8 +116,8 @@ exposure_deposit = Table(
 )
 
 Spent = Callable[
-    [Hot, Collection[tuple[ContractId, datetime]]],
-    Awaitable[Mapping[tuple[ContractId, datetime], tuple[Sequence[Money], Sequence[Money]]]],
+    [Hot, Collection[SpendingKey]],
+    Awaitable[Mapping[SpendingKey, tuple[Sequence[Money], Sequence[Money]]]],
 ]
 """What customers have spent by their booked records, without VAT, in a day and in its month."""
 
@@ -186,8 +188,8 @@ WHERE authorisation_id IN (SELECT authorisation_id FROM {exposure_hold.fullname}
 
 
 async def nothing_spent(
-    _: Hot, asked: Collection[tuple[ContractId, datetime]]
-) -> Mapping[tuple[ContractId, datetime], tuple[Sequence[Money], Sequence[Money]]]:
+    _: Hot, asked: Collection[SpendingKey]
+) -> Mapping[SpendingKey, tuple[Sequence[Money], Sequence[Money]]]:
     return {}
 
 
@@ -350,22 +352,37 @@ class Holds:
             counted_in = {one.currency for one in (limit, claim.limits) if one is not None}
             for currency in counted_in:
                 await self._know(rates, connection, currency, named, now)
-        spendings = await self._spendings(connection, claims, rates, now)
+        currencies = {
+            key: claim.limits.currency
+            for claim in claims
+            if claim.limits is not None and (key := claim.spending_key) is not None
+        }
+        spendings = await self._spendings(connection, currencies, rates, now)
         return Weighing(limits, figures, spendings, rates)
+
+    async def spending(
+        self,
+        connection: Hot,
+        contract_id: ContractId,
+        limits: Limits,
+        at: datetime,
+        now: datetime,
+    ) -> Spending | None:
+        """What a customer has spent on the day and in the month of `at`; None where neither is
+        limited."""
+        key = model.spending_key(contract_id, limits, at)
+        if key is None:
+            return None
+        return (await self._spendings(connection, {key: limits.currency}, {}, now))[key]
 
     async def _spendings(
         self,
         connection: Hot,
-        claims: Sequence[Claim],
+        currencies: Mapping[SpendingKey, str],
         rates: dict[tuple[str, str], Fraction],
         now: datetime,
-    ) -> dict[tuple[ContractId, datetime], Spending]:
-        """What customers have spent in the days and months of their claims."""
-        currencies = {
-            key: claim.limits.currency
-            for claim in claims
-            if (key := model.spending_key(claim)) is not None and claim.limits is not None
-        }
+    ) -> dict[SpendingKey, Spending]:
+        """What customers have spent, each in the currency of its limits."""
         if not currencies:
             return {}
         # Holds before records: a record that is booked between the two counts twice, not never.
@@ -377,8 +394,8 @@ class Holds:
             [model.next_month(day) for _, day in currencies],
             now,
         )
-        days: dict[tuple[ContractId, datetime], list[Money]] = defaultdict(list)
-        months: dict[tuple[ContractId, datetime], list[Money]] = defaultdict(list)
+        days: dict[SpendingKey, list[Money]] = defaultdict(list)
+        months: dict[SpendingKey, list[Money]] = defaultdict(list)
         for row in rows:
             key = (ContractId(row["contract_id"]), row["day"])
             days[key].append(Money(row["day_minor"], row["currency"]))
@@ -386,7 +403,7 @@ class Holds:
         for key, (day, month) in (await self._spent(connection, list(currencies))).items():
             days[key] += day
             months[key] += month
-        found: dict[tuple[ContractId, datetime], Spending] = {}
+        found: dict[SpendingKey, Spending] = {}
         for key, currency in currencies.items():
             others = {one.currency for one in months[key]}
             await self._know(rates, connection, currency, others, now)

@@ -14,6 +14,7 @@ class Watcher:
     def __init__(self, books: Books, clock: Clock, *, idle_s: float = 5.0) -> None:
         self._books = books
         self._clock = clock
+        self._percents: dict[tuple[str, ...], float] = {}
         self._worker = Worker("exposure: watch", self.step, idle_s=idle_s)
 
     def start(self) -> None:
@@ -22,7 +23,15 @@ class Watcher:
     async def close(self) -> None:
         await self._worker.close()
 
+    def percents(self) -> dict[tuple[str, ...], float]:
+        """How much of its room each EVSP used when it was looked at last."""
+        return self._percents
+
     async def step(self) -> bool:
+        seen: dict[tuple[str, ...], float] = {}
         for evsp in await self._books.watched(self._clock()):
-            await flows.watch(evsp, books=self._books, clock=self._clock)
+            found = await flows.watch(evsp, books=self._books, clock=self._clock)
+            if found.figures is not None:
+                seen[(evsp,)] = found.figures.percent
+        self._percents = seen
         return False

@@ -6,7 +6,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from kit.metrics import Counters, Gauge, Histograms, exposition
+from kit.metrics import Counters, Gauge, Gauges, Histograms, exposition
+
+
+def test_gauges_with_labels_are_read_when_they_are_asked_for() -> None:
+    registry = CollectorRegistry()
+    levels: dict[tuple[str, ...], float] = {}
+    Gauges(registry, "level", "Level", ("tank",), lambda: levels)
+    assert registry.get_sample_value("level", {"tank": "a"}) is None
+    levels[("a",)] = 2.5
+    assert registry.get_sample_value("level", {"tank": "a"}) == 2.5
 
 
 def test_counts_histograms_and_gauges_are_told() -> None:
