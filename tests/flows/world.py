@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from clearinghouse.periods.model import Month
@@ -20,6 +20,8 @@ CONTRACT = "FR-XYZ-123456789-2"
 CARD = "04A1B2C3D4E5F6"
 
 YEAR = timedelta(days=365)
+# Before every charge that has a date of its own in a story, whenever it is played.
+SINCE = datetime(2025, 1, 1, tzinfo=UTC)
 # 0.50 EUR a kWh: a price that anybody can check in the head.
 HALF_A_EURO: dict[str, Any] = {
     "currency": "EUR",
@@ -42,10 +44,9 @@ class World:
 
 
 async def agreed(operator: Partner, evsp: Partner, **terms: Any) -> str:
-    """The two have agreed on roaming since a year ago, for a year to come."""
-    now = utc_now()
+    """The two have agreed on roaming since SINCE, for a year to come."""
     offering = await operator.offers(
-        evsp, HALF_A_EURO | terms, valid_from=now - YEAR, valid_until=now + YEAR
+        evsp, HALF_A_EURO | terms, valid_from=SINCE, valid_until=utc_now() + YEAR
     )
     return await evsp.accepts(offering)
 
