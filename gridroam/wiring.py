@@ -71,6 +71,8 @@ from clearinghouse.netting.store import SqlBooks as Clearings
 from clearinghouse.offline_lists import routes as offline_list_routes
 from clearinghouse.offline_lists.store import SqlOfflineLists
 from clearinghouse.payments import routes as payment_routes
+from clearinghouse.payments import tasks as payment_tasks
+from clearinghouse.payments.store import SqlBooks as SqlBank
 from clearinghouse.periods import routes as period_routes
 from clearinghouse.rating.model import Rater
 from clearinghouse.settlement import routes as settlement_routes
@@ -327,6 +329,13 @@ class _Hub:
         disputes = Disputes(database)
         if self.settings.runs_tasks:
             file_booker.start()
+            reminders = payment_tasks.reminders(
+                SqlBank(database),
+                clearing.settling(parts),
+                BusinessesForInvoicing(parts.businesses),
+            )
+            reminders.start()
+            stack.push_async_callback(reminders.close)
             deadlines = dispute_tasks.deadlines(disputes, clock)
             deadlines.start()
             stack.push_async_callback(deadlines.close)
@@ -403,6 +412,7 @@ class _Hub:
                 meter_routes.router(meter_keys, evses, database, clock),
                 invoicing_routes.router(Invoices(database), hub=parts.hub),
                 payment_routes.router(
+                    SqlBank(database),
                     house=clearing.settling(parts),
                     businesses=BusinessesForInvoicing(parts.businesses),
                     invoices=Invoices(database),

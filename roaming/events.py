@@ -56,6 +56,7 @@ class EventType(StrEnum):
     PERIOD_CLOSED = "period-closed"
     INVOICE_ISSUED = "invoice-issued"
     CREDIT_NOTE_ISSUED = "credit-note-issued"
+    PAYMENT_REMINDED = "payment-reminded"
     FEE_SCHEDULE_SET = "fee-schedule-set"
     FEE_CHARGED = "fee-charged"
     PERIOD_SETTLED = "period-settled"

@@ -12,7 +12,16 @@ from clearinghouse.invoicing.ports import Books as Invoices
 from clearinghouse.invoicing.ports import Found
 from clearinghouse.payments import model
 from clearinghouse.payments.camt053 import BankStatement, read_statements
-from clearinghouse.payments.model import BadBankFile, BankAccount, Due, Match, UnknownPayment
+from clearinghouse.payments.model import (
+    BadBankFile,
+    BankAccount,
+    Due,
+    Level,
+    Match,
+    Reminder,
+    UnknownPayment,
+    UnknownReminder,
+)
 from clearinghouse.payments.pain001 import payment_file
 from clearinghouse.payments.ports import Books, Businesses
 from clearinghouse.periods.model import Month
@@ -93,6 +102,40 @@ async def _payments(party: PartyId | None, month: Month | None, house: House) ->
     ):
         found += page
         after = After(page[-1].due_on, page[-1].payment_id)
+    return found
+
+
+async def remind(*, books: Books, house: House, businesses: Businesses) -> int:
+    """Remind of every payment whose day has come, once for each level; how many were reminded."""
+    now = house.clock()
+    today = now.date()
+    dues = [
+        due_of(one, businesses, today, house.clock)
+        for one in await _payments(None, None, house)
+        if one.state in EXPECTED and one.open_minor > 0 and one.due_on < today
+    ]
+    async with books.open() as book:
+        sent = await book.reminded([due.reference for due in dues])
+        return await book.keep_reminders(model.remind(dues, sent, today), now)
+
+
+async def reminders(
+    party: PartyId, *, hub: PartyId, limit: int, books: Books
+) -> Sequence[Reminder]:
+    """The latest reminders to a party, or of what it is owed; the hub sees all."""
+    async with books.open() as book:
+        return await book.reminders(None if party == hub else party, limit)
+
+
+async def show_reminder(
+    reference: str, level: Level, *, party: PartyId, hub: PartyId, books: Books
+) -> Reminder:
+    async with books.open() as book:
+        found = await book.reminder(reference, level, None if party == hub else party)
+    if found is None:
+        raise UnknownReminder(
+            f"no {level} reminder of {reference}", field="reference", value=reference
+        )
     return found
 
 

@@ -22,6 +22,10 @@ LONGEST_REFERENCE = 35
 """Of an EndToEndId (ISO 20022, Max35Text): what a bank brings back with the money."""
 
 
+class UnknownReminder(Unknown):
+    """No reminder of this payment and level that the caller may see."""
+
+
 class UnknownPayment(Unknown):
     """No payment by this reference that the caller may see."""
 

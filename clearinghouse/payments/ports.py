@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from clearinghouse.invoicing.model import Business
-from clearinghouse.payments.model import EntryKey, Match
+from clearinghouse.payments.model import EntryKey, Level, Match, Reminder
 from roaming.party import PartyId
 
 
@@ -38,6 +38,19 @@ class Book(Protocol):
         """Matched entries whose payments have not been told of them, oldest first."""
 
     async def applied(self, key: EntryKey, now: datetime, refused: str | None) -> None: ...
+
+    async def reminded(self, references: Sequence[str]) -> Mapping[str, Collection[Level]]:
+        """The levels at which these payments have been reminded of."""
+
+    async def keep_reminders(self, reminders: Sequence[Reminder], now: datetime) -> int:
+        """Keep them and tell of them in the log; how many were new."""
+
+    async def reminders(self, party: PartyId | None, limit: int) -> Sequence[Reminder]:
+        """The latest reminders to or for a party (None: all), newest first."""
+
+    async def reminder(
+        self, reference: str, level: Level, party: PartyId | None
+    ) -> Reminder | None: ...
 
 
 class Books(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Protocol
 
@@ -15,8 +16,9 @@ from clearinghouse.invoicing.ports import Books as Invoices
 from clearinghouse.invoicing.routes import InvoiceHead, head
 from clearinghouse.payments import flows
 from clearinghouse.payments.flows import SetOffDocument
-from clearinghouse.payments.paper import print_set_off
-from clearinghouse.payments.ports import Businesses
+from clearinghouse.payments.model import Level, Reminder
+from clearinghouse.payments.paper import print_reminder, print_set_off
+from clearinghouse.payments.ports import Books, Businesses
 from clearinghouse.periods.model import Month
 from clearinghouse.printed import printer
 from clearinghouse.settling.flows import House
@@ -63,8 +65,31 @@ class SettledInvoices(BaseModel):
     groups: list[GroupShown]
 
 
+class ReminderShown(BaseModel):
+    """`open`: what was open when it was sent. `next_on`: when the next level is; null: none."""
+
+    reference: str
+    level: Level
+    payer: str
+    payee: str
+    currency: str
+    open: str
+    due_on: date
+    sent_on: date
+    next_on: date | None
+
+
+class ReminderList(BaseModel):
+    reminders: list[ReminderShown]
+
+
 def router(
-    *, house: House, businesses: Businesses, invoices: Invoices, directory: Directory
+    books: Books,
+    *,
+    house: House,
+    businesses: Businesses,
+    invoices: Invoices,
+    directory: Directory,
 ) -> APIRouter:
     """Payments of a settled month; each party its own."""
     routes = APIRouter(tags=["clearing-house: payments"])
@@ -119,7 +144,43 @@ def router(
         )
         return json_response(shown.model_dump(mode="json"))
 
+    @routes.get("/reminders", operation_id="list-reminders")
+    async def list_reminders(
+        caller: Annotated[Caller, Depends(caller_of)],
+        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    ) -> ReminderList:
+        """The latest reminders to the caller, or of what it is owed; the hub sees all."""
+        found = await flows.reminders(caller.party, hub=house.hub, limit=limit, books=books)
+        return ReminderList(reminders=[_reminder(one) for one in found])
+
+    @routes.get("/reminders/{reference}/{level}", operation_id="print-reminder")
+    async def show_reminder(
+        reference: str, level: Level, caller: Annotated[Caller, Depends(caller_of)]
+    ) -> Response:
+        """A reminder as PDF."""
+        found = await flows.show_reminder(
+            reference, level, party=caller.party, hub=house.hub, books=books
+        )
+        paper = await asyncio.to_thread(print_reminder, found, printer())
+        headers = {"Content-Disposition": f'inline; filename="reminder-{level}.pdf"'}
+        return Response(paper, media_type="application/pdf", headers=headers)
+
     return routes
+
+
+def _reminder(one: Reminder) -> ReminderShown:
+    due = one.due
+    return ReminderShown(
+        reference=due.reference,
+        level=one.level,
+        payer=due.payer,
+        payee=due.payee,
+        currency=due.currency,
+        open=f"{Money(due.open_minor, due.currency).decimal:f}",
+        due_on=due.due_on,
+        sent_on=one.sent_on,
+        next_on=one.next_on,
+    )
 
 
 def _group(one: SetOffDocument) -> GroupShown:

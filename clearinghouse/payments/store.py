@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, time
+from typing import Any
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,10 +23,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from clearinghouse.payments.model import EntryKey, Match
+from clearinghouse.payments.model import EntryKey, Level, Match, Reminder
 from clearinghouse.payments.ports import Unapplied
+from kit import event_log
 from kit.database import Database, Hot, metadata
 from kit.encoding import encode_json
+from kit.event_log import NewEvent
+from roaming.events import EventType
 from roaming.party import PartyId
 
 _Identifier = Text(collation="C")
@@ -61,6 +67,21 @@ Index(
     postgresql_where=text("reference IS NOT NULL AND applied_at IS NULL"),
 )
 
+reminders = Table(
+    "payment_reminder",
+    metadata,
+    Column("reference", _Identifier, primary_key=True),
+    Column("level", _Identifier, primary_key=True),
+    Column("log_position", BigInteger, nullable=False),
+    Column("payer", _Identifier, nullable=False),
+    Column("payee", _Identifier, nullable=False),
+    Column("content", JSONB, nullable=False),
+    schema="clearinghouse",
+)
+Index("ix_payment_reminder_payer", reminders.c.payer, reminders.c.log_position)
+Index("ix_payment_reminder_payee", reminders.c.payee, reminders.c.log_position)
+
+_OWN = "($1::text IS NULL OR payer = $1 OR payee = $1)"
 _KEEP = f"""
 INSERT INTO {entries.fullname} (account, statement_id, entry_ref, number, owner, booked_on,
   currency, amount_minor, end_to_end_id, counterparty_iban, counterparty_name, says, returned,
@@ -135,6 +156,87 @@ class SqlBook:
             now,
             refused,
         )
+
+    async def reminded(self, references: Sequence[str]) -> Mapping[str, Collection[Level]]:
+        rows = await self._connection.fetch(
+            f"SELECT reference, level FROM {reminders.fullname} WHERE reference = ANY($1::text[])",
+            list(references),
+        )
+        sent: defaultdict[str, set[Level]] = defaultdict(set)
+        for row in rows:
+            sent[row["reference"]].add(Level(row["level"]))
+        return sent
+
+    async def keep_reminders(self, made: Sequence[Reminder], now: datetime) -> int:
+        # Of two processes that look at the same moment, one waits here and then sees the other's.
+        await self._connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", _LOCK
+        )
+        sent = await self.reminded([one.due.reference for one in made])
+        new = [one for one in made if one.level not in sent.get(one.due.reference, ())]
+        cursors = await event_log.append(self._connection, [_event(one, now) for one in new])
+        await self._connection.executemany(
+            f"INSERT INTO {reminders.fullname} VALUES ($1, $2, $3, $4, $5, $6)",
+            [
+                (
+                    one.due.reference,
+                    one.level.value,
+                    cursor.position,
+                    one.due.payer,
+                    one.due.payee,
+                    one,
+                )
+                for one, cursor in zip(new, cursors, strict=True)
+            ],
+        )
+        return len(new)
+
+    async def reminders(self, party: PartyId | None, limit: int) -> Sequence[Reminder]:
+        rows = await self._connection.fetch(
+            f"SELECT content FROM {reminders.fullname} WHERE {_OWN}"
+            " ORDER BY log_position DESC LIMIT $2",
+            party,
+            limit,
+        )
+        return [_to_reminder(row["content"]) for row in rows]
+
+    async def reminder(
+        self, reference: str, level: Level, party: PartyId | None
+    ) -> Reminder | None:
+        row = await self._connection.fetchrow(
+            f"SELECT content FROM {reminders.fullname}"
+            f" WHERE reference = $2 AND level = $3 AND {_OWN}",
+            party,
+            reference,
+            level.value,
+        )
+        return None if row is None else _to_reminder(row["content"])
+
+
+_LOCK = "clearinghouse.payments.reminders"
+
+
+def _event(reminder: Reminder, now: datetime) -> NewEvent:
+    due = reminder.due
+    return NewEvent(
+        stream=f"reminders/{due.payer}",
+        type=EventType.PAYMENT_REMINDED,
+        party=due.payer,
+        body={
+            "reference": due.reference,
+            "level": reminder.level.value,
+            "payer": due.payer,
+            "payee": due.payee,
+            "currency": due.currency,
+            "open_minor": due.open_minor,
+            "due_on": due.due_on,
+        },
+        occurred_at=now,
+    )
+
+
+def _to_reminder(content: Any) -> Reminder:
+    return msgspec.convert(content, Reminder, dec_hook=lambda _, value: PartyId(value))
 
 
 class SqlBooks:

@@ -797,6 +797,23 @@ CREATE TABLE clearinghouse.bank_entry (
     """
 CREATE INDEX ix_bank_entry_unapplied ON clearinghouse.bank_entry (recorded_at) WHERE reference IS NOT NULL AND applied_at IS NULL
 """,
+    """
+CREATE TABLE clearinghouse.payment_reminder (
+    reference TEXT COLLATE "C" NOT NULL,
+    level TEXT COLLATE "C" NOT NULL,
+    log_position BIGINT NOT NULL,
+    payer TEXT COLLATE "C" NOT NULL,
+    payee TEXT COLLATE "C" NOT NULL,
+    content JSONB NOT NULL,
+    CONSTRAINT pk_payment_reminder PRIMARY KEY (reference, level)
+)
+""",
+    """
+CREATE INDEX ix_payment_reminder_payee ON clearinghouse.payment_reminder (payee, log_position)
+""",
+    """
+CREATE INDEX ix_payment_reminder_payer ON clearinghouse.payment_reminder (payer, log_position)
+""",
 ]
 
 

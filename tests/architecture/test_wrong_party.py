@@ -11,13 +11,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import product
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from clearinghouse.payments import flows as payment_flows
+from clearinghouse.payments.store import SqlBooks as SqlBank
+from gridroam import clearing
+from gridroam.answers import BusinessesForInvoicing
+from kit.clock import utc_now
 from tests.flows.world import CARD, CONTRACT, EVSE, World, settled, world
 from tests.hub import CLEARING_HOUSE, Answer, Hub, Partner, answering, server, until
 
@@ -150,6 +156,8 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         declined = {"operator": operator.party, "cdr_id": cdr()["cdr_id"], "reason": "wrong-time"}
         dispute = await evsp.post(f"{CLEARING_HOUSE}/disputes", declined)
         [payment] = (await evsp.get(f"{CLEARING_HOUSE}/settlement-payments"))["payments"]
+        for days in (40, 60, 90):
+            await reminded(hub, days)
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
         yield Victims(
@@ -169,6 +177,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "upload": f"list-{SECRET}",
                 "number": issued["number"],
                 "payment_id": payment["payment_id"],
+                "reference": payment["reference"],
                 "period": "2026-01",
                 "period_id": "2026-01",
                 "dispute_id": dispute["dispute_id"],
@@ -180,6 +189,16 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "charge_point": STATIONS[0]["charge_point"],
             },
         )
+
+
+async def reminded(hub: Hub, days: int) -> None:
+    """So many days later somebody is reminded of what is due."""
+    house = replace(clearing.settling(hub.parts), clock=lambda: utc_now() + timedelta(days))
+    await payment_flows.remind(
+        books=SqlBank(hub.parts.database),
+        house=house,
+        businesses=BusinessesForInvoicing(hub.parts.businesses),
+    )
 
 
 def cdr() -> dict[str, Any]:

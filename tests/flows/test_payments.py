@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
@@ -12,21 +13,26 @@ from pypdf import PdfReader
 
 from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.payments import flows
+from clearinghouse.payments import tasks as payment_tasks
 from clearinghouse.payments.camt053 import read_statements
 from clearinghouse.payments.flows import Imported
 from clearinghouse.payments.model import BadBankFile, Outcome, match
 from clearinghouse.payments.store import SqlBooks
 from clearinghouse.periods.model import Month
+from clearinghouse.settling.flows import House
 from gridroam import clearing
 from gridroam.answers import BusinessesForInvoicing
+from kit import event_log
 from kit.clock import utc_now
+from kit.event_log import START, Event
+from roaming.events import EventType
 from tests.clearinghouse.payments.samples import EVSP as PAYER
 from tests.clearinghouse.payments.samples import OPERATOR as PAYEE
 from tests.clearinghouse.payments.samples import camt, ntry, tx
 from tests.clearinghouse.payments.test_pain001 import NS, schema
 from tests.flows.test_vat import BERLIN, LYON, tells
 from tests.flows.world import CARD, EVSE, World, settled, world
-from tests.hub import CLEARING_HOUSE, Hub, Partner
+from tests.hub import CLEARING_HOUSE, Hub, Partner, until
 
 LAST_MONTH = Month.of(utc_now().replace(day=1) - timedelta(days=1))
 ENDED = datetime(LAST_MONTH.year, LAST_MONTH.number, 20, 12, tzinfo=UTC)
@@ -155,3 +161,48 @@ async def test_what_was_set_off_is_told_invoice_by_invoice(month: World) -> None
         text = " ".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
         for words in ("Set-off", invoice["number"], group["payments"][0]["reference"], "6.00"):
             assert words in text
+
+
+def later(hub: Hub, days: int) -> House:
+    """The house so many days from now; payments are due in 30."""
+    house = clearing.settling(hub.parts)
+    return replace(house, clock=lambda: utc_now() + timedelta(days))
+
+
+async def test_who_does_not_pay_is_reminded_once_for_each_level(month: World, hub: Hub) -> None:
+    books = SqlBooks(hub.parts.database)
+    await hub.parts.businesses.load()
+    businesses = BusinessesForInvoicing(hub.parts.businesses)
+
+    async def remind(days: int) -> int:
+        return await flows.remind(books=books, house=later(hub, days), businesses=businesses)
+
+    assert await remind(0) == 0
+    worker = payment_tasks.reminders(books, later(hub, 40), businesses)
+    worker.start()
+
+    async def reminded() -> bool:
+        return bool((await month.evsp.get(f"{CLEARING_HOUSE}/reminders"))["reminders"])
+
+    await until(reminded)
+    await worker.close()
+    assert await remind(41) == 0
+    assert await remind(52) == 1
+    told = (await month.evsp.get(f"{CLEARING_HOUSE}/reminders"))["reminders"]
+    assert [one["level"] for one in told] == ["second", "first"]
+    assert (await month.operator.get(f"{CLEARING_HOUSE}/reminders"))["reminders"] == told
+    path = f"/reminders/{told[0]['reference']}/second"
+    status, pdf = await raw(month.evsp, path)
+    assert status == 200
+    assert "Second reminder" in PdfReader(BytesIO(pdf)).pages[0].extract_text()
+    assert (await raw(month.evsp, path.replace("second", "final")))[0] == 404
+    events = await logged(hub, EventType.PAYMENT_REMINDED)
+    assert [one.body["level"] for one in events] == ["first", "second"]
+    # It is paid: there is no further one.
+    await told_by_bank(hub, camt(ntry("6.00", tx(told[0]["reference"], "6.00"))))
+    assert await remind(400) == 0
+
+
+async def logged(hub: Hub, kind: EventType) -> list[Event]:
+    async with hub.parts.database.hot() as connection:
+        return await event_log.read(connection, START, types=[kind])
