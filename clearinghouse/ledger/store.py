@@ -185,6 +185,8 @@ _BALANCES = (
     " WHERE party = $1 ORDER BY currency, counterparty, account"
 )
 
+MANY, _SLOW_S = 10_000, 600
+
 
 async def post(connection: Hot, made: Sequence[Posting], recorded_at: datetime) -> None:
     """Write postings in the caller's transaction, each at the end of its book."""
@@ -217,6 +219,8 @@ async def post(connection: Hot, made: Sequence[Posting], recorded_at: datetime) 
         [posting.value_at for posting, _ in lines],
         [entry.cdrs for _, entry in lines],
         [entry.clearing_group for _, entry in lines],
+        # The settlement of a month is one posting, of hundreds of thousands of entries.
+        timeout=_SLOW_S if len(lines) > MANY else None,
     )
 
 

@@ -122,6 +122,9 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {_table.fullna
 """
     )
 
+_SLOW_S = 600
+"""For what reads or writes a whole month: seconds for a million charges, more where it is busy."""
+
 _ACCOUNTS = (
     "account IN ('charge-receivable', 'vat-receivable', 'fee-receivable', 'fee-vat-receivable')"
 )
@@ -189,7 +192,9 @@ class SqlBook:
         return await periods.find(self._connection, month)
 
     async def pair_totals(self, month: Month) -> Sequence[PairTotal]:
-        rows = await self._connection.fetch(_PAIR_TOTALS, month.starts_at, month.ends_at)
+        rows = await self._connection.fetch(
+            _PAIR_TOTALS, month.starts_at, month.ends_at, timeout=_SLOW_S
+        )
         return [
             PairTotal(
                 clearing_group=row["clearing_group"],
@@ -206,7 +211,9 @@ class SqlBook:
         ]
 
     async def left_over(self, month: Month) -> int:
-        found: int = await self._connection.fetchval(_LEFT_OVER, month.starts_at, month.ends_at)
+        found: int = await self._connection.fetchval(
+            _LEFT_OVER, month.starts_at, month.ends_at, timeout=_SLOW_S
+        )
         return found
 
     async def keep_settled(self, period: Period, made: Sequence[Settlement], now: datetime) -> None:
