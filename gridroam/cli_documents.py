@@ -27,8 +27,8 @@ def documents(
 ) -> None:
     """Write every partner's statement (JSON, CSV, PDF) and invoices (XML, PDF) of a month.
 
-    Invoices are there once the month is closed; see `gridroam period close`. Written again, the
-    files are the same.
+    Invoices are there once the month is closed, set-off statements once it is settled; see
+    `gridroam period`. Written again, the files are the same.
 
     \b
     Example:

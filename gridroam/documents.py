@@ -1,6 +1,7 @@
 """All documents of a month as files, and what a bank's file tells.
 
 2025-01/FRPD1/statement-EUR.json|csv|pdf
+2025-01/FRPD1/set-off.pdf                          of a settled month: what payments settle
 2025-01/FRPD1/sent/FRPD1-2025-000001.xml|pdf       invoices and credit notes that it sent
 2025-01/DEXYZ/received/FRPD1-2025-000001.xml|pdf   the same files, for whom they are to
 """
@@ -26,9 +27,10 @@ from clearinghouse.netting.model import Period
 from clearinghouse.payments import flows as payment_flows
 from clearinghouse.payments.flows import Imported
 from clearinghouse.payments.model import Outcome
+from clearinghouse.payments.paper import print_set_off
 from clearinghouse.payments.store import SqlBooks as SqlBank
 from clearinghouse.periods import flows as period_flows
-from clearinghouse.periods.model import Month
+from clearinghouse.periods.model import Month, State
 from clearinghouse.printed import printer
 from clearinghouse.settlement import flows as settlement_flows
 from clearinghouse.settlement.model import Statement
@@ -37,6 +39,7 @@ from clearinghouse.settlement.ports import After
 from clearinghouse.settlement.ports import Books as Statements
 from clearinghouse.settlement.routes import item_shown, items_csv, shown, statement_csv
 from clearinghouse.settlement.store import SqlBooks as SqlStatements
+from clearinghouse.settling.flows import House
 from gridroam import clearing
 from gridroam.answers import BusinessesForInvoicing, DirectoryForConsole
 from gridroam.office import open_core
@@ -55,6 +58,7 @@ class Written:
     partners: int = 0
     statements: int = 0
     invoices: int = 0
+    set_offs: int = 0
     items: int = 0
 
 
@@ -64,13 +68,16 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What writing documents needs. `items`: also each charge of each partner, as CSV."""
+    """What writing documents needs. `house`: of a settled month, for what was set off. `items`:
+    also each charge of each partner, as CSV.
+    """
 
     statements: Statements
     invoices: Invoices
     names: Mapping[str, str]
     hub: PartyId
     out: Path
+    house: House | None = None
     items: bool = False
     progress: Progress = lambda kind, done, total: None
 
@@ -94,6 +101,7 @@ async def write_month(
             names=await DirectoryForConsole(parts.partners).names(),
             hub=parts.hub,
             out=out,
+            house=clearing.settling(parts) if overview.period.state is State.SETTLED else None,
             items=items,
             progress=progress,
         )
@@ -133,7 +141,31 @@ async def write_documents(month: Month, currencies: list[str], desk: Desk) -> Wr
             written.invoices += 1
             desk.progress("invoices", written.invoices, total)
         after = page[-1].position
+    if desk.house is not None:
+        for number, party in enumerate(sorted(parties), start=1):
+            written.set_offs += await _write_set_off(
+                folder / party.compact, party, month, desk, desk.house
+            )
+            desk.progress("set-off statements", number, len(parties))
     return written
+
+
+async def _write_set_off(
+    folder: Path, party: PartyId, month: Month, desk: Desk, house: House
+) -> int:
+    found = await payment_flows.set_off_documents(month, party, house=house, invoices=desk.invoices)
+    if not found:
+        return 0
+    paper = print_set_off(
+        party,
+        str(month),
+        found,
+        printer(),
+        day=month.ends_at.date(),
+        name_of=lambda one: desk.names.get(one, one),
+    )
+    (folder / "set-off.pdf").write_bytes(paper)
+    return 1
 
 
 def _write_statement(folder: Path, statement: Statement, desk: Desk) -> None:

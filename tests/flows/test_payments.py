@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from lxml import etree
 from pypdf import PdfReader
 
+from clearinghouse.invoicing.store import SqlBooks as Invoices
 from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.payments import flows
 from clearinghouse.payments import tasks as payment_tasks
@@ -19,9 +21,11 @@ from clearinghouse.payments.flows import Imported
 from clearinghouse.payments.model import BadBankFile, Outcome, match
 from clearinghouse.payments.store import SqlBooks
 from clearinghouse.periods.model import Month
+from clearinghouse.settlement.store import SqlBooks as Statements
 from clearinghouse.settling.flows import House
 from gridroam import clearing
 from gridroam.answers import BusinessesForInvoicing
+from gridroam.documents import Desk, Written, write_documents
 from kit import event_log
 from kit.clock import utc_now
 from kit.event_log import START, Event
@@ -161,6 +165,23 @@ async def test_what_was_set_off_is_told_invoice_by_invoice(month: World) -> None
         text = " ".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
         for words in ("Set-off", invoice["number"], group["payments"][0]["reference"], "6.00"):
             assert words in text
+
+
+async def test_the_documents_of_a_settled_month_hold_what_was_set_off(
+    month: World, hub: Hub, tmp_path: Path
+) -> None:
+    desk = Desk(
+        statements=Statements(hub.parts.database),
+        invoices=Invoices(hub.parts.database),
+        names={},
+        hub=hub.parts.hub,
+        out=tmp_path,
+        house=clearing.settling(hub.parts),
+    )
+    assert await write_documents(LAST_MONTH, ["EUR"], desk) == Written(2, 2, 1, set_offs=2)
+    (invoice,) = (await month.evsp.get(f"{CLEARING_HOUSE}/invoices"))["invoices"]
+    pdf = (tmp_path / str(LAST_MONTH) / month.evsp.party.compact / "set-off.pdf").read_bytes()
+    assert invoice["number"] in PdfReader(BytesIO(pdf)).pages[0].extract_text()
 
 
 def later(hub: Hub, days: int) -> House:
