@@ -14,6 +14,7 @@ from clearinghouse.authorisation import routes as authorisation_routes
 from clearinghouse.authorisation.client import HttpEvsps
 from clearinghouse.authorisation.store import SqlCustomers as AuthorisationCustomers
 from clearinghouse.authorisation.store import SqlDecisions, SqlPolicies
+from clearinghouse.cdrs import credentials
 from clearinghouse.cdrs import routes as cdr_routes
 from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
@@ -64,8 +65,8 @@ async def _serve(port: int) -> None:
                 books=cdr_store.SqlBooks(database),
                 evses=evses,
                 agreements=agreements,
-                customers=cdr_store.SqlCustomers(database),
-                authorisations=cdr_store.SqlAuthorisations(database),
+                customers=credentials.SqlCustomers(database),
+                authorisations=credentials.SqlAuthorisations(database),
                 meters=MeterChecks(SqlKeys(database)),
                 rater=Rater(),
                 clock=utc_now,

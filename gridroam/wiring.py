@@ -37,6 +37,7 @@ from clearinghouse.authorisation.store import SqlDecisions, SqlPolicies
 from clearinghouse.cdr_files import routes as cdr_file_routes
 from clearinghouse.cdr_files import tasks as cdr_file_tasks
 from clearinghouse.cdr_files.store import SqlFiles as SqlCdrFiles
+from clearinghouse.cdrs import credentials
 from clearinghouse.cdrs import routes as cdr_routes
 from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.cdrs.flows import Intake
@@ -57,7 +58,8 @@ from clearinghouse.fees.store import SqlBooks as Fees
 from clearinghouse.forwarding import routes as forwarding_routes
 from clearinghouse.forwarding import wire as forwarding_wire
 from clearinghouse.forwarding.client import HttpSender, senders_over
-from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
+from clearinghouse.forwarding.preferences import SqlPreferences
+from clearinghouse.forwarding.store import SqlOutbox
 from clearinghouse.forwarding.tasks import Forwarder
 from clearinghouse.invoicing import routes as invoicing_routes
 from clearinghouse.invoicing.store import SqlBooks as Invoices
@@ -311,8 +313,8 @@ class _Hub:
                 books=cdr_store.SqlBooks(database),
                 evses=evses,
                 agreements=agreements,
-                customers=cdr_store.SqlCustomers(database),
-                authorisations=cdr_store.SqlAuthorisations(database),
+                customers=credentials.SqlCustomers(database),
+                authorisations=credentials.SqlAuthorisations(database),
                 meters=MeterChecks(meter_keys),
                 rater=Rater(),
                 clock=clock,

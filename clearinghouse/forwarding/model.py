@@ -313,6 +313,10 @@ class Preference:
         return self.schedule.due_after(since)
 
 
+AT_ONCE = Preference()
+"""What holds where an EVSP has not said: everything, as it comes, over HTTP."""
+
+
 class Whereabouts(StrEnum):
     """Where a record is on its way to its EVSP."""
 

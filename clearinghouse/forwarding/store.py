@@ -9,16 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
-from datetime import datetime, time
+from datetime import datetime
 from typing import Any
-
-from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, LargeBinary, Table, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
 
 from clearinghouse.cdrs import store as cdrs
 from clearinghouse.cdrs.ports import CHANNEL
 from clearinghouse.forwarding.model import (
+    AT_ONCE,
     Acknowledged,
     Cadence,
     Carried,
@@ -29,147 +26,18 @@ from clearinghouse.forwarding.model import (
     Nothing,
     Place,
     Preference,
-    Proof,
     Reply,
-    Schedule,
-    SftpPlace,
     Trace,
-    Weekday,
     delivery_id,
     replay_id,
 )
-from kit import event_log, sftp
-from kit.clock import Clock
-from kit.database import Database, Hot, metadata
+from clearinghouse.forwarding.tables import dead_letters, deliveries, progress
+from clearinghouse.forwarding.whereabouts import carried, traces
+from kit import event_log
+from kit.database import Database, Hot
 from kit.event_log import Cursor, NewEvent
-from kit.secrets import SecretBox
 from roaming.events import EventType
 from roaming.party import PartyId
-
-_Identifier = Text(collation="C")
-
-# How far an EVSP has come; up to where its records go one by one; and which process serves it.
-progress = Table(
-    "forwarding",
-    metadata,
-    Column("evsp", _Identifier, primary_key=True),
-    Column("xid", BigInteger, nullable=False),
-    Column("position", BigInteger, nullable=False),
-    Column("single_xid", BigInteger, nullable=False),
-    Column("single_position", BigInteger, nullable=False),
-    Column("holder", Text, nullable=False),
-    Column("held_until", DateTime(timezone=True), nullable=False),
-    # The run that is due, where an EVSP has a cadence: all that older transactions have booked.
-    Column("run_xid", BigInteger),
-    Column("acknowledged_xid", BigInteger),
-    Column("acknowledged_position", BigInteger),
-    Column("acknowledged_at", DateTime(timezone=True)),
-    schema="clearinghouse",
-)
-deliveries = Table(
-    "delivery",
-    metadata,
-    Column("delivery_id", Text, primary_key=True),
-    Column("evsp", _Identifier, nullable=False),
-    Column("after_xid", BigInteger, nullable=False),
-    Column("after_position", BigInteger, nullable=False),
-    Column("up_to_xid", BigInteger, nullable=False),
-    Column("up_to_position", BigInteger, nullable=False),
-    Column("cdrs", Integer, nullable=False),
-    Column("dead_letter", BigInteger),
-    Column("attempts", Integer, nullable=False),
-    Column("started_at", DateTime(timezone=True), nullable=False),
-    Column("last_error", Text),
-    Column("outcome", Text),
-    Column("delivered_at", DateTime(timezone=True)),
-    Column("next_attempt_at", DateTime(timezone=True)),
-    # The proof of what arrived, and the place of its event in the log's hash chain.
-    Column("channel", Text),
-    Column("host", Text),
-    Column("body_sha256", LargeBinary),
-    Column("answer_status", Integer),
-    Column("answer_says", Text),
-    Column("answer_sha256", LargeBinary),
-    Column("receipt", JSONB),
-    Column("log_xid", BigInteger),
-    Column("log_position", BigInteger),
-    schema="clearinghouse",
-)
-# One delivery at a time for an EVSP: the database, not the code, says so.
-Index(
-    "uq_delivery_under_way",
-    deliveries.c.evsp,
-    unique=True,
-    postgresql_where=text("outcome IS NULL"),
-)
-_ARRIVED = "outcome = 'delivered' AND dead_letter IS NULL"
-Index(
-    "ix_delivery_arrived",
-    deliveries.c.evsp,
-    deliveries.c.up_to_xid,
-    deliveries.c.up_to_position,
-    postgresql_where=text(_ARRIVED),
-)
-Index(
-    "ix_delivery_of_dead_letter",
-    deliveries.c.dead_letter,
-    postgresql_where=text("dead_letter IS NOT NULL"),
-)
-Index(
-    "ix_delivery_of_evsp_in_log",
-    deliveries.c.evsp,
-    deliveries.c.log_xid,
-    deliveries.c.log_position,
-    postgresql_where=text("log_position IS NOT NULL"),
-)
-Index(
-    "ix_delivery_in_log",
-    deliveries.c.log_xid,
-    deliveries.c.log_position,
-    postgresql_where=text("log_position IS NOT NULL"),
-)
-dead_letters = Table(
-    "dead_letter",
-    metadata,
-    Column("dead_letter_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("xid", BigInteger, nullable=False),
-    Column("evsp", _Identifier, nullable=False),
-    Column("operator", _Identifier, nullable=False),
-    Column("cdr_id", _Identifier, nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("says", Text, nullable=False),
-    Column("refused_at", DateTime(timezone=True), nullable=False),
-    Column("replays", Integer, nullable=False),
-    Column("replay_requested_at", DateTime(timezone=True)),
-    Column("delivered_at", DateTime(timezone=True)),
-    schema="clearinghouse",
-)
-Index("ix_dead_letter_of_evsp", dead_letters.c.evsp, dead_letters.c.dead_letter_id)
-
-preferences = Table(
-    "delivery_preference",
-    metadata,
-    Column("evsp", _Identifier, primary_key=True),
-    Column("channel", Text, nullable=False),
-    Column("cadence", Text, nullable=False),
-    Column("time_zone", Text, nullable=False),
-    Column("at", Text, nullable=False),
-    Column("weekday", Text, nullable=False),
-    Column("day_of_month", Integer, nullable=False),
-    Column("sftp", JSONB),
-    Column("changed_at", DateTime(timezone=True), nullable=False),
-    schema="clearinghouse",
-)
-# The hub's own key at each EVSP's host; the private half is sealed with the hub's key.
-sftp_keys = Table(
-    "sftp_key",
-    metadata,
-    Column("evsp", _Identifier, primary_key=True),
-    Column("public_key", Text, nullable=False),
-    Column("sealed_private_key", LargeBinary, nullable=False),
-    Column("made_at", DateTime(timezone=True), nullable=False),
-    schema="clearinghouse",
-)
 
 _LEASE = "interval '1 minute'"
 _CLAIM = f"""
@@ -234,58 +102,6 @@ FROM (SELECT coalesce(max(xid), 0) AS xid, coalesce(max(position), 0) AS positio
   FROM {progress.fullname} WHERE evsp = $1) AS p
 LEFT JOIN {deliveries.fullname} AS d ON d.evsp = $1 AND d.outcome IS NULL
 """
-_COVERS = (
-    "(d.after_xid, d.after_position) < (c.xid, c.position)"
-    " AND (d.up_to_xid, d.up_to_position) >= (c.xid, c.position)"
-)
-# Each key is a few probes of indexes, whatever the planner believes of tables that grow.
-_TRACES = f"""
-SELECT k.operator, k.cdr_id, c.evsp, c.recorded_at, rejected.found AS rejected,
-  d.delivery_id, d.delivered_at, d.body_sha256, o.delivery_id AS open_delivery_id, o.attempts,
-  o.last_error, o.next_attempt_at, l.refused_at,
-  CASE WHEN (f.acknowledged_xid, f.acknowledged_position) >= (c.xid, c.position)
-    THEN f.acknowledged_at END AS acknowledged_at
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (operator, cdr_id, number)
-LEFT JOIN LATERAL (SELECT b.evsp, b.recorded_at, b.log_xid::text::bigint AS xid,
-    b.log_position AS position FROM {cdrs.cdrs.fullname} AS b
-  WHERE b.operator = k.operator AND b.cdr_id = k.cdr_id AND b.state <> 'rejected' LIMIT 1) AS c
-  ON true
-LEFT JOIN LATERAL (SELECT true AS found FROM {cdrs.cdrs.fullname} AS r WHERE c.evsp IS NULL
-    AND r.operator = k.operator AND r.cdr_id = k.cdr_id AND r.state = 'rejected' LIMIT 1)
-  AS rejected ON true
-LEFT JOIN {progress.fullname} AS f ON f.evsp = c.evsp
-LEFT JOIN {dead_letters.fullname} AS l ON l.dead_letter_id = c.position AND l.delivered_at IS NULL
-LEFT JOIN LATERAL (
-  SELECT * FROM (
-    (SELECT d.* FROM {deliveries.fullname} AS d WHERE d.dead_letter = c.position
-      AND d.outcome = 'delivered' LIMIT 1)
-    UNION ALL
-    (SELECT d.* FROM (SELECT a.* FROM {deliveries.fullname} AS a WHERE a.evsp = c.evsp
-        AND a.{_ARRIVED} AND (a.up_to_xid, a.up_to_position) >= (c.xid, c.position)
-      ORDER BY a.up_to_xid, a.up_to_position LIMIT 1) AS d WHERE {_COVERS})
-  ) AS either LIMIT 1
-) AS d ON true
-LEFT JOIN LATERAL (SELECT d.* FROM {deliveries.fullname} AS d
-  WHERE d.evsp = c.evsp AND d.outcome IS NULL AND {_COVERS} LIMIT 1) AS o ON true
-ORDER BY k.number
-"""
-_CARRIED = """
-SELECT d.*, own.operators, own.cdr_ids FROM (
-  SELECT * FROM {deliveries} WHERE {whose} log_position IS NOT NULL
-    AND (log_xid, log_position) > ($2::bigint, $3::bigint)
-    AND log_xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-  ORDER BY log_xid, log_position LIMIT $4
-) AS d CROSS JOIN LATERAL (
-  SELECT array_agg(c.operator ORDER BY c.log_xid, c.log_position) AS operators,
-    array_agg(c.cdr_id ORDER BY c.log_xid, c.log_position) AS cdr_ids
-  FROM {cdrs} AS c WHERE c.evsp = d.evsp AND c.state <> 'rejected' AND {which}
-    AND (c.log_xid, c.log_position) > (d.after_xid::text::xid8, d.after_position)
-    AND (c.log_xid, c.log_position) <= (d.up_to_xid::text::xid8, d.up_to_position)
-) AS own ORDER BY d.log_xid, d.log_position
-"""
-_TABLES = {"deliveries": deliveries.fullname, "cdrs": cdrs.cdrs.fullname}
-_CARRIED_TO_EVSP = _CARRIED.format(whose="evsp = $1 AND", which="true", **_TABLES)
-_CARRIED_FOR_OPERATOR = _CARRIED.format(whose="", which="c.operator = $1", **_TABLES)
 # One step of the index for each EVSP, however many records it has.
 _EVSPS = f"""
 WITH RECURSIVE known AS (
@@ -304,9 +120,6 @@ CROSS JOIN LATERAL (SELECT count(*) AS cdrs FROM {cdrs.cdrs.fullname} AS c
   WHERE c.evsp = e.evsp AND c.state <> 'rejected' AND {_BEHIND}) AS n
 WHERE n.cdrs > 0 ORDER BY e.evsp
 """
-
-
-AT_ONCE = Preference()
 
 
 class SqlOutbox:
@@ -611,20 +424,13 @@ class SqlOutbox:
 
     async def traces(self, keys: Sequence[tuple[PartyId, str]]) -> Sequence[Trace]:
         async with self._open() as connection:
-            rows = await connection.fetch(
-                _TRACES, [operator for operator, _ in keys], [cdr_id for _, cdr_id in keys]
-            )
-        return [_to_trace(row) for row in rows]
+            return await traces(connection, keys)
 
     async def carried(
         self, *, evsp: PartyId | None, operator: PartyId | None, after: Place, limit: int
     ) -> tuple[Sequence[Carried], Place]:
-        assert (evsp is None) != (operator is None)
-        query = _CARRIED_FOR_OPERATOR if evsp is None else _CARRIED_TO_EVSP
         async with self._open() as connection:
-            rows = await connection.fetch(query, evsp or operator, *after, limit)
-        reached = Place(rows[-1]["log_xid"], rows[-1]["log_position"]) if rows else after
-        return [_to_carried(row) for row in rows if row["operators"]], reached
+            return await carried(connection, evsp=evsp, operator=operator, after=after, limit=limit)
 
     async def delivered_count(self) -> int:
         async with self._open() as connection:
@@ -639,90 +445,6 @@ class SqlOutbox:
             evsps = [row["evsp"] for row in await connection.fetch(_EVSPS)]
             rows = await connection.fetch(_UNDELIVERED, evsps)
         return {PartyId(row["evsp"]): row["cdrs"] for row in rows}
-
-
-class SqlPreferences:
-    """`connections_most`: as for the outbox, which asks here before each step."""
-
-    def __init__(
-        self, database: Database, box: SecretBox, clock: Clock, *, connections_most: int = 2
-    ) -> None:
-        self._database = database
-        self._box = box
-        self._clock = clock
-        self._turns = asyncio.Semaphore(connections_most)
-
-    async def of(self, evsp: PartyId) -> Preference:
-        async with self._turns, self._database.pool.acquire() as connection:
-            row = await connection.fetchrow(
-                f"SELECT * FROM {preferences.fullname} WHERE evsp = $1", evsp
-            )
-        return AT_ONCE if row is None else _to_preference(row)
-
-    async def keep(self, evsp: PartyId, preference: Preference) -> Preference:
-        now = self._clock()
-        key = sftp.new_key(f"gridroam-{evsp.compact}") if preference.sftp is not None else None
-        async with self._turns, self._database.hot() as connection:
-            row = await connection.fetchrow(
-                f"SELECT * FROM {preferences.fullname} WHERE evsp = $1 FOR UPDATE", evsp
-            )
-            known = None if row is None else _to_preference(row)
-            if known is not None and replace(preference, changed_at=known.changed_at) == known:
-                return known
-            kept = replace(preference, changed_at=now)
-            schedule = kept.schedule
-            place = None if kept.sftp is None else asdict(kept.sftp)
-            values = {
-                "channel": kept.channel.value,
-                "cadence": schedule.cadence.value,
-                "time_zone": schedule.time_zone,
-                "at": schedule.at.isoformat("minutes"),
-                "weekday": schedule.weekday.value,
-                "day_of_month": schedule.day_of_month,
-                "sftp": place,
-            }
-            await connection.execute(
-                f"INSERT INTO {preferences.fullname}"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (evsp) DO UPDATE SET"
-                " channel = $2, cadence = $3, time_zone = $4, at = $5, weekday = $6,"
-                " day_of_month = $7, sftp = $8, changed_at = $9",
-                evsp,
-                *values.values(),
-                now,
-            )
-            if key is not None:
-                await connection.execute(
-                    f"INSERT INTO {sftp_keys.fullname} VALUES ($1, $2, $3, $4)"
-                    " ON CONFLICT DO NOTHING",
-                    evsp,
-                    key.public,
-                    self._box.seal(key.private, purpose=f"sftp-key:{evsp}"),
-                    now,
-                )
-            event = NewEvent(
-                stream=f"deliveries:{evsp}",
-                type=EventType.DELIVERY_PREFERENCE_CHANGED,
-                party=evsp,
-                body=values,
-                occurred_at=now,
-            )
-            await event_log.append(connection, [event])
-            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, cdrs.notice_of([evsp]))
-        return kept
-
-    async def public_key(self, evsp: PartyId) -> str | None:
-        async with self._turns, self._database.pool.acquire() as connection:
-            key: str | None = await connection.fetchval(
-                f"SELECT public_key FROM {sftp_keys.fullname} WHERE evsp = $1", evsp
-            )
-        return key
-
-    async def private_key(self, evsp: PartyId) -> bytes:
-        async with self._turns, self._database.pool.acquire() as connection:
-            sealed = await connection.fetchval(
-                f"SELECT sealed_private_key FROM {sftp_keys.fullname} WHERE evsp = $1", evsp
-            )
-        return self._box.unseal(bytes(sealed), purpose=f"sftp-key:{evsp}")
 
 
 def _scheduled(preference: Preference) -> bool:
@@ -775,69 +497,6 @@ async def _keep_proof(
         None if proof is None else proof.receipt,
         *place,
     )
-
-
-def _to_preference(row: Any) -> Preference:
-    place = row["sftp"]
-    return Preference(
-        channel=Channel(row["channel"]),
-        schedule=Schedule(
-            cadence=Cadence(row["cadence"]),
-            time_zone=row["time_zone"],
-            at=time.fromisoformat(row["at"]),
-            weekday=Weekday(row["weekday"]),
-            day_of_month=row["day_of_month"],
-        ),
-        sftp=None if place is None else SftpPlace(**place),
-        changed_at=row["changed_at"],
-    )
-
-
-def _to_trace(row: Any) -> Trace:
-    return Trace(
-        operator=PartyId(row["operator"]),
-        cdr_id=row["cdr_id"],
-        evsp=None if row["evsp"] is None else PartyId(row["evsp"]),
-        rejected=bool(row["rejected"]),
-        booked_at=row["recorded_at"],
-        delivery_id=row["delivery_id"],
-        delivered_at=row["delivered_at"],
-        body_sha256=_bytes(row["body_sha256"]),
-        dead_lettered_at=row["refused_at"],
-        acknowledged_at=row["acknowledged_at"],
-        open_delivery_id=row["open_delivery_id"],
-        attempts=row["attempts"] or 0,
-        last_error=row["last_error"],
-        next_attempt_at=row["next_attempt_at"],
-    )
-
-
-def _to_carried(row: Any) -> Carried:
-    proof = None
-    if row["body_sha256"] is not None:
-        proof = Proof(
-            bytes(row["body_sha256"]), row["host"], _bytes(row["answer_sha256"]), row["receipt"]
-        )
-    return Carried(
-        cursor=Place(row["log_xid"], row["log_position"]),
-        delivery_id=row["delivery_id"],
-        evsp=PartyId(row["evsp"]),
-        channel=Channel(row["channel"]),
-        cdrs=row["cdrs"],
-        keys=[
-            (PartyId(operator), cdr_id)
-            for operator, cdr_id in zip(row["operators"], row["cdr_ids"], strict=True)
-        ],
-        delivered_at=row["delivered_at"],
-        attempts=row["attempts"],
-        proof=proof,
-        status=row["answer_status"],
-        says=row["answer_says"],
-    )
-
-
-def _bytes(found: Any) -> bytes | None:
-    return None if found is None else bytes(found)
 
 
 def _to_dead_letter(row: Any) -> DeadLetter:

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from clearinghouse.cdrs import flows as cdr_flows
 from clearinghouse.forwarding.model import Cadence, Place, Preference, Schedule
-from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
+from clearinghouse.forwarding.preferences import SqlPreferences
+from clearinghouse.forwarding.store import SqlOutbox
 from gridroam.core import Core
 from gridroam.office import open_core
 from marketplace.partners import flows as partner_flows

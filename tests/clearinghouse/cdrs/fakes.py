@@ -13,9 +13,10 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from clearinghouse.cdrs import wire
+from clearinghouse.cdrs.credentials import SqlAuthorisations, SqlCustomers
 from clearinghouse.cdrs.flows import Intake
 from clearinghouse.cdrs.model import Submission
-from clearinghouse.cdrs.store import SqlAuthorisations, SqlBooks, SqlCustomers
+from clearinghouse.cdrs.store import SqlBooks
 from clearinghouse.meter_values.flows import MeterChecks
 from clearinghouse.meter_values.store import SqlKeys
 from clearinghouse.rating.model import Rater

@@ -18,7 +18,8 @@ from clearinghouse.cdrs import flows as cdr_flows
 from clearinghouse.cdrs.store import SqlBooks
 from clearinghouse.forwarding import routes
 from clearinghouse.forwarding.model import Delivery, Proof, Reply
-from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
+from clearinghouse.forwarding.preferences import SqlPreferences
+from clearinghouse.forwarding.store import SqlOutbox
 from kit import problem
 from kit.database import Database
 from kit.event_log import START

@@ -33,7 +33,8 @@ from clearinghouse.forwarding.model import (
     Whereabouts,
     schedule,
 )
-from clearinghouse.forwarding.store import SqlOutbox, SqlPreferences
+from clearinghouse.forwarding.preferences import SqlPreferences
+from clearinghouse.forwarding.store import SqlOutbox
 from clearinghouse.forwarding.tasks import Forwarder
 from kit import event_log
 from kit.clock import Clock
