@@ -33,7 +33,10 @@ from clearinghouse.certificates.model import HashData, present, to_pem
 from clearinghouse.certificates.store import SqlCertificates
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, draw_up
 from clearinghouse.customers.store import SqlCustomers as KeptCustomers
+from clearinghouse.exposure.flows import set_limit
+from clearinghouse.exposure.model import limit_of
 from clearinghouse.exposure.store import Holds
+from clearinghouse.exposure.store import SqlBooks as Exposures
 from kit import event_log
 from kit.database import Database
 from roaming.contract_id import ContractId
@@ -386,6 +389,19 @@ async def test_a_card_that_nobody_knows_is_anothers_whose_evsp_says_yes(
     for _, question in evsps.asked:
         assert question["contract_id"] is None
         assert question["identification"] == {"type": "rfid", "value": "FEED"}
+
+
+async def test_an_evsp_that_says_yes_to_a_strangers_card_has_its_cap_all_the_same(
+    asking_around: House,
+) -> None:
+    house = asking_around
+    house.evsps = ScriptedEvsps(Answer(Decision.REFUSED), {OTHER: YES})
+    limit = limit_of(OTHER, Money(50_00, "EUR"), Money(50_00, "EUR"), by="operator", now=NOON)
+    books = Exposures(house.database, Holds(HUB))
+    await set_limit(limit, books=books, clock=lambda: NOON)
+    assert (await house.authorise(FEED)).reason is None
+    second = await house.authorise(FEED)
+    assert (second.reason, second.evsp) == (Reason.OVER_LIMIT, OTHER)
 
 
 @pytest.mark.parametrize("answer", [Answer(Decision.REFUSED), NoAnswer("no answer in time")])

@@ -30,7 +30,14 @@ from clearinghouse.authorisation.model import (
     must_ask,
 )
 from clearinghouse.certificates.model import Checked, Outcome
-from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Status, draw_up
+from clearinghouse.customers.model import (
+    AuthorisationMode,
+    CustomerContract,
+    Limits,
+    Status,
+    draw_up,
+)
+from clearinghouse.exposure.model import Weighed
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
 from roaming.money import Money
@@ -97,6 +104,78 @@ def blocked(contract: CustomerContract) -> CustomerContract:
 )
 def test_each_fact_has_its_own_reason(facts: Facts, reason: str) -> None:
     assert judge(question(), facts) == reason
+
+
+def test_what_was_weighed_decides_and_only_the_evsp_is_told_the_figures() -> None:
+    over = replace(FACTS, hold=Weighed(granted=False, says="left 0.00 EUR"))
+    assert judge(question(), over) is Reason.OVER_LIMIT
+    assert judge(question(), replace(FACTS, hold=Weighed(granted=True))) is None
+    # In the published order it goes before silence, and after all else.
+    silent = replace(over, contract=ASKING, answer=SILENT)
+    assert judge(question(), silent) is Reason.OVER_LIMIT
+    assert judge(question(), replace(over, contract=blocked(CONTRACT))) is Reason.CONTRACT_BLOCKED
+    decided = model.decide(question(), over, authorisation_id="a", now=NOON)
+    for caller, told in ((XYZ, "left 0.00 EUR"), (PD1, None)):
+        steps = {step.reason: step.detail for step in model.explain(decided, caller)}
+        assert steps[Reason.OVER_LIMIT] == told
+
+
+def test_only_what_would_be_accepted_and_is_limited_claims_anything() -> None:
+    def claims(facts: Facts) -> bool:
+        return model.claim_of(question(), facts, "a") is not None
+
+    limited = replace(FACTS, limited=True)
+    own = replace(FACTS, contract=replace(CONTRACT, limits=Limits("EUR", per_day_minor=1)))
+    vouched = Facts(PD1, None, TERMS, voucher=model.Voucher(XYZ, None))
+    assert not claims(FACTS)
+    assert all(map(claims, (limited, own, vouched)))
+    for refused in (
+        replace(limited, agreement=None),
+        replace(limited, contract=blocked(CONTRACT)),
+        replace(limited, contract=ASKING, answer=Answer(Decision.REFUSED, Reason.OVER_LIMIT)),
+        Facts(PD1, None, None, limited=True),
+    ):
+        assert not claims(refused)
+
+
+def test_a_silence_that_refuses_looks_whether_there_is_room_and_holds_nothing() -> None:
+    facts = replace(FACTS, limited=True, contract=ASKING, answer=SILENT)
+    claim = model.claim_of(question(), facts, "a")
+    assert claim is not None
+    assert not claim.takes
+    accepting = replace(facts, policy=Policy(Silence.ACCEPT))
+    claim = model.claim_of(question(), accepting, "a")
+    assert claim is not None
+    assert claim.takes
+
+
+def test_the_most_that_a_charge_may_come_to_is_the_lesser_of_silence_and_customer() -> None:
+    per_charge = replace(ASKING, limits=Limits("EUR", per_charge_minor=20_00))
+    silence = Policy(Silence.ACCEPT, Money(30_00, "EUR"))
+    both = replace(FACTS, contract=per_charge, policy=silence, answer=SILENT)
+    pounds = replace(ASKING, limits=Limits("GBP", per_charge_minor=1))
+    for facts, most in (
+        (both, Money(20_00, "EUR")),
+        (replace(both, contract=ASKING), Money(30_00, "EUR")),
+        (replace(both, answer=YES), Money(20_00, "EUR")),
+        (replace(both, contract=pounds), Money(30_00, "EUR")),
+        (replace(both, contract=ASKING, answer=YES), None),
+    ):
+        assert facts.most == most
+        decided = model.decide(question(), facts, authorisation_id="a", now=NOON)
+        assert decided.max_amount == most
+
+
+def test_a_tariff_that_is_dearer_than_the_customers_limit_whatever_one_does_is_over_it() -> None:
+    flat = {"elements": [{"price_components": [{"type": "FLAT", "price": 5, "step_size": 1}]}]}
+    dear = replace(FACTS, agreement=replace(TERMS, tariff=flat))
+    for minor, currency, reason in (
+        (5_00, "EUR", None),
+        (4_99, "EUR", Reason.OVER_LIMIT),
+        (4_99, "GBP", None),
+    ):
+        contract = replace(CONTRACT, limits=Limits(currency, per_charge_minor=minor))
+        assert judge(question(), replace(dear, contract=contract)) is reason
 
 
 def test_every_service_asked_for_must_be_covered() -> None:

@@ -62,12 +62,15 @@ class House:
     decisions: SqlDecisions
     books: SqlBooks
     now: datetime = NOON
+    fails: bool = False
 
     def clock(self) -> datetime:
         return self.now
 
-    async def cap(self, amount: str, hold: str = "1000.00", **more: Any) -> Exposure:
-        limit = limit_of(XYZ, eur(amount), eur(hold), by="operator", now=self.now, **more)
+    async def cap(
+        self, amount: str, hold: str = "1000.00", evsp: PartyId = XYZ, **more: Any
+    ) -> Exposure:
+        limit = limit_of(evsp, eur(amount), eur(hold), by="operator", now=self.now, **more)
         return await flows.set_limit(limit, books=self.books, clock=self.clock)
 
     async def asks(
@@ -96,6 +99,8 @@ class House:
         assert claim is not None
 
         def decide(hold: Weighed) -> tuple[Authorisation, NewEvent]:
+            if self.fails:
+                raise ConnectionError
             decided = authorisations.decide(
                 question, replace(facts, hold=hold), authorisation_id=ours, now=self.now
             )
@@ -202,6 +207,36 @@ async def test_a_charge_that_is_asked_about_again_holds_once(
     again = await other.asks("charge-1")
     assert again.authorisation_id == answers[0].authorisation_id
     assert await house.held() == eur("1000.00")
+
+
+async def test_a_charge_that_is_claimed_for_two_evsps_at_once_holds_for_one(
+    house: House, new_house: Callable[[], Any]
+) -> None:
+    await house.cap("100000.00")
+    await house.cap("100000.00", evsp=ABC)
+    other = await new_house()
+    for number in range(20):
+        await asyncio.gather(
+            house.asks(f"charge-{number}"),
+            other.asks(f"charge-{number}", contract="DEABC000000001"),
+        )
+    async with house.database.hot() as connection:
+        held = await connection.fetch(
+            "SELECT h.authorisation_id FROM clearinghouse.exposure_hold AS h"
+            " JOIN clearinghouse.authorisation AS a USING (authorisation_id)"
+        )
+        assert len(held) == 20
+        assert await connection.fetchval("SELECT count(*) FROM clearinghouse.exposure_hold") == 20
+
+
+async def test_a_decision_that_cannot_be_kept_holds_nothing_and_comes_again(house: House) -> None:
+    await house.cap("1000.00")
+    house.fails = True
+    with pytest.raises(ConnectionError):
+        await house.asks("charge-1")
+    assert await house.held() == eur("0.00")
+    house.fails = False
+    assert accepted(await house.asks("charge-1"))
 
 
 async def test_a_repeated_refusal_stays_one_also_when_there_is_room_now(house: House) -> None:
