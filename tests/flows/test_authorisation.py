@@ -20,6 +20,7 @@ from tests.flows.world import (
     CONTRACT,
     EVSE,
     OTHER_EVSE,
+    SINCE,
     STRANGERS_EVSE,
     World,
     agreed,
@@ -129,7 +130,7 @@ async def test_a_suspended_agreement_holds_no_longer_and_a_resumed_one_does(day:
 
 
 async def test_an_agreement_counts_at_the_time_of_the_fact(day: World) -> None:
-    before = (utc_now() - timedelta(days=500)).isoformat()
+    before = (SINCE - timedelta(days=1)).isoformat()
     is_refused(await day.operator.asks(EVSE, CARD, at=before), "no-roaming-agreement")
 
 
