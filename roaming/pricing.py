@@ -558,20 +558,22 @@ def _used(book: _Book, course: _Course) -> dict[_Rate, Exact]:
                 flat = _first(choices.flat, moment)
                 if flat is not None:
                     used[flat] = 1
-            if next_share > share and choices.energy:
-                rate = _first(choices.energy, moment)
-                if rate is not None:
-                    shares[rate] = shares.get(rate, 0) + next_share - share
-                    last_energy = rate
             timed = choices.parking if span.parking else choices.time
             if end > begin and timed:
                 rate = _first(timed, moment)
                 if rate is not None:
                     used[rate] = used.get(rate, 0) + end - begin
                     last_time = rate
+            if next_share > share and choices.energy:
+                rate = _first(choices.energy, moment)
+                if rate is not None:
+                    # It has its place in the order now, however the charge is cut into periods.
+                    used.setdefault(rate, 0)
+                    shares[rate] = shares.get(rate, 0) + next_share - share
+                    last_energy = rate
         for rate, part in shares.items():
             whole, rest = divmod(part, scale)
-            used[rate] = used.get(rate, 0) + (Fraction(part, scale) if rest else whole)
+            used[rate] += Fraction(part, scale) if rest else whole
         energy_before += span.energy_wh
     _step_up(used, last_energy)
     _step_up(used, last_time)
