@@ -38,7 +38,6 @@ class EventType(StrEnum):
     EXPOSURE_EXHAUSTED = "exposure-exhausted"
     EXPOSURE_EASED = "exposure-eased"
     DEPOSIT_BOOKED = "deposit-booked"
-    COLLATERAL_USED = "collateral-used"
     CDR_ACCEPTED = "cdr-accepted"
     CDR_REJECTED = "cdr-rejected"
     CDR_APPROVED = "cdr-approved"

@@ -36,7 +36,7 @@ from clearinghouse.authorisation.model import (
 from clearinghouse.customers.model import AuthorisationMode, CustomerContract, Limits, Status
 from clearinghouse.customers.store import customer_contract, customer_token
 from clearinghouse.exposure.model import Claim, Weighed
-from clearinghouse.exposure.store import Holds, exposure_limit
+from clearinghouse.exposure.store import Holds, exposure_limit, hold_alone
 from kit import event_log
 from kit.batching import Batcher
 from kit.clock import Clock
@@ -222,7 +222,7 @@ class SqlDecisions:
         known to the second."""
         keys = [_key(claim.operator, claim.charge_id, n) for n, (claim, _) in enumerate(batch)]
         async with self._database.hot() as connection:
-            await self._holds.lock(connection, {claim.evsp for claim, _ in batch})
+            await hold_alone(connection, {claim.evsp for claim, _ in batch})
             answers = await self._earlier(connection, [claim for claim, _ in batch])
             # Of those that came in this very moment, too, only the first is decided about.
             new: dict[_Key, tuple[Claim, _Decide]] = {}

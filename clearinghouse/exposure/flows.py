@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 
 from clearinghouse.exposure import model
 from clearinghouse.exposure.model import (
-    Deposit,
-    DepositTooSmall,
     Figures,
     Level,
     Limit,
@@ -19,7 +17,6 @@ from clearinghouse.exposure.ports import Book, Books
 from kit.clock import Clock
 from kit.event_log import NewEvent
 from roaming.events import EventType
-from roaming.money import Money
 from roaming.party import PartyId
 
 
@@ -85,7 +82,7 @@ async def deposit(movement: Movement, *, books: Books, clock: Clock) -> Exposure
     """Book what an EVSP has paid in. The same reference again changes nothing."""
     assert movement.amount.minor > 0
     async with books.alone(movement.evsp) as book:
-        if not await _known(book, movement, None):
+        if not await _known(book, movement):
             await book.move(movement, _moved(movement, clock))
             await book.look(clock())
         return await _shown(movement.evsp, book, clock)
@@ -97,46 +94,12 @@ async def withdraw(movement: Movement, *, books: Books, clock: Clock) -> Exposur
     Raises DepositTooSmall, ReferenceUsed.
     """
     async with books.alone(movement.evsp) as book:
-        if not await _known(book, movement, None):
+        if not await _known(book, movement):
             there = await book.deposited(movement.deposit, movement.amount.currency)
             model.may_leave(movement, there.minor, await book.figures(clock()))
             await book.move(movement, _moved(movement, clock))
             await book.look(clock())
         return await _shown(movement.evsp, book, clock)
-
-
-async def use_collateral(
-    reference: str,
-    evsp: PartyId,
-    creditor: PartyId,
-    amount: Money,
-    *,
-    books: Books,
-    clock: Clock,
-) -> None:
-    """Pay a creditor of an EVSP that does not pay, out of the EVSP's collateral.
-
-    The hub owes the creditor instead of the EVSP, and owes the EVSP so much less. Raises
-    DepositTooSmall, ReferenceUsed.
-    """
-    movement = model.movement_of(reference, evsp, Deposit.COLLATERAL, -amount)
-    async with books.alone(evsp) as book:
-        if await _known(book, movement, creditor):
-            return
-        there = await book.deposited(Deposit.COLLATERAL, amount.currency)
-        if there < amount:
-            raise DepositTooSmall(
-                f"{evsp} has {there} of collateral here",
-                field="amount",
-                value=str(amount),
-                rule=f"at most {there}",
-            )
-        event = _moved(movement, clock)
-        body = {**event.body, "creditor": str(creditor)}
-        await book.use(
-            movement, creditor, replace(event, type=EventType.COLLATERAL_USED, body=body)
-        )
-        await book.look(clock())
 
 
 async def watch(evsp: PartyId, *, books: Books, clock: Clock) -> Exposure:
@@ -152,12 +115,12 @@ async def _shown(evsp: PartyId, book: Book, clock: Clock) -> Exposure:
     return Exposure(evsp, await book.limit(), await book.figures(clock()))
 
 
-async def _known(book: Book, movement: Movement, creditor: PartyId | None) -> bool:
+async def _known(book: Book, movement: Movement) -> bool:
     """Whether this very movement is booked already. Raises ReferenceUsed for another one."""
     known = await book.movement(movement.reference)
     if known is None:
         return False
-    if known != (movement, creditor):
+    if known != movement:
         raise ReferenceUsed(
             "this reference stands for another movement",
             field="reference",

@@ -29,17 +29,14 @@ class Book(Protocol):
     async def look(self, now: datetime) -> None:
         """Tell it if the EVSP has come nearer its limit, or gone away from it."""
 
-    async def movement(self, reference: str) -> tuple[Movement, PartyId | None] | None:
-        """What the reference was used for, and who was paid with it if anybody was."""
+    async def movement(self, reference: str) -> Movement | None:
+        """What the reference was used for, whoever's it is."""
 
     async def deposited(self, deposit: Deposit, currency: str) -> Money:
         """What the hub holds of the EVSP."""
 
     async def move(self, movement: Movement, event: NewEvent) -> None:
         """Book a deposit, or what goes back, with its posting in the hub's book."""
-
-    async def use(self, movement: Movement, creditor: PartyId, event: NewEvent) -> None:
-        """Pay a creditor of the EVSP with what the EVSP has deposited: the hub owes it instead."""
 
     async def expire(self, now: datetime) -> int:
         """End the holds that have waited too long; how many."""

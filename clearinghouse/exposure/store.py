@@ -48,7 +48,7 @@ from clearinghouse.exposure.model import (
     Weighing,
 )
 from clearinghouse.ledger import store as ledger
-from clearinghouse.ledger.model import Entry, Kind, Posting, Subject, mirrored
+from clearinghouse.ledger.model import Kind, Posting, mirrored
 from clearinghouse.periods import store as periods
 from kit import event_log
 from kit.database import Database, Hot, metadata
@@ -108,7 +108,6 @@ exposure_deposit = Table(
     Column("deposit", Text, nullable=False),
     Column("currency", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
-    Column("creditor", _Identifier),
     Column("log_position", BigInteger, nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
     CheckConstraint("deposit IN ('prepayment', 'collateral')", name="deposit"),
@@ -228,6 +227,12 @@ async def release(
     )
 
 
+async def hold_alone(connection: Hot, evsps: Collection[PartyId]) -> None:
+    """Before anything is looked at: until our commit nobody else takes holds for these EVSPs, nor
+    moves their deposits."""
+    await connection.execute(_LOCK, list(evsps))
+
+
 class Holds:
     """Takes holds in somebody else's transaction, so that no decision is without its hold."""
 
@@ -235,15 +240,11 @@ class Holds:
         self.hub = hub
         self._spent = spent
 
-    async def lock(self, connection: Hot, evsps: Collection[PartyId]) -> None:
-        """Before anything is looked at: until the commit nobody else takes for these EVSPs."""
-        await connection.execute(_LOCK, list(evsps))
-
     async def take(
         self, connection: Hot, claims: Sequence[Claim], now: datetime
     ) -> tuple[list[Weighed], list[NewEvent]]:
-        """Weigh claims one after the other, `lock` held; what they hold is kept. The events are
-        for the caller to append, with its own."""
+        """Weigh claims one after the other, their EVSPs held alone; what they hold is kept. The
+        events are for the caller to append, with its own."""
         if not claims:
             return [], []
         weighing = await self._weighing(connection, claims, now)
@@ -474,16 +475,14 @@ class SqlBook:
             events = await self._holds.tell_levels(self._connection, moved, now)
             await event_log.append(self._connection, events)
 
-    async def movement(self, reference: str) -> tuple[Movement, PartyId | None] | None:
+    async def movement(self, reference: str) -> Movement | None:
         row = await self._connection.fetchrow(
             f"SELECT * FROM {exposure_deposit.fullname} WHERE reference = $1", reference
         )
         if row is None:
             return None
         amount = Money(row["amount_minor"], row["currency"])
-        movement = Movement(reference, PartyId(row["evsp"]), Deposit(row["deposit"]), amount)
-        creditor = row["creditor"]
-        return movement, None if creditor is None else PartyId(creditor)
+        return Movement(reference, PartyId(row["evsp"]), Deposit(row["deposit"]), amount)
 
     async def deposited(self, deposit: Deposit, currency: str) -> Money:
         minor = await self._connection.fetchval(
@@ -496,43 +495,17 @@ class SqlBook:
         return Money(minor, currency)
 
     async def move(self, movement: Movement, event: NewEvent) -> None:
-        hub = self._holds.hub
+        [value_at] = await periods.value_dates(self._connection, [event.occurred_at])
+        [cursor] = await event_log.append(self._connection, [event])
         entries = mirrored(
             movement.deposit.subject,
             creditor=self._evsp,
-            debtor=hub,
+            debtor=self._holds.hub,
             amount=movement.amount,
         )
-        await self._post(movement, Kind.DEPOSIT, entries, None, event)
-
-    async def use(self, movement: Movement, creditor: PartyId, event: NewEvent) -> None:
-        hub, paid = self._holds.hub, -movement.amount
-        entries = (
-            *mirrored(
-                movement.deposit.subject,
-                creditor=self._evsp,
-                debtor=hub,
-                amount=movement.amount,
-            ),
-            *mirrored(Subject.SETTLEMENT, creditor=creditor, debtor=self._evsp, amount=-paid),
-            *mirrored(Subject.SETTLEMENT, creditor=creditor, debtor=hub, amount=paid),
-        )
-        await self._post(movement, Kind.DEFAULT, entries, creditor, event)
-
-    async def _post(
-        self,
-        movement: Movement,
-        kind: Kind,
-        entries: tuple[Entry, ...],
-        creditor: PartyId | None,
-        event: NewEvent,
-    ) -> None:
-        await periods.hold_open(self._connection)
-        [value_at] = await periods.value_dates(self._connection, [event.occurred_at])
-        [cursor] = await event_log.append(self._connection, [event])
         posting = Posting(
             posting_id=cursor.position,
-            kind=kind,
+            kind=Kind.DEPOSIT,
             book=self._holds.hub,
             operator=None,
             cdr_id=None,
@@ -541,13 +514,12 @@ class SqlBook:
         )
         await ledger.post(self._connection, [posting], event.occurred_at)
         await self._connection.execute(
-            f"INSERT INTO {exposure_deposit.fullname} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            f"INSERT INTO {exposure_deposit.fullname} VALUES ($1, $2, $3, $4, $5, $6, $7)",
             movement.reference,
             movement.evsp,
             movement.deposit.value,
             movement.amount.currency,
             movement.amount.minor,
-            creditor,
             cursor.position,
             event.occurred_at,
         )
@@ -565,7 +537,9 @@ class SqlBooks:
     @asynccontextmanager
     async def alone(self, evsp: PartyId) -> AsyncIterator[SqlBook]:
         async with self._database.hot() as connection:
-            await self._holds.lock(connection, [evsp])
+            # The months first, as whoever settles one takes them: nobody waits in a circle.
+            await periods.hold_open(connection)
+            await hold_alone(connection, [evsp])
             yield SqlBook(connection, evsp, self._holds)
 
     @asynccontextmanager

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Date, DateTime, Index, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from clearinghouse.exposure import store as exposure
 from clearinghouse.invoicing.model import Kind as Invoice
 from clearinghouse.invoicing.store import invoices
 from clearinghouse.ledger import store as ledger
@@ -391,6 +392,8 @@ class SqlBook:
         )
 
     async def collateral(self, party: PartyId, hub: PartyId) -> Mapping[str, int]:
+        # Nobody takes it out meanwhile.
+        await exposure.hold_alone(self._connection, [party])
         rows = await self._connection.fetch(
             f"SELECT currency, amount_minor FROM {ledger.balances.fullname}"
             " WHERE party = $1 AND counterparty = $2 AND account = 'collateral-receivable'",

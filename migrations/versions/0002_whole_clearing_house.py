@@ -414,7 +414,6 @@ CREATE TABLE clearinghouse.exposure_deposit (
     deposit TEXT NOT NULL,
     currency TEXT NOT NULL,
     amount_minor BIGINT NOT NULL,
-    creditor TEXT COLLATE "C",
     log_position BIGINT NOT NULL,
     recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_exposure_deposit PRIMARY KEY (reference),

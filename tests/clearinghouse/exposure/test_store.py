@@ -365,29 +365,6 @@ async def test_what_is_needed_for_what_is_held_cannot_be_taken_out(house: House)
         await house.takes_out("back-2", "0.01")
 
 
-async def test_collateral_pays_a_creditor_and_the_hub_owes_it_instead(house: House) -> None:
-    await house.pays_in("bank-1", "300.00", "collateral")
-
-    async def used(amount: str) -> None:
-        await flows.use_collateral(
-            "default-1", XYZ, PD1, eur(amount), books=house.books, clock=house.clock
-        )
-
-    with pytest.raises(DepositTooSmall):
-        await used("300.01")
-    for _ in range(2):
-        await used("200.00")
-    ledger = SqlLedger(house.database)
-    assert {(one.account, one.counterparty, one.amount) for one in await ledger.balances(PD1)} == {
-        ("settlement-receivable", XYZ, eur("-200.00")),
-        ("settlement-receivable", HUB, eur("200.00")),
-    }
-    assert ("collateral-receivable", HUB, eur("100.00")) in {
-        (one.account, one.counterparty, one.amount) for one in await ledger.balances(XYZ)
-    }
-    assert not (await ledger.audit()).faults
-
-
 async def test_without_a_limit_nothing_is_held(house: House) -> None:
     assert accepted(await house.asks())
     async with house.database.hot() as connection:
