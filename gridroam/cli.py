@@ -10,7 +10,15 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from gridroam import cli_books, cli_deliveries, cli_documents, cli_exposure, exits
+from gridroam import (
+    cli_books,
+    cli_deliveries,
+    cli_documents,
+    cli_exposure,
+    cli_partners,
+    cli_rates,
+    exits,
+)
 from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
 from kit.encoding import encode_json
 from roaming.party import PartyId
@@ -35,20 +43,11 @@ Examples:
     rich_markup_mode=None,
     add_completion=False,
 )
-partner = typer.Typer(
-    help="The business partners of this hub.", no_args_is_help=True, rich_markup_mode=None
-)
 imports = typer.Typer(help="Bring master data in.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(partner, name="partner")
+app.add_typer(cli_partners.partner, name="partner")
 app.add_typer(imports, name="import")
-rates = typer.Typer(
-    help="Exchange rates, as others published them.", no_args_is_help=True, rich_markup_mode=None
-)
-app.add_typer(rates, name="rates")
-fees = typer.Typer(
-    help="What the hub asks for its work.", no_args_is_help=True, rich_markup_mode=None
-)
-app.add_typer(fees, name="fees")
+app.add_typer(cli_rates.rates, name="rates")
+app.add_typer(cli_rates.fees, name="fees")
 app.add_typer(cli_books.period, name="period")
 app.add_typer(cli_books.ledger, name="ledger")
 app.command("documents")(cli_documents.documents)
@@ -186,67 +185,6 @@ def serve_worker(
     serving.run_worker(settings, listening_fd)
 
 
-@partner.command("add")
-def partner_add(
-    party: Annotated[str, typer.Argument(help="The party id, as FR*PD1.")],
-    role: Annotated[
-        list[str], typer.Option(help="evse-operator, evsp, dso or service-provider; repeatable.")
-    ],
-    name: Annotated[str, typer.Option(help="The partner's name.")],
-    home: HomeFolder = DEFAULT_HOME,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Register a partner; prints its client id and secret, the secret for the only time.
-
-    For a partner that is registered already: a further secret, and the roles as named now.
-
-    \b
-    Examples:
-      gridroam partner add 'FR*PD1' --role evse-operator --name 'Point du Jour'
-      gridroam partner add DE-XYZ --role evsp --role service-provider --name 'XYZ Mobility'
-    """
-    from gridroam import office
-
-    added = exits.run(lambda: office.add_partner(home, database_url, PartyId(party), role, name))
-    print_json(
-        {
-            "party": added.partner.party,
-            "client_id": added.client_id,
-            "client_secret": added.client_secret,
-        }
-    )
-
-
-@partner.command("list")
-def partner_list(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = None) -> None:
-    """Every partner, one JSON object a line."""
-    from gridroam import office
-
-    for one in exits.run(lambda: office.list_partners(home, database_url)):
-        print_json(one)
-
-
-@partner.command("details")
-def partner_details(
-    party: Annotated[str, typer.Argument(help="The party id, as FR*PD1; the hub's own as well.")],
-    file: Annotated[
-        Path | None, typer.Option(help="JSON, as for PUT …/business-details; else they are shown.")
-    ] = None,
-    home: HomeFolder = DEFAULT_HOME,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Say who a partner, or the hub itself, is on paper: it stands on invoices and decides VAT.
-
-    \b
-    Examples:
-      gridroam partner details 'FR*PD1' --file details.json
-      gridroam partner details 'EU*GRD'
-    """
-    from gridroam import office
-
-    print_json(exits.run(lambda: office.partner_details(home, database_url, PartyId(party), file)))
-
-
 @app.command("operator-key")
 def operator_key(
     operator: Annotated[str, typer.Argument(help="The operator's party id, as FR*PD1.")],
@@ -290,66 +228,6 @@ def import_evses(
 
     owner = None if operator is None else PartyId(operator)
     print_json(exits.run(lambda: office.import_evses(home, database_url, file, owner)))
-
-
-@fees.command("set")
-def fees_set(
-    payer: Annotated[str, typer.Option(help="operator or evsp: which side of a charge pays.")],
-    valid_from: Annotated[str, typer.Option(help="A month to come, as 2027-01.")],
-    currency: Annotated[str, typer.Option(help="ISO 4217, as EUR.")],
-    per_cdr: Annotated[str, typer.Option(help="For each record, as 0.015.")] = "0",
-    per_kwh: Annotated[str, typer.Option(help="For each kWh, as 0.0005.")] = "0",
-    party: Annotated[str | None, typer.Option(help="A special price for this partner.")] = None,
-    home: HomeFolder = DEFAULT_HOME,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Set what the hub asks from a month on; what held before stays on record.
-
-    \b
-    Examples:
-      gridroam fees set --payer evsp --valid-from 2027-01 --currency EUR --per-cdr 0.02
-      gridroam fees set --payer operator --valid-from 2027-01 --currency EUR --per-kwh 0.0005 \\
-        --party 'FR*PD1'
-    """
-    from gridroam import office
-
-    asked = office.fee_schedule(payer, valid_from, currency, per_cdr, per_kwh, party)
-    print_json(exits.run(lambda: office.set_fees(home, database_url, asked)))
-
-
-@fees.command("list")
-def fees_list(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = None) -> None:
-    """Every schedule there ever was, in the order of telling, one JSON object a line."""
-    from gridroam import office
-
-    for one in exits.run(lambda: office.list_fees(home, database_url)):
-        print_json(one)
-
-
-@rates.command("import")
-def rates_import(
-    file: Annotated[Path, typer.Argument(help="As eurofxref-hist.csv of the ECB, zipped or not.")],
-    home: HomeFolder = DEFAULT_HOME,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Bring in reference rates. A rate that is kept stays; another for its day is rejected.
-
-    \b
-    Example:
-      gridroam rates import eurofxref-hist.zip
-    """
-    from gridroam import office
-
-    print_json(exits.run(lambda: office.import_rates(home, database_url, file)))
-
-
-@rates.command("show")
-def rates_show(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = None) -> None:
-    """The last rate of each pair of currencies, one JSON object a line."""
-    from gridroam import office
-
-    for one in exits.run(lambda: office.latest_rates(home, database_url)):
-        print_json(one)
 
 
 @app.command()

@@ -51,7 +51,3 @@ class Settings:
     log_level: str = "info"
     # A pipe that whoever started this process holds: when it closes, however they ended, we end.
     lifeline_fd: int | None = None
-
-    @property
-    def on_loopback(self) -> bool:
-        return self.host in {"127.0.0.1", "localhost", "::1"}

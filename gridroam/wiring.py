@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from fastapi import FastAPI
@@ -37,10 +37,7 @@ from clearinghouse.authorisation.store import SqlDecisions, SqlPolicies
 from clearinghouse.cdr_files import routes as cdr_file_routes
 from clearinghouse.cdr_files import tasks as cdr_file_tasks
 from clearinghouse.cdr_files.store import SqlFiles as SqlCdrFiles
-from clearinghouse.cdrs import credentials
 from clearinghouse.cdrs import routes as cdr_routes
-from clearinghouse.cdrs import store as cdr_store
-from clearinghouse.cdrs.flows import Intake
 from clearinghouse.certificates import routes as certificate_routes
 from clearinghouse.certificates.store import SqlCertificates
 from clearinghouse.customers import routes as customer_routes
@@ -52,7 +49,6 @@ from clearinghouse.exchange import routes as exchange_routes
 from clearinghouse.exchange.store import SqlBooks as ExchangeRates
 from clearinghouse.exposure import routes as exposure_routes
 from clearinghouse.exposure.store import SqlBooks as SqlExposures
-from clearinghouse.exposure.tasks import Watcher
 from clearinghouse.fees import routes as fee_routes
 from clearinghouse.fees.store import SqlBooks as Fees
 from clearinghouse.forwarding import routes as forwarding_routes
@@ -66,7 +62,6 @@ from clearinghouse.invoicing.store import SqlBooks as Invoices
 from clearinghouse.ledger import routes as ledger_routes
 from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.meter_values import routes as meter_routes
-from clearinghouse.meter_values.flows import MeterChecks
 from clearinghouse.meter_values.store import SqlKeys as SqlMeterKeys
 from clearinghouse.netting import routes as netting_routes
 from clearinghouse.netting.store import SqlBooks as Clearings
@@ -76,7 +71,6 @@ from clearinghouse.payments import routes as payment_routes
 from clearinghouse.payments import tasks as payment_tasks
 from clearinghouse.payments.store import SqlBooks as SqlBank
 from clearinghouse.periods import routes as period_routes
-from clearinghouse.rating.model import Rater
 from clearinghouse.settlement import routes as settlement_routes
 from clearinghouse.settlement.store import SqlBooks as Statements
 from clearinghouse.settling import routes as settling_routes
@@ -93,7 +87,6 @@ from gridroam import clearing
 from gridroam.answers import (
     AgreementsForClearing,
     AgreementsForOfflineLists,
-    BusinessesForClearing,
     BusinessesForInvoicing,
     ClearingsForConsole,
     ClientsByHand,
@@ -114,7 +107,6 @@ from kit import problem
 from kit.access_token import Verifier
 from kit.clock import utc_now
 from kit.database import Database
-from kit.metrics import Gauges
 from marketplace.access import routes as access_routes
 from marketplace.access import tasks as access_tasks
 from marketplace.access.keys import KeyRing
@@ -170,6 +162,12 @@ async def hub(
         parts = core(database, home.secret, hub=settings.hub_party, clock=utc_now)
         await parts.open_the_market()
         yield await _Hub(settings, parts, stack, stopping or asyncio.Event()).build()
+
+
+class _Worker(Protocol):
+    def start(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class _Hub:
@@ -308,20 +306,7 @@ class _Hub:
         customers = AuthorisationCustomers(database)
         stack.push_async_callback(customers.close)
         meter_keys = SqlMeterKeys(database)
-        intake = cdr_routes.Routes(
-            Intake(
-                books=cdr_store.SqlBooks(database),
-                evses=evses,
-                agreements=agreements,
-                customers=credentials.SqlCustomers(database),
-                authorisations=credentials.SqlAuthorisations(database),
-                meters=MeterChecks(meter_keys),
-                rater=Rater(),
-                clock=clock,
-                businesses=BusinessesForClearing(parts.businesses),
-            ),
-            database,
-        )
+        intake = cdr_routes.Routes(clearing.intake(parts), database)
         stack.push_async_callback(intake.close)
         cdr_files = SqlCdrFiles(database)
         file_booker = cdr_file_tasks.booker(cdr_files, intake, clock)
@@ -329,40 +314,26 @@ class _Hub:
         outbox = SqlOutbox(database)
         preferences = SqlPreferences(database, parts.box, clock)
         disputes = Disputes(database)
+        bank = SqlBank(database)
+        settling = clearing.settling(parts)
+        businesses = BusinessesForInvoicing(parts.businesses)
         if self.settings.runs_tasks:
-            file_booker.start()
-            reminders = payment_tasks.reminders(
-                SqlBank(database),
-                clearing.settling(parts),
-                BusinessesForInvoicing(parts.businesses),
-            )
-            reminders.start()
-            stack.push_async_callback(reminders.close)
-            deadlines = dispute_tasks.deadlines(disputes, clock)
-            deadlines.start()
-            stack.push_async_callback(deadlines.close)
             sender = HttpSender.open(allow_loopback=loopback)
             stack.push_async_callback(sender.close)
-            forwarder = Forwarder(
-                database=database,
-                outbox=outbox,
-                preferences=preferences,
-                endpoints=endpoints,
-                senders=senders_over(sender, allow_loopback=loopback),
-                clock=clock,
+            file_booker.start()
+            self._start(
+                payment_tasks.reminders(bank, settling, businesses),
+                dispute_tasks.deadlines(disputes, clock),
+                Forwarder(
+                    database=database,
+                    outbox=outbox,
+                    preferences=preferences,
+                    endpoints=endpoints,
+                    senders=senders_over(sender, allow_loopback=loopback),
+                    clock=clock,
+                ),
+                clearing.watcher(exposures, parts, self.registry),
             )
-            forwarder.start()
-            stack.push_async_callback(forwarder.close)
-            watcher = Watcher(exposures, clock)
-            Gauges(
-                self.registry,
-                "gridroam_exposure_percent",
-                "How much of what it may owe an EVSP owes or holds; 100 and charges are refused.",
-                ("evsp",),
-                watcher.percents,
-            )
-            watcher.start()
-            stack.push_async_callback(watcher.close)
         return ServiceApp(
             [
                 *authorisation_routes.hot_routes(
@@ -409,14 +380,14 @@ class _Hub:
                 ),
                 fee_routes.router(Fees(database), clock),
                 exchange_routes.router(ExchangeRates(database), clock),
-                settling_routes.router(clearing.settling(parts), database=database),
+                settling_routes.router(settling, database=database),
                 settlement_routes.router(Statements(database), DirectoryForConsole(parts.partners)),
                 meter_routes.router(meter_keys, evses, database, clock),
                 invoicing_routes.router(Invoices(database), hub=parts.hub),
                 payment_routes.router(
-                    SqlBank(database),
-                    house=clearing.settling(parts),
-                    businesses=BusinessesForInvoicing(parts.businesses),
+                    bank,
+                    house=settling,
+                    businesses=businesses,
                     invoices=Invoices(database),
                     directory=DirectoryForConsole(parts.partners),
                 ),
@@ -426,6 +397,12 @@ class _Hub:
                 ),
             ],
         )
+
+    def _start(self, *workers: _Worker) -> None:
+        """What works beside the calls until the hub closes; the last that began ends first."""
+        for worker in workers:
+            worker.start()
+            self.stack.push_async_callback(worker.close)
 
     def _gateway(self, services: Mapping[str, ServiceApp]) -> ASGIApp:
         parts, stack = self.parts, self.stack
@@ -474,9 +451,7 @@ class _Hub:
         charges = CdrSender(SqlTransactions(parts.database), house)
         teller = StatusTeller(SqlStatuses(parts.database), house)
         if settings.runs_tasks:
-            for worker in (charges, teller):
-                worker.start()
-                stack.push_async_callback(worker.close)
+            self._start(charges, teller)
         cards = SqlCards(parts.database)
         journal = SqlJournal(parts.database, parts.vault, on_waiting=charges.wake)
         stack.push_async_callback(journal.close)

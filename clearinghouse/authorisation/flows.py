@@ -19,7 +19,6 @@ from clearinghouse.authorisation.model import (
     Decision,
     Facts,
     Identification,
-    Left,
     NoAnswer,
     Policy,
     Question,
@@ -38,7 +37,6 @@ from clearinghouse.authorisation.ports import (
     Spending,
 )
 from clearinghouse.certificates.model import Checked, Presented, check
-from clearinghouse.customers.model import CustomerContract
 from kit.clock import Clock
 from kit.event_log import NewEvent
 from roaming.events import EventType
@@ -103,13 +101,6 @@ async def authorise(
     decided, event = decide(facts)
     kept = await decisions.record(decided, event)
     return kept if kept is decided else model.repeated(kept, question)
-
-
-class NoLimitKept:
-    """What a customer has spent is not reckoned here: a `Spending` that knows of no limit."""
-
-    async def left(self, contract: CustomerContract, at: datetime) -> Left | None:
-        return None
 
 
 async def services_here(

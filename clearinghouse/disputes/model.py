@@ -18,7 +18,6 @@ from roaming.refusal import Clash, Malformed, NotYours, Unknown
 
 DECLINE_WITHIN = timedelta(days=45)
 ANSWER_WITHIN = timedelta(days=14)
-DECIDE_WITHIN = timedelta(days=30)
 SAYS_LONGEST = 2_000
 
 

@@ -175,7 +175,9 @@ class ReplaysAsked(BaseModel):
     """Either `ids` or `all`."""
 
     model_config = ConfigDict(extra="forbid")
-    ids: Annotated[list[Annotated[int, Field(ge=0, le=_LARGEST)]], Field(max_length=1_000)] = []
+    ids: Annotated[
+        list[Annotated[int, Field(ge=0, le=_LARGEST)]], Field(max_length=flows.MOST_REPLAYED)
+    ] = []
     all: bool = False
 
 

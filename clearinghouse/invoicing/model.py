@@ -22,7 +22,7 @@ from fractions import Fraction
 
 from roaming.money import places_of
 from roaming.party import PartyId
-from roaming.refusal import Clash, Unknown
+from roaming.refusal import Unknown
 from roaming.rounding import half_up
 
 MOST_PLACES = 2
@@ -31,10 +31,6 @@ MOST_PLACES = 2
 
 class UnknownInvoice(Unknown):
     """No invoice by this id that the caller may see."""
-
-
-class NoInvoice(Clash):
-    """What would have to be on an invoice is not known, so none can be issued."""
 
 
 class Kind(StrEnum):

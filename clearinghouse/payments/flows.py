@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date as Day
 
 from clearinghouse.invoicing import flows as invoicing_flows
 from clearinghouse.invoicing.ports import Books as Invoices
@@ -54,7 +53,7 @@ async def file_for_bank(
     now = house.clock()
     found = await _payments(party, month, house)
     dues = [
-        due_of(one, businesses, now.date(), house.clock)
+        due_of(one, businesses, house.clock)
         for one in found
         if one.payer == party and one.currency == currency and one.open_minor > 0
         if one.state in EXPECTED
@@ -71,7 +70,7 @@ async def file_for_bank(
     return await asyncio.to_thread(payment_file, payer, dues, made_at=now, execute_on=execute_on)
 
 
-def due_of(payment: Payment, businesses: Businesses, today: Day, clock: Clock) -> Due:
+def due_of(payment: Payment, businesses: Businesses, clock: Clock) -> Due:
     """A payment of a settlement, with the accounts of both."""
     return Due(
         reference=payment.reference,
@@ -110,7 +109,7 @@ async def remind(*, books: Books, house: House, businesses: Businesses) -> int:
     now = house.clock()
     today = now.date()
     dues = [
-        due_of(one, businesses, today, house.clock)
+        due_of(one, businesses, house.clock)
         for one in await _payments(None, None, house)
         if one.state in EXPECTED and one.open_minor > 0 and one.due_on < today
     ]
@@ -159,13 +158,12 @@ async def import_statements(
     """
     statements = await asyncio.to_thread(read_statements, file)
     payments = [one for one in await _payments(None, None, house) if one.state in TELLS]
-    today = house.clock().date()
     imported: list[Imported] = []
     for statement in statements:
         # Anew for each: the statement before may have paid some.
         if imported:
             payments = [one for one in await _payments(None, None, house) if one.state in TELLS]
-        dues = [due_of(one, businesses, today, house.clock) for one in payments]
+        dues = [due_of(one, businesses, house.clock) for one in payments]
         owner = _owner(statement, dues)
         async with books.open() as book:
             seen = await book.seen(statement.account, statement.statement_id)

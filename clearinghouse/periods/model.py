@@ -14,17 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from roaming.refusal import Clash, Malformed, Unknown
+from roaming.refusal import Clash, Malformed
 
 _MONTH = re.compile(r"(2[01]\d\d)-(0[1-9]|1[0-2])")
 
 
 class BadPeriodId(Malformed):
     """A month is named as 2025-01."""
-
-
-class UnknownPeriod(Unknown):
-    """Nothing was ever posted or done in this month."""
 
 
 class PeriodCannot(Clash):

@@ -104,10 +104,6 @@ class Contract:
     version: int
 
     @property
-    def agreed_at(self) -> datetime:
-        return self.history[0].recorded_at
-
-    @property
     def ends(self) -> datetime | None:
         """When it ends at the latest, by its term or by its termination."""
         ends = [one.since for one in self.history if one.status is Status.TERMINATED]

@@ -122,9 +122,7 @@ async def test_what_is_broken_off_after_matching_is_gone_on_with(month: World, h
     await hub.parts.businesses.load()
     house, bank = clearing.settling(hub.parts), SqlBooks(hub.parts.database)
     dues = [
-        flows.due_of(
-            one, BusinessesForInvoicing(hub.parts.businesses), utc_now().date(), house.clock
-        )
+        flows.due_of(one, BusinessesForInvoicing(hub.parts.businesses), house.clock)
         for one in await flows._payments(None, None, house)
     ]
     (statement,) = read_statements(came)

@@ -114,3 +114,10 @@ async def evsp_server(handler: Handler) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/ask"
     finally:
         await runner.cleanup()
+
+
+class NoLimitKept:
+    """What a customer has spent is not reckoned here: a `Spending` that knows of no limit."""
+
+    async def left(self, contract: object, at: datetime) -> None:
+        return None

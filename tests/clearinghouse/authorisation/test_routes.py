@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from clearinghouse.authorisation import routes
-from clearinghouse.authorisation.flows import NoLimitKept
 from clearinghouse.authorisation.model import Answer, Decision
 from clearinghouse.authorisation.store import SqlCustomers, SqlDecisions, SqlPolicies
 from clearinghouse.certificates.store import SqlCertificates
@@ -29,6 +28,7 @@ from tests.clearinghouse.authorisation.fakes import (
     FixedAgreement,
     ListedAgreements,
     ListedEvses,
+    NoLimitKept,
     ScriptedEvsps,
 )
 
