@@ -688,7 +688,7 @@ def _own_vat(
         with_vat = bounded * share
     if most.incl_vat is not None and with_vat > most.incl_vat:
         return min(bounded, most.incl_vat), most.incl_vat
-    return bounded, _clamp(with_vat, least.incl_vat, None)
+    return bounded, _clamp(with_vat, least.incl_vat, most.incl_vat)
 
 
 def _clamp(value: Fraction, least: Fraction | None, most: Fraction | None) -> Fraction:

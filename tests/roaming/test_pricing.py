@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -20,7 +21,14 @@ from roaming.charge import Charge, ChargingPeriod
 from roaming.money import Money
 from roaming.pricing import BadCharge, Price, compile_tariff, price_charge, price_reservation
 from roaming.rounding import half_up
-from roaming.tariff import DayOfWeek, Dimension, PriceComponent, Restrictions, Tariff
+from roaming.tariff import (
+    DayOfWeek,
+    Dimension,
+    PriceComponent,
+    PriceLimit,
+    Restrictions,
+    Tariff,
+)
 from tests.roaming.strategies import GRID_S, ZONES, charges, tariffs
 
 SPEC = Path(__file__).parents[1] / "conformance" / "tariffs"
@@ -548,6 +556,16 @@ def test_the_lines_and_the_adjustment_are_the_total(
     assert price.incl_vat == price.excl_vat + price.vat
     if tariff.min_price is None and tariff.max_price is None:
         assert price.adjustment == 0
+
+
+def test_where_the_limits_contradict_each_other_the_upper_one_holds_with_vat_too() -> None:
+    tariff = replace(
+        tariff_of(element("ENERGY", "0", 1)),
+        min_price=PriceLimit(Decimal(0), Decimal("0.02")),
+        max_price=PriceLimit(Decimal(0), Decimal(0)),
+    )
+    price = priced(tariff, charge_of(MONDAY, (10, 1_000)), UTC)
+    assert (price.excl_vat.minor, price.incl_vat.minor) == (0, 0)
 
 
 @LAW
