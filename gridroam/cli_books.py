@@ -236,7 +236,7 @@ def default(
       gridroam default 'FR*PD1' --period 2025-01 --clearing-vector --means 'FR*PD1=118.81 EUR'
       gridroam default 'FR*PD1' --period 2025-01 --clearing-vector --confirm
     """
-    from clearinghouse.settling.model import Rule
+    from clearinghouse.settling.default import Rule
     from gridroam import office_books
 
     if unwind == clearing_vector:

@@ -17,7 +17,7 @@ from clearinghouse.periods import flows as period_flows
 from clearinghouse.periods.model import Month, Overview
 from clearinghouse.periods.routes import head, shown
 from clearinghouse.settling import flows as settling_flows
-from clearinghouse.settling.model import Rule
+from clearinghouse.settling.default import Rule
 from clearinghouse.settling.routes import DefaultShown, default_shown, settled_shown
 from gridroam import clearing
 from gridroam.core import Core

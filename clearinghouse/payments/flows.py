@@ -26,8 +26,9 @@ from clearinghouse.payments.ports import Books, Businesses
 from clearinghouse.periods.model import Month
 from clearinghouse.settling import flows as settling_flows
 from clearinghouse.settling.flows import House
-from clearinghouse.settling.model import EXPECTED, PairTotal, Payment, PaymentState, SetOff
+from clearinghouse.settling.model import EXPECTED, PairTotal, Payment, PaymentState
 from clearinghouse.settling.ports import After
+from clearinghouse.settling.setoff import SetOff
 from kit.clock import Clock
 from roaming.money import Money
 from roaming.party import PartyId

@@ -14,23 +14,22 @@ from clearinghouse.ledger.model import Kind
 from clearinghouse.netting.default import Share
 from clearinghouse.periods import model as periods
 from clearinghouse.periods.model import Month, Period, State, Step
+from clearinghouse.settling import default as defaults
 from clearinghouse.settling import model
+from clearinghouse.settling.default import Correction, NothingFailed, Rule
 from clearinghouse.settling.model import (
     AtRate,
-    Correction,
-    NothingFailed,
     NotSettled,
     PairTotal,
     Payment,
     PaymentState,
     Receipt,
-    Rule,
-    SetOff,
     Settlement,
     SourceReused,
     UnknownPayment,
 )
 from clearinghouse.settling.ports import After, Book, Books, Rates, Terms, ToPost
+from clearinghouse.settling.setoff import SetOff
 from kit.clock import Clock
 from kit.event_log import NewEvent
 from roaming.events import EventType
@@ -299,9 +298,11 @@ async def default(
             currency = settlement.currency
             collateral = max(0, left.get(currency, 0))
             if rule is Rule.UNWIND:
-                made = model.unwound(settlement, party, hub=house.hub, collateral_minor=collateral)
+                made = defaults.unwound(
+                    settlement, party, hub=house.hub, collateral_minor=collateral
+                )
             else:
-                shared = model.shared_out(
+                shared = defaults.shared_out(
                     settlement,
                     party,
                     hub=house.hub,
@@ -341,7 +342,7 @@ async def _correct(
             ToPost(
                 Kind.DEFAULT,
                 _default_event(one, house.hub, now),
-                model.correction_entries(one, house.hub),
+                defaults.correction_entries(one, house.hub),
             )
             for one in corrections
         ],

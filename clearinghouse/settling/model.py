@@ -6,6 +6,8 @@ taken back, and what the payments come to is owed instead. Laws, held here by as
 
 - no party is better or worse off: its entries of a settlement sum to zero;
 - nothing is lost on the way: what all pairs owed = what is paid + what was netted away.
+
+What a party's payments settle is told in setoff.py; what is done when one is not made, in default.py.
 """
 
 from __future__ import annotations
@@ -21,9 +23,7 @@ from fractions import Fraction
 from uuid import NAMESPACE_URL, uuid5
 
 from clearinghouse.ledger.model import Entry, Subject, mirrored
-from clearinghouse.netting import default
 from clearinghouse.netting.currencies import converted
-from clearinghouse.netting.default import Share
 from clearinghouse.netting.model import (
     Clearing,
     Method,
@@ -76,14 +76,6 @@ class HubOnly(NotYours):
 
 class NotPayee(NotYours):
     """Whether money came, its payee says, or the hub."""
-
-
-class NothingFailed(Clash):
-    """The party owes no payment of this month that is open."""
-
-
-class NoLongerWhole(Clash):
-    """Some of the group was paid or has failed: it is not undone as if it had never been."""
 
 
 class PaymentState(StrEnum):
@@ -236,7 +228,7 @@ def _settled(
         )
         pairs.append(replace(one, settled_minor=made.obligations[0].amount_minor))
     clearing = clear(strategy_of(group), obligations_of(pairs))
-    payments = _payments(clearing.payments, str(month), group, currency, due_on)
+    payments = payments_of(clearing.payments, str(month), group, currency, due_on)
     settlement = Settlement(
         period_id=str(month),
         clearing_group=group,
@@ -273,7 +265,7 @@ def assert_cleared(clearing: Clearing) -> None:
     assert not any(left.values()), "payments clear every position"
 
 
-def _payments(
+def payments_of(
     cleared: Iterable[Cleared],
     period_id: str,
     group: str,
@@ -428,267 +420,3 @@ def written_off(payment: Payment) -> Payment:
             rule=f"one that is {', '.join(sorted(EXPECTED))}",
         )
     return replace(payment, state=PaymentState.WRITTEN_OFF)
-
-
-# Set-off: what a party's payments settle --------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Paper:
-    """An invoice of the month, or a credit note, which is below zero; VAT is in it."""
-
-    number: str
-    clearing_group: str
-    currency: str
-    seller: PartyId
-    buyer: PartyId
-    gross_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class SetOff:
-    """One party's part of a settlement: what it owed and was owed, and the payments that settle it.
-
-    Law: `owed_minor - owing_minor` is what it gets by its payments less what it pays. After a
-    default that holds of the payments that were taken back; the others stand beside them.
-    """
-
-    party: PartyId
-    period_id: str
-    clearing_group: str
-    currency: str
-    strategy: Strategy
-    pairs: tuple[PairTotal, ...]
-    payments: tuple[Payment, ...]
-    papers: tuple[Paper, ...] = ()
-
-    @property
-    def owing_minor(self) -> int:
-        return sum(one.settled_minor for one in self.pairs if one.debtor == self.party)
-
-    @property
-    def owed_minor(self) -> int:
-        return sum(one.settled_minor for one in self.pairs if one.creditor == self.party)
-
-    @property
-    def net_minor(self) -> int:
-        return self.owed_minor - self.owing_minor
-
-    def settles(self, payment: Payment) -> tuple[PairTotal, ...]:
-        """The pair totals that a payment settles.
-
-        A payment among many settles the party's whole position, together with its other payments;
-        one between two that dealt with each other, what the two owed each other.
-        """
-        if self.strategy is Strategy.MULTILATERAL:
-            return self.pairs
-        two = {payment.payer, payment.payee}
-        return tuple(one for one in self.pairs if {one.debtor, one.creditor} == two)
-
-    def papers_of(self, pair: PairTotal) -> tuple[Paper, ...]:
-        """The invoices and credit notes on which a pair's total stands."""
-        return tuple(
-            one
-            for one in self.papers
-            if (one.clearing_group, one.currency, one.buyer, one.seller)
-            == (pair.clearing_group, pair.currency, pair.debtor, pair.creditor)
-        )
-
-
-# Default: somebody does not pay -----------------------------------------------------------------
-
-
-class Rule(StrEnum):
-    UNWIND = "unwind"
-    CLEARING_VECTOR = "clearing-vector"
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """What one party was to get of the month in all (negative: to pay), and what it gets now."""
-
-    party: PartyId
-    expected_minor: int
-    gets_minor: int
-
-    @property
-    def loses_minor(self) -> int:
-        return self.expected_minor - self.gets_minor
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """What a default does to one settlement. Nothing is changed: all of it is posted anew.
-
-    `failed`: payments that are not made; `unwound`: taken back; `instead`: what is owed instead.
-    `covered`: what is paid out of the defaulter's collateral, owed by the hub instead.
-    """
-
-    rule: Rule
-    period_id: str
-    clearing_group: str
-    currency: str
-    defaulter: PartyId
-    collateral_minor: int
-    losses: tuple[Loss, ...]
-    failed: tuple[Payment, ...] = ()
-    unwound: tuple[Payment, ...] = ()
-    instead: tuple[Payment, ...] = ()
-    covered: tuple[Cleared, ...] = ()
-
-
-def unwound(
-    settlement: Settlement, defaulter: PartyId, *, hub: PartyId, collateral_minor: int = 0
-) -> Correction | None:
-    """Take the defaulter out of a settlement; None where it has nothing to pay in it.
-
-    What stands between it and each of the others is set off between the two. Raises NoLongerWhole.
-    """
-    if not _open_payments(settlement, defaulter):
-        return None
-    if any(one.state is not PaymentState.DUE or one.defaulter for one in settlement.payments):
-        raise NoLongerWhole(
-            f"of {settlement.clearing_group} {settlement.currency} something was paid or failed",
-            field="rule",
-            value=Rule.UNWIND,
-            rule=f"{Rule.CLEARING_VECTOR}, once money has moved",
-        )
-    without = default.unwind(settlement.strategy, obligations_of(settlement.pairs), defaulter)
-    left = clear(Strategy.BILATERAL, without.left_standing).payments
-    failing = [one for one in left if one.payer == defaulter]
-    shared = default.clearing_vector(
-        [Obligation(one.payer, one.payee, one.amount_minor) for one in failing],
-        {defaulter: collateral_minor},
-    )
-    due = min(one.due_on for one in settlement.payments)
-    named = (settlement.period_id, settlement.clearing_group, settlement.currency, due)
-    with_it = [one for one in left if one.payer != defaulter]
-    covered = {one.payee: one.amount_minor for one in shared.payments}
-    uncovered = [
-        replace(one, amount_minor=one.amount_minor - covered.get(one.payee, 0)) for one in failing
-    ]
-    lost = {one.payee: one.amount_minor for one in uncovered if one.amount_minor}
-    stood = {one.party: one.amount_minor for one in without.before.positions}
-    return Correction(
-        rule=Rule.UNWIND,
-        period_id=settlement.period_id,
-        clearing_group=settlement.clearing_group,
-        currency=settlement.currency,
-        defaulter=defaulter,
-        collateral_minor=sum(covered.values()),
-        losses=tuple(
-            Loss(one.party, stood[one.party], stood[one.party] - lost.get(one.party, 0))
-            for one in without.changes
-        ),
-        unwound=settlement.payments,
-        instead=(
-            *_payments(without.after.payments, *named, defaulter=defaulter),
-            *_payments(with_it, *named, defaulter=defaulter),
-            *_payments(
-                [one for one in uncovered if one.amount_minor],
-                *named,
-                defaulter=defaulter,
-                state=PaymentState.FAILED,
-            ),
-            *_from_collateral(shared.payments, hub, named, defaulter),
-        ),
-        covered=shared.payments,
-    )
-
-
-def shared_out(
-    settlement: Settlement,
-    defaulter: PartyId,
-    *,
-    hub: PartyId,
-    collateral_minor: int = 0,
-    means: Mapping[PartyId, int] | None = None,
-) -> tuple[Correction, tuple[Share, ...]] | None:
-    """What comes of the open payments when the defaulter has but its collateral and `means`.
-
-    `means` may name others who have no more than that. What is told of means is a reckoning; only
-    what is in collateral is paid out by it.
-    """
-    failed = _open_payments(settlement, defaulter)
-    if not failed:
-        return None
-    still = [
-        Obligation(one.payer, one.payee, one.open_minor)
-        for one in settlement.payments
-        if one.state in STANDING
-    ]
-    has = dict(means or {})
-    has[defaulter] = has.get(defaulter, 0) + collateral_minor
-    told = default.clearing_vector(still, has)
-    out_of_collateral = default.clearing_vector(
-        [Obligation(one.payer, one.payee, one.open_minor) for one in failed],
-        {defaulter: collateral_minor},
-    ).payments
-    named = (
-        settlement.period_id,
-        settlement.clearing_group,
-        settlement.currency,
-        min(one.due_on for one in failed),
-    )
-    correction = Correction(
-        rule=Rule.CLEARING_VECTOR,
-        period_id=settlement.period_id,
-        clearing_group=settlement.clearing_group,
-        currency=settlement.currency,
-        defaulter=defaulter,
-        collateral_minor=sum(one.amount_minor for one in out_of_collateral),
-        losses=tuple(
-            Loss(
-                one.party,
-                one.claimed_minor - one.owed_minor,
-                one.received_minor - one.owed_minor,
-            )
-            for one in told.shares
-            if one.party != defaulter and one.loss_minor
-        ),
-        failed=failed,
-        instead=_from_collateral(out_of_collateral, hub, named, defaulter),
-        covered=out_of_collateral,
-    )
-    return correction, told.shares
-
-
-def _open_payments(settlement: Settlement, defaulter: PartyId) -> tuple[Payment, ...]:
-    return tuple(
-        one for one in settlement.payments if one.payer == defaulter and one.state in STANDING
-    )
-
-
-def _from_collateral(
-    covered: Sequence[Cleared], hub: PartyId, named: tuple[str, str, str, Day], defaulter: PartyId
-) -> tuple[Payment, ...]:
-    return _payments(
-        [replace(one, payer=hub) for one in covered if one.payee != hub],
-        *named,
-        defaulter=defaulter,
-        collateral=True,
-    )
-
-
-def correction_entries(correction: Correction, hub: PartyId) -> tuple[Entry, ...]:
-    """The entries of a default: old debts taken back, new ones owed, collateral first."""
-    entries: list[Entry] = []
-    for payment in correction.unwound:
-        entries += owed(payment, -payment.open_minor)
-    for payment in correction.instead:
-        entries += owed(payment, payment.amount_minor)
-    covered = sum(one.amount_minor for one in correction.covered)
-    if correction.rule is Rule.CLEARING_VECTOR:
-        by_payee = {one.payee: one.amount_minor for one in correction.covered}
-        for payment in correction.failed:
-            if payment.payee in by_payee:
-                entries += owed(payment, -by_payee[payment.payee])
-    if covered:
-        entries += mirrored(
-            Subject.COLLATERAL,
-            creditor=correction.defaulter,
-            debtor=hub,
-            amount=Money(-covered, correction.currency),
-        )
-    assert_nobody_moves(entries)
-    return tuple(entries)

@@ -12,15 +12,9 @@ from typing import NamedTuple, Protocol
 from clearinghouse.exchange.model import Exchange
 from clearinghouse.ledger.model import Entry, Kind
 from clearinghouse.periods.model import Month, Period
-from clearinghouse.settling.model import (
-    Correction,
-    PairTotal,
-    Paper,
-    Payment,
-    PaymentState,
-    Receipt,
-    Settlement,
-)
+from clearinghouse.settling.default import Correction
+from clearinghouse.settling.model import PairTotal, Payment, PaymentState, Receipt, Settlement
+from clearinghouse.settling.setoff import Paper
 from kit.event_log import NewEvent
 from roaming.party import PartyId
 

@@ -19,19 +19,18 @@ from starlette.responses import Response
 from clearinghouse.netting.model import Strategy
 from clearinghouse.periods.model import Month, State
 from clearinghouse.settling import flows
+from clearinghouse.settling.default import Correction, Rule
 from clearinghouse.settling.flows import Defaulted, House, Settled
 from clearinghouse.settling.model import (
     BadCursor,
-    Correction,
     HubOnly,
     PairTotal,
     Payment,
     PaymentState,
-    Rule,
-    SetOff,
     Settlement,
 )
 from clearinghouse.settling.ports import After
+from clearinghouse.settling.setoff import SetOff
 from kit.database import Database
 from kit.http import Caller, caller_of, json_response, page_link
 from kit.idempotency import once

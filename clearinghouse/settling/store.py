@@ -21,19 +21,18 @@ from clearinghouse.ledger.model import Posting
 from clearinghouse.netting.model import Method, Strategy
 from clearinghouse.periods import store as periods
 from clearinghouse.periods.model import Month, Period
+from clearinghouse.settling.default import Correction, Rule
 from clearinghouse.settling.model import (
     AtRate,
-    Correction,
     PairTotal,
-    Paper,
     Payment,
     PaymentState,
     Receipt,
-    Rule,
     Settlement,
     received,
 )
 from clearinghouse.settling.ports import After, ToPost
+from clearinghouse.settling.setoff import Paper
 from kit import event_log
 from kit.database import Database, Hot, attach_ddl, metadata
 from kit.encoding import encode_json

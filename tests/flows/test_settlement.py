@@ -10,7 +10,8 @@ import pytest
 
 from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.settling import flows
-from clearinghouse.settling.model import Rule, due_on
+from clearinghouse.settling.default import Rule
+from clearinghouse.settling.model import due_on
 from gridroam import clearing
 from kit import event_log
 from kit.event_log import START

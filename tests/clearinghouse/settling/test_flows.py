@@ -21,17 +21,16 @@ from clearinghouse.periods import flows as period_flows
 from clearinghouse.periods.model import Month, PeriodCannot, State
 from clearinghouse.periods.store import SqlBooks as Periods
 from clearinghouse.settling import flows
+from clearinghouse.settling.default import NothingFailed, Rule
 from clearinghouse.settling.flows import House
 from clearinghouse.settling.model import (
     AtRate,
-    NothingFailed,
     NotPayee,
     NotSettled,
     Payment,
     PaymentCannot,
     PaymentState,
     PaysTooMuch,
-    Rule,
     SourceReused,
     UnknownPayment,
 )

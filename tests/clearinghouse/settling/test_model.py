@@ -11,50 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from clearinghouse.ledger.model import Account, Entry
+from clearinghouse.ledger.model import Account
 from clearinghouse.netting.model import Strategy
-from clearinghouse.periods.model import Month
 from clearinghouse.settling.model import (
     AtRate,
     BadReceipt,
-    Correction,
-    Loss,
-    NoLongerWhole,
     PairTotal,
     Payment,
     PaymentCannot,
     PaymentState,
     PaysTooMuch,
     Receipt,
-    SetOff,
-    Settlement,
-    correction_entries,
     creditor_reference,
     due_on,
     entries_of,
     obligations_of,
     received,
     settle,
-    shared_out,
     strategy_of,
-    unwound,
 )
 from roaming.party import PartyId
-from tests.clearinghouse.netting.test_model import A, B, C, D, party
-
-JANUARY = Month(2025, 1)
-HUB = PartyId("EU*GRD")
-DUE = date(2025, 3, 3)
-NOW = datetime(2025, 2, 1, tzinfo=UTC)
-
-
-def owes(debtor: PartyId, creditor: PartyId, charge: int, vat: int = 0, **more: int) -> PairTotal:
-    return PairTotal("multilateral", "EUR", debtor, creditor, charge, vat, cdrs=1, **more)
-
-
-def settled(*totals: PairTotal) -> list[Settlement]:
-    due = {(one.clearing_group, one.currency): DUE for one in totals}
-    return settle(JANUARY, totals, due)
+from tests.clearinghouse.netting.test_model import A, B, C
+from tests.clearinghouse.settling.fakes import DUE, HUB, JANUARY, NOW, left, owes, settled, totals
 
 
 def test_charges_vat_and_fees_are_settled_together() -> None:
@@ -127,23 +105,6 @@ def test_99_00_moves_from_charge_to_settlement_and_is_gone_when_paid() -> None:
     }
 
 
-def left(entries: tuple[Entry, ...]) -> Counter[tuple[Account, PartyId, PartyId]]:
-    sums: Counter[tuple[Account, PartyId, PartyId]] = Counter()
-    for one in entries:
-        sums[one.account, one.party, one.counterparty] += one.amount_minor
-    return sums
-
-
-amounts = some.integers(-500, 10**6) | some.integers(0, 5)
-parties = some.integers(0, 6).map(party)
-groups = some.sampled_from(["gross", "bilateral", "multilateral", "cycles", "cycles:x", ""])
-totals = some.dictionaries(
-    some.tuples(groups, some.sampled_from(["EUR", "CHF"]), parties, parties),
-    some.tuples(amounts, some.integers(0, 100), some.integers(0, 100), some.integers(0, 100)),
-    max_size=30,
-).map(lambda found: [PairTotal(*key, *value, cdrs=1) for key, value in found.items()])
-
-
 @given(totals)
 def test_what_all_pairs_owed_is_what_is_paid_and_what_was_netted(owed: list[PairTotal]) -> None:
     made = settled(*owed)
@@ -191,27 +152,6 @@ def test_the_order_of_the_pairs_does_not_matter(owed: list[PairTotal], chance: o
     assert settled(*shuffled) == settled(*owed)
 
 
-@given(totals, parties)
-def test_a_set_off_statement_adds_up_to_the_payments(owed: list[PairTotal], one: PartyId) -> None:
-    for settlement in settled(*owed):
-        own = SetOff(
-            one,
-            settlement.period_id,
-            settlement.clearing_group,
-            settlement.currency,
-            settlement.strategy,
-            tuple(pair for pair in settlement.pairs if one in (pair.debtor, pair.creditor)),
-            tuple(p for p in settlement.payments if one in (p.payer, p.payee)),
-        )
-        got = sum(p.amount_minor if p.payee == one else -p.amount_minor for p in own.payments)
-        assert own.net_minor == got
-        for payment in own.payments:
-            settles = own.settles(payment)
-            assert settles
-            if settlement.strategy is not Strategy.MULTILATERAL:
-                assert {pair.debtor for pair in settles} <= {payment.payer, payment.payee}
-
-
 def test_a_group_begins_with_its_strategy() -> None:
     assert strategy_of("cycles:north") is Strategy.CYCLES
     assert strategy_of("bilateral") is Strategy.BILATERAL
@@ -233,9 +173,6 @@ def test_payments_are_due_by_the_longest_terms_of_their_group() -> None:
     assert due_on(late, [14, 30, 21]) == date(2025, 3, 5)
     assert due_on(late, []) == date(2025, 3, 5)
     assert due_on(late, [0]) == date(2025, 2, 3)
-
-
-# Money comes
 
 
 def due(amount: int, state: PaymentState = PaymentState.DUE, paid: int = 0) -> Payment:
@@ -279,107 +216,6 @@ def test_what_cannot_have_come_is_refused(
 ) -> None:
     with pytest.raises(refusal):
         received(payment, came(minor))
-
-
-# Somebody does not pay
-
-
-RING = [owes(A, B, 1_000), owes(B, C, 800), owes(C, A, 300), owes(A, D, 200)]
-
-
-def test_unwinding_leaves_the_others_among_themselves() -> None:
-    [ring] = settled(*RING)
-    assert [(p.payer, p.payee, p.amount_minor) for p in ring.payments] == [
-        *((A, B, 200), (A, C, 500), (A, D, 200)),
-    ]
-    correction = unwound(ring, A, hub=HUB)
-    assert correction is not None
-    assert correction.unwound == ring.payments
-    assert [(p.payer, p.payee, p.amount_minor, p.state.value) for p in correction.instead] == [
-        *((B, C, 800, "due"), (C, A, 300, "due"), (A, B, 1_000, "failed"), (A, D, 200, "failed")),
-    ]
-    # C has no claim on A, and is made whole by B: which is out of 1,000.
-    assert correction.losses == (Loss(B, 200, -800), Loss(C, 500, 500), Loss(D, 200, 0))
-    assert_sound(correction)
-
-
-def test_collateral_pays_first_whatever_the_rule() -> None:
-    [ring] = settled(*RING)
-    correction = unwound(ring, A, hub=HUB, collateral_minor=600)
-    assert correction is not None
-    assert correction.collateral_minor == 600
-    assert [(p.payer, p.payee, p.amount_minor, p.state.value) for p in correction.instead[2:]] == [
-        *((A, B, 500, "failed"), (A, D, 100, "failed"), (HUB, B, 500, "due"), (HUB, D, 100, "due")),
-    ]
-    assert correction.losses == (Loss(B, 200, -300), Loss(C, 500, 500), Loss(D, 200, 100))
-    assert_sound(correction)
-
-    found = shared_out(ring, A, hub=HUB, collateral_minor=450)
-    assert found is not None
-    shared = found[0]
-    assert [(p.payer, p.payee, p.amount_minor) for p in shared.instead] == [
-        *((HUB, B, 100), (HUB, C, 250), (HUB, D, 100)),
-    ]
-    assert shared.losses == (Loss(B, 200, 100), Loss(C, 500, 250), Loss(D, 200, 100))
-    assert shared.failed == ring.payments
-    assert_sound(shared)
-
-
-def test_means_are_reckoned_with_but_not_paid_out() -> None:
-    [ring] = settled(*RING)
-    found = shared_out(ring, A, hub=HUB, means={A: 90})
-    assert found is not None
-    assert found[0].losses == (Loss(B, 200, 20), Loss(C, 500, 50), Loss(D, 200, 20))
-    assert (found[0].instead, found[0].collateral_minor) == ((), 0)
-    assert correction_entries(found[0], HUB) == ()
-
-
-def test_once_money_has_moved_nothing_is_unwound() -> None:
-    [ring] = settled(*RING)
-    paid = replace(
-        ring, payments=(replace(ring.payments[0], paid_minor=1, state=PaymentState.PART_PAID),)
-    )
-    with pytest.raises(NoLongerWhole):
-        unwound(paid, A, hub=HUB)
-
-
-def test_who_has_nothing_to_pay_fails_in_nothing() -> None:
-    [ring] = settled(*RING)
-    assert unwound(ring, B, hub=HUB) is None
-    assert shared_out(ring, B, hub=HUB) is None
-
-
-@given(totals, parties, some.integers(0, 10**5))
-def test_a_default_moves_nobody_but_whom_the_defaulter_owes(
-    owed: list[PairTotal], defaulter: PartyId, collateral: int
-) -> None:
-    for settlement in settled(*owed):
-        correction = unwound(settlement, defaulter, hub=HUB, collateral_minor=collateral)
-        found = shared_out(settlement, defaulter, hub=HUB, collateral_minor=collateral)
-        assert (correction is None) == (found is None)
-        if correction is None or found is None:
-            continue
-        for one in (correction, found[0]):
-            assert_sound(one)
-            assert one.collateral_minor <= collateral
-            assert all(loss.loses_minor >= 0 for loss in one.losses)
-        pays = [p.amount_minor for p in settlement.payments if p.payer == defaulter]
-        gets = sum(p.amount_minor for p in settlement.payments if p.payee == defaulter)
-        lost = sum(loss.loses_minor for loss in found[0].losses)
-        # What it has and gets goes to those it owes, but for what cannot be shared in whole cents.
-        assert 0 <= lost - max(0, sum(pays) - collateral - gets) < len(pays)
-
-
-def assert_sound(correction: Correction) -> None:
-    """Each party's entries sum to zero, and both sides are told of each amount."""
-    entries = correction_entries(correction, HUB)
-    of_party: Counter[PartyId] = Counter()
-    for entry in entries:
-        of_party[entry.party] += entry.amount_minor
-    assert not any(of_party.values())
-    ids = [one.payment_id for one in (*correction.unwound, *correction.instead)]
-    assert len(set(ids)) == len(ids)
-    assert all(one.amount_minor > 0 for one in correction.instead)
 
 
 def test_the_day_of_settlement_counts_in_utc() -> None:
