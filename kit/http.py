@@ -57,6 +57,17 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+def caller_with(*roles: str) -> Callable[[Request], Caller]:
+    """`caller_of`, where the call is for those alone that hold one of `roles`."""
+
+    def caller(request: Request) -> Caller:
+        found = caller_of(request)
+        found.must_be(*roles)
+        return found
+
+    return caller
+
+
 @dataclass(frozen=True, slots=True)
 class HotRoute:
     """A route without a framework around it, described well enough for the OpenAPI document."""

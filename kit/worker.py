@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -62,3 +62,23 @@ class Worker:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._idle_s):
                         await self._woken.wait()
+
+
+@asynccontextmanager
+async def woken_by(worker: Worker, *told: AsyncIterable[object]) -> AsyncIterator[None]:
+    """Inside the block the worker runs, and whatever is heard wakes it."""
+
+    async def hear(one: AsyncIterable[object]) -> None:
+        async for _ in one:
+            worker.wake()
+
+    hearing = [asyncio.create_task(hear(one)) for one in told]
+    worker.start()
+    try:
+        yield
+    finally:
+        for task in hearing:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await worker.close()

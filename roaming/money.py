@@ -88,8 +88,13 @@ class Money:
         """The amount in the currency's own unit, with all its places: Decimal("12.50")."""
         return Decimal(f"{self.minor}e-{places_of(self.currency)}")
 
+    @property
+    def figure(self) -> str:
+        """The amount as it is told beside its currency, "12.50"."""
+        return f"{self.decimal:f}"
+
     def __str__(self) -> str:
-        return f"{self.decimal:f} {self.currency}"
+        return f"{self.figure} {self.currency}"
 
     def __add__(self, other: Money) -> Money:
         return Money(self.minor + self._same(other), self.currency)

@@ -39,7 +39,7 @@ from clearinghouse.authorisation.ports import (
 from clearinghouse.certificates.model import HashAlgorithm, HashData, Outcome, present
 from kit.clock import Clock
 from kit.database import Database
-from kit.http import Caller, HotRoute, caller_of, decode, json_response, read_body
+from kit.http import Caller, HotRoute, caller_of, caller_with, decode, json_response, read_body
 from kit.idempotency import once
 from roaming.money import Money
 
@@ -92,7 +92,7 @@ class AmountAnswered(msgspec.Struct):
 
     @classmethod
     def of(cls, money: Money) -> AmountAnswered:
-        return cls(money.currency, f"{money.decimal:f}")
+        return cls(money.currency, money.figure)
 
 
 class AuthorisationAnswered(msgspec.Struct):
@@ -221,9 +221,7 @@ class AuthorisationShown(BaseModel):
             decided_at=decided.decided_at,
             valid_until=decided.valid_until if told else None,
             price=None if decided.price is None or not told else dict(decided.price),
-            max_amount=None
-            if most is None
-            else Amount(currency=most.currency, amount=f"{most.decimal:f}"),
+            max_amount=None if most is None else Amount(currency=most.currency, amount=most.figure),
             decided_by=account.decided_by,
             evsps_asked=account.evsps_asked,
             took_ms=account.took_ms,
@@ -354,27 +352,9 @@ class EvspPolicy(BaseModel):
         )
 
 
-def _evsp(request: Request) -> Caller:
-    caller = caller_of(request)
-    caller.must_be("evsp")
-    return caller
-
-
-def _operator(request: Request) -> Caller:
-    caller = caller_of(request)
-    caller.must_be("evse-operator")
-    return caller
-
-
-def _either(request: Request) -> Caller:
-    caller = caller_of(request)
-    caller.must_be("evse-operator", "evsp")
-    return caller
-
-
-Evsp = Annotated[Caller, Depends(_evsp)]
-Operator = Annotated[Caller, Depends(_operator)]
-OperatorOrEvsp = Annotated[Caller, Depends(_either)]
+Evsp = Annotated[Caller, Depends(caller_with("evsp"))]
+Operator = Annotated[Caller, Depends(caller_with("evse-operator"))]
+OperatorOrEvsp = Annotated[Caller, Depends(caller_with("evse-operator", "evsp"))]
 
 
 def hot_routes(

@@ -151,7 +151,7 @@ class Reckoning:
     @property
     def totals(self) -> dict[str, str]:
         return {
-            currency: f"{Money(minor, currency).decimal:f}"
+            currency: Money(minor, currency).figure
             for currency, minor in sorted(self.minor_by_currency.items())
         }
 

@@ -14,7 +14,7 @@ from clearinghouse.cdr_files.flows import LONGEST_LINE_BYTES
 from clearinghouse.cdr_files.model import File, LineOutcome, State, UnknownFile
 from clearinghouse.cdr_files.ports import Files
 from kit.clock import Clock
-from kit.http import Caller, caller_of, json_response, page_link
+from kit.http import Caller, caller_with, json_response, page_link
 from kit.ndjson import decompressed, lines
 from roaming.refusal import Malformed
 
@@ -84,13 +84,7 @@ class LineShown(BaseModel):
         )
 
 
-def _operator(request: Request) -> Caller:
-    caller = caller_of(request)
-    caller.must_be("evse-operator")
-    return caller
-
-
-Operator = Annotated[Caller, Depends(_operator)]
+Operator = Annotated[Caller, Depends(caller_with("evse-operator"))]
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,

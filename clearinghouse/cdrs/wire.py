@@ -411,7 +411,7 @@ def _meter_of(cdr: Cdr) -> MeterShown:
 
 
 def _cost_of(cost: Money) -> CostTold:
-    return CostTold(cost.currency, f"{cost.decimal:f}")
+    return CostTold(cost.currency, cost.figure)
 
 
 def _price_of(cdr: Cdr) -> PriceShown | None:

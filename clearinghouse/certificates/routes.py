@@ -17,7 +17,7 @@ from clearinghouse.certificates import flows, model
 from clearinghouse.certificates.ports import Certificates
 from kit.clock import Clock
 from kit.database import Database
-from kit.http import Caller, caller_of, json_response
+from kit.http import Caller, caller_with, json_response
 from kit.idempotency import once
 
 
@@ -68,13 +68,7 @@ class RevocationShown(BaseModel):
     revoked_at: datetime
 
 
-def _evsp(request: Request) -> Caller:
-    caller = caller_of(request)
-    caller.must_be("evsp")
-    return caller
-
-
-Evsp = Annotated[Caller, Depends(_evsp)]
+Evsp = Annotated[Caller, Depends(caller_with("evsp"))]
 
 
 def router(certificates: Certificates, *, database: Database, clock: Clock) -> APIRouter:

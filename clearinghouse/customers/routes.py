@@ -28,7 +28,7 @@ from clearinghouse.customers.model import (
 from clearinghouse.customers.ports import Customers
 from kit.clock import Clock
 from kit.database import Database
-from kit.http import NOT_JSON, Caller, caller_of, decode, json_response, page_link
+from kit.http import NOT_JSON, Caller, caller_with, decode, json_response, page_link
 from kit.idempotency import once
 from roaming.contract_id import ContractId
 from roaming.refusal import Malformed, Refusal
@@ -202,13 +202,7 @@ class LineAsked(msgspec.Struct, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(LineAsked)
 
 
-def _evsp(request: Request) -> Caller:
-    caller = caller_of(request)
-    caller.must_be("evsp")
-    return caller
-
-
-Evsp = Annotated[Caller, Depends(_evsp)]
+Evsp = Annotated[Caller, Depends(caller_with("evsp"))]
 _BULK_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,

@@ -180,7 +180,7 @@ class Figures:
 
     def __str__(self) -> str:
         def shown(minor: int) -> str:
-            return f"{Money(minor, self.currency).decimal:f}"
+            return Money(minor, self.currency).figure
 
         parts = [f"cap {shown(self.cap_minor)}"]
         if self.prepaid_minor:

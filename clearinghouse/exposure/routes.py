@@ -7,14 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
-from starlette.requests import Request
 
 from clearinghouse.exposure import flows
 from clearinghouse.exposure.flows import Exposure
 from clearinghouse.exposure.model import Level
 from clearinghouse.exposure.ports import Books
 from kit.clock import Clock
-from kit.http import Caller, caller_of
+from kit.http import Caller, caller_with
 from roaming.money import Money
 
 
@@ -48,7 +47,7 @@ def shown(one: Exposure) -> ExposureShown:
         return ExposureShown(evsp=one.evsp, limited=False)
 
     def amount(minor: int) -> str:
-        return f"{Money(minor, limit.currency).decimal:f}"
+        return Money(minor, limit.currency).figure
 
     return ExposureShown(
         evsp=one.evsp,
@@ -70,18 +69,14 @@ def shown(one: Exposure) -> ExposureShown:
     )
 
 
-def _evsp(request: Request) -> Caller:
-    caller = caller_of(request)
-    caller.must_be("evsp")
-    return caller
-
-
 def router(books: Books, clock: Clock) -> APIRouter:
     """`GET /exposure`."""
     routes = APIRouter(tags=["clearing house: exposure"])
 
     @routes.get("/exposure", operation_id="show-exposure")
-    async def show_exposure(caller: Annotated[Caller, Depends(_evsp)]) -> ExposureShown:
+    async def show_exposure(
+        caller: Annotated[Caller, Depends(caller_with("evsp"))],
+    ) -> ExposureShown:
         """What the caller may still owe, and what counts: its debts, and what is held on charges.
 
         The limit is set by the hub's operator. Beyond it charges are refused as `over-limit`.

@@ -54,8 +54,8 @@ class FeeShown(BaseModel):
         return cls(
             period_id=str(fee.month),
             currency=fee.net.currency,
-            net=f"{fee.net.decimal:f}",
-            vat=f"{fee.vat.decimal:f}",
+            net=fee.net.figure,
+            vat=fee.vat.figure,
             vat_rule=fee.vat_rule,
             vat_category=fee.vat_category,
             vat_percent=None if fee.vat_percent is None else f"{fee.vat_percent:f}",

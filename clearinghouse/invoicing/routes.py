@@ -197,10 +197,6 @@ def _after(cursor: str | None) -> int:
     return int(cursor)
 
 
-def _amount(minor: int, currency: str) -> str:
-    return f"{Money(minor, currency).decimal:f}"
-
-
 def head(found: Found) -> InvoiceHead:
     made = found.invoice
     return InvoiceHead(
@@ -212,9 +208,9 @@ def head(found: Found) -> InvoiceHead:
         seller=made.seller.party,
         buyer=made.buyer.party,
         currency=made.currency,
-        net=_amount(made.net_minor, made.currency),
-        vat=_amount(made.vat_minor, made.currency),
-        total=_amount(made.gross_minor, made.currency),
+        net=Money(made.net_minor, made.currency).figure,
+        vat=Money(made.vat_minor, made.currency).figure,
+        total=Money(made.gross_minor, made.currency).figure,
         xml_sha256=found.xml_sha256.hex(),
     )
 
@@ -225,7 +221,7 @@ def shown(found: Found) -> InvoiceShown:
         **head(found).model_dump(),
         lines=[_line(line, made) for line in made.lines],
         vat_breakdown=[_vat(total, made) for total in made.vat_totals],
-        vat_rounding=_amount(made.vat_rounding_minor, made.currency),
+        vat_rounding=Money(made.vat_rounding_minor, made.currency).figure,
         seller_details=_business(made.seller),
         buyer_details=_business(made.buyer),
         preceding=[one.number for one in made.preceding],
@@ -240,7 +236,7 @@ def _line(line: Line, invoice: Invoice) -> LineShown:
         agreement_id=line.agreement_id,
         charges=line.charges,
         energy_wh=line.energy_wh,
-        amount=_amount(line.amount_minor, invoice.currency),
+        amount=Money(line.amount_minor, invoice.currency).figure,
         vat_category=line.vat.category,
         vat_percent=line.vat.percent,
         vat_rule=line.vat.rule,
@@ -252,8 +248,8 @@ def _vat(total: VatTotal, invoice: Invoice) -> VatShown:
     return VatShown(
         category=total.vat.category,
         percent=total.vat.percent,
-        taxable=_amount(total.taxable_minor, invoice.currency),
-        tax=_amount(total.tax_minor, invoice.currency),
+        taxable=Money(total.taxable_minor, invoice.currency).figure,
+        tax=Money(total.tax_minor, invoice.currency).figure,
         exemption_reason=words,
         exemption_code=code,
     )
@@ -281,7 +277,7 @@ def _uninvoiced(one: Uninvoiced) -> UninvoicedShown:
         buyer=dealing.buyer,
         currency=dealing.currency,
         clearing_group=dealing.clearing_group,
-        net=_amount(one.net_minor, dealing.currency),
-        vat=_amount(one.vat_minor, dealing.currency),
+        net=Money(one.net_minor, dealing.currency).figure,
+        vat=Money(one.vat_minor, dealing.currency).figure,
         wanted=list(one.wanted),
     )

@@ -41,7 +41,7 @@ def router(ledger: Ledger) -> APIRouter:
                     account=one.account,
                     counterparty=one.counterparty,
                     currency=one.amount.currency,
-                    amount=f"{one.amount.decimal:f}",
+                    amount=one.amount.figure,
                 )
                 for one in found
             ],

@@ -12,7 +12,7 @@ from clearinghouse.meter_values.model import MOST_KEYS
 from clearinghouse.meter_values.ports import Evses, Keys
 from kit.clock import Clock
 from kit.database import Database
-from kit.http import Caller, caller_of, json_response
+from kit.http import Caller, caller_with, json_response
 from kit.idempotency import once
 from roaming.evse_id import EvseId
 
@@ -32,18 +32,6 @@ class MeterKeysShown(BaseModel):
     public_keys: list[str]
 
 
-def _operator(request: Request) -> Caller:
-    caller = caller_of(request)
-    caller.must_be("evse-operator")
-    return caller
-
-
-def _either(request: Request) -> Caller:
-    caller = caller_of(request)
-    caller.must_be("evse-operator", "evsp")
-    return caller
-
-
 def router(keys: Keys, evses: Evses, database: Database, clock: Clock) -> APIRouter:
     """Routes under `/meter-keys`."""
     routes = APIRouter(prefix="/meter-keys", tags=["clearing house: meter values"])
@@ -53,7 +41,7 @@ def router(keys: Keys, evses: Evses, database: Database, clock: Clock) -> APIRou
         request: Request,
         evse_id: str,
         asked: MeterKeysAsked,
-        caller: Annotated[Caller, Depends(_operator)],
+        caller: Annotated[Caller, Depends(caller_with("evse-operator"))],
     ) -> Response:
         """The keys of an own EVSE's meter, all of them; from now on, only these are trusted."""
 
@@ -74,7 +62,7 @@ def router(keys: Keys, evses: Evses, database: Database, clock: Clock) -> APIRou
 
     @routes.get("/{evse_id}")
     async def show_meter_keys(
-        evse_id: str, _: Annotated[Caller, Depends(_either)]
+        evse_id: str, _: Annotated[Caller, Depends(caller_with("evse-operator", "evsp"))]
     ) -> MeterKeysShown:
         """The keys of an EVSE's meter: public ones, for whoever is to pay by it."""
         evse = EvseId(evse_id)

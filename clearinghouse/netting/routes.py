@@ -191,7 +191,7 @@ def _head(run: ClearingRun) -> RunHead:
 
 def shown(run: ClearingRun) -> RunShown:
     def amount(minor: int) -> str:
-        return f"{Money(minor, run.currency).decimal:f}"
+        return Money(minor, run.currency).figure
 
     return RunShown(
         **_head(run).model_dump(),

@@ -176,7 +176,7 @@ def _reminder(one: Reminder) -> ReminderShown:
         payer=due.payer,
         payee=due.payee,
         currency=due.currency,
-        open=f"{Money(due.open_minor, due.currency).decimal:f}",
+        open=Money(due.open_minor, due.currency).figure,
         due_on=due.due_on,
         sent_on=one.sent_on,
         next_on=one.next_on,
@@ -187,7 +187,7 @@ def _group(one: SetOffDocument) -> GroupShown:
     set_off = one.set_off
 
     def amount(minor: int) -> str:
-        return f"{Money(minor, set_off.currency).decimal:f}"
+        return Money(minor, set_off.currency).figure
 
     return GroupShown(
         clearing_group=set_off.clearing_group,
@@ -202,7 +202,7 @@ def _group(one: SetOffDocument) -> GroupShown:
                 creditor=pair.creditor,
                 debtor=pair.debtor,
                 currency=pair.currency,
-                total=f"{Money(pair.total_minor, pair.currency).decimal:f}",
+                total=Money(pair.total_minor, pair.currency).figure,
             )
             for pair in one.without_invoice
         ],

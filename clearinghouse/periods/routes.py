@@ -126,7 +126,7 @@ def head(period: Period) -> PeriodHead:
 
 def _total(total: Total) -> TotalShown:
     def amount(minor: int) -> str:
-        return f"{Money(minor, total.currency).decimal:f}"
+        return Money(minor, total.currency).figure
 
     return TotalShown(
         currency=total.currency,

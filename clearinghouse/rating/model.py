@@ -140,9 +140,9 @@ class Rated:
         """{"currency", "excl_vat", "vat", "incl_vat"}, amounts as decimal texts."""
         return {
             "currency": self.currency,
-            "excl_vat": f"{self.excl_vat.decimal:f}",
-            "vat": f"{self.vat.decimal:f}",
-            "incl_vat": f"{self.incl_vat.decimal:f}",
+            "excl_vat": self.excl_vat.figure,
+            "vat": self.vat.figure,
+            "incl_vat": self.incl_vat.figure,
         }
 
 

@@ -218,14 +218,10 @@ def _after(cursor: str | None) -> After | None:
     return after
 
 
-def _amount(minor: int, currency: str) -> str:
-    return f"{Money(minor, currency).decimal:f}"
-
-
 def _side(side: Side, currency: str) -> SideShown:
     return SideShown(
-        amount=_amount(side.amount_minor, currency),
-        vat=_amount(side.vat_minor, currency),
+        amount=Money(side.amount_minor, currency).figure,
+        vat=Money(side.vat_minor, currency).figure,
         cdrs=side.cdrs,
     )
 
@@ -241,8 +237,8 @@ def shown(statement: Statement) -> StatementShown:
                 counterparty=one.counterparty,
                 owing=_side(one.owing, currency),
                 owed=_side(one.owed, currency),
-                net=_amount(one.net_minor, currency),
-                net_vat=_amount(one.net_vat_minor, currency),
+                net=Money(one.net_minor, currency).figure,
+                net_vat=Money(one.net_vat_minor, currency).figure,
             )
             for one in statement.accounts
         ],
@@ -266,11 +262,11 @@ def _cleared(clearing: Clearing, statement: Statement) -> ClearedShown:
             PaymentShown(
                 payer=one.payer,
                 payee=one.payee,
-                amount=_amount(one.amount_minor, statement.currency),
+                amount=Money(one.amount_minor, statement.currency).figure,
             )
             for one in clearing.payments
         ],
-        net=_amount(net, statement.currency),
+        net=Money(net, statement.currency).figure,
     )
 
 
@@ -285,8 +281,8 @@ def item_shown(item: Item, currency: str) -> ItemShown:
         evse_id=item.evse_id.display,
         contract_id=None if item.contract_id is None else item.contract_id.display,
         energy_wh=item.energy_wh,
-        amount=_amount(item.amount_minor, currency),
-        vat=_amount(item.vat_minor, currency),
+        amount=Money(item.amount_minor, currency).figure,
+        vat=Money(item.vat_minor, currency).figure,
         currency=currency,
     )
 

@@ -7,7 +7,8 @@ taken back, and what the payments come to is owed instead. Laws, held here by as
 - no party is better or worse off: its entries of a settlement sum to zero;
 - nothing is lost on the way: what all pairs owed = what is paid + what was netted away.
 
-What a party's payments settle is told in setoff.py; what is done when one is not made, in default.py.
+What a party's payments settle is told in setoff.py, and in default.py what happens when one is not
+made.
 """
 
 from __future__ import annotations

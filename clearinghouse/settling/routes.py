@@ -367,10 +367,6 @@ def _after(cursor: str | None) -> After | None:
         ) from None
 
 
-def _amount(minor: int, currency: str) -> str:
-    return f"{Money(minor, currency).decimal:f}"
-
-
 def settled_shown(found: Settled) -> SettledShown:
     return SettledShown(
         period_id=str(found.period.month),
@@ -388,9 +384,9 @@ def _settlement(one: Settlement) -> SettlementShown:
         method=None if one.method is None else one.method.value,
         pairs=len(one.pairs),
         payments=sum(payment.defaulter is None for payment in one.payments),
-        total=_amount(one.total_minor, one.currency),
-        netted=_amount(one.netted_minor, one.currency),
-        paid=_amount(one.paid_minor, one.currency),
+        total=Money(one.total_minor, one.currency).figure,
+        netted=Money(one.netted_minor, one.currency).figure,
+        paid=Money(one.paid_minor, one.currency).figure,
         rates={currency: rate.by for currency, rate in one.rates.items()},
     )
 
@@ -403,9 +399,9 @@ def payment_shown(one: Payment) -> PaymentShown:
         payer=one.payer,
         payee=one.payee,
         currency=one.currency,
-        amount=_amount(one.amount_minor, one.currency),
-        paid=_amount(one.paid_minor, one.currency),
-        open=_amount(one.open_minor, one.currency),
+        amount=Money(one.amount_minor, one.currency).figure,
+        paid=Money(one.paid_minor, one.currency).figure,
+        open=Money(one.open_minor, one.currency).figure,
         due_on=one.due_on,
         reference=one.reference,
         state=one.state,
@@ -418,14 +414,14 @@ def _pair(one: PairTotal, within: SetOff) -> PairShown:
         debtor=one.debtor,
         creditor=one.creditor,
         currency=one.currency,
-        charges=_amount(one.charge_minor, one.currency),
-        vat=_amount(one.vat_minor, one.currency),
-        fees=_amount(one.fee_minor, one.currency),
-        fee_vat=_amount(one.fee_vat_minor, one.currency),
+        charges=Money(one.charge_minor, one.currency).figure,
+        vat=Money(one.vat_minor, one.currency).figure,
+        fees=Money(one.fee_minor, one.currency).figure,
+        fee_vat=Money(one.fee_vat_minor, one.currency).figure,
         cdrs=one.cdrs,
-        settled=_amount(one.settled_minor, within.currency),
+        settled=Money(one.settled_minor, within.currency).figure,
         invoices=[
-            PaperShown(number=paper.number, amount=_amount(paper.gross_minor, paper.currency))
+            PaperShown(number=paper.number, amount=Money(paper.gross_minor, paper.currency).figure)
             for paper in within.papers_of(one)
         ],
     )
@@ -436,9 +432,9 @@ def _set_off(one: SetOff) -> SetOffShown:
         clearing_group=one.clearing_group,
         currency=one.currency,
         strategy=one.strategy,
-        owing=_amount(one.owing_minor, one.currency),
-        owed=_amount(one.owed_minor, one.currency),
-        net=_amount(one.net_minor, one.currency),
+        owing=Money(one.owing_minor, one.currency).figure,
+        owed=Money(one.owed_minor, one.currency).figure,
+        net=Money(one.net_minor, one.currency).figure,
         pairs=[_pair(pair, one) for pair in one.pairs],
         payments=[
             SettledBy(
@@ -464,13 +460,13 @@ def _correction(one: Correction) -> CorrectionShown:
     return CorrectionShown(
         clearing_group=one.clearing_group,
         currency=one.currency,
-        collateral=_amount(one.collateral_minor, one.currency),
+        collateral=Money(one.collateral_minor, one.currency).figure,
         losses=[
             LossShown(
                 party=loss.party,
-                expected=_amount(loss.expected_minor, one.currency),
-                gets=_amount(loss.gets_minor, one.currency),
-                loses=_amount(loss.loses_minor, one.currency),
+                expected=Money(loss.expected_minor, one.currency).figure,
+                gets=Money(loss.gets_minor, one.currency).figure,
+                loses=Money(loss.loses_minor, one.currency).figure,
             )
             for loss in one.losses
         ],
@@ -504,7 +500,7 @@ def _rows(one: SetOff) -> Iterator[Sequence[object]]:
         pair = _pair(total, one)
         yield (
             *(*head, "debt", pair.debtor, pair.creditor, pair.currency, pair.charges, pair.vat),
-            *(pair.fees, pair.fee_vat, pair.cdrs, _amount(minor, one.currency), one.currency),
+            *(pair.fees, pair.fee_vat, pair.cdrs, Money(minor, one.currency).figure, one.currency),
             *("", "", "", " ".join(paper.number for paper in pair.invoices)),
         )
     for payment in map(payment_shown, one.payments):

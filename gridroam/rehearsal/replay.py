@@ -348,7 +348,7 @@ class _Rehearsal:
         ledger = SqlLedger(self.parts.database)
         sums = [await ledger.ledger_sum(currency) for currency in sorted(currencies)]
         worst = max(sums, key=lambda one: abs(one.minor))
-        return f"{worst.decimal:f}"
+        return worst.figure
 
 
 def names_in(parties: Path) -> dict[PartyId, str]:
@@ -360,7 +360,7 @@ def _into(report: Report, run: ClearingRun) -> None:
     clearing = run.clearing
 
     def amount(minor: int) -> str:
-        return f"{Money(minor, run.currency).decimal:f}"
+        return Money(minor, run.currency).figure
 
     if clearing.strategy is Strategy.GROSS:
         report.gross += [

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from kit.access_token import Verifier
 from kit.clock import Clock
 from kit.database import Database
-from kit.worker import Worker
+from kit.worker import Worker, woken_by
 from marketplace.access import flows
 from marketplace.access.keys import KeyRing
 from marketplace.access.ports import Access, Box
@@ -49,17 +48,5 @@ async def kept_current(
         # Not before the listening: what is told from here on is heard.
         await step()
         worker = Worker("access", step, idle_s=idle_s)
-
-        async def hear() -> None:
-            async for _ in wakes:
-                worker.wake()
-
-        hearing = asyncio.create_task(hear())
-        worker.start()
-        try:
+        async with woken_by(worker, wakes):
             yield
-        finally:
-            hearing.cancel()
-            with suppress(asyncio.CancelledError):
-                await hearing
-            await worker.close()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from kit.database import Database
-from kit.worker import Worker
+from kit.worker import Worker, woken_by
 from marketplace.business.book import BusinessBook
 from marketplace.business.ports import CHANNEL
 
@@ -26,17 +25,5 @@ async def kept_current(
         # Not before the listening: what is told from here on is heard.
         await book.load()
         worker = Worker("business-book", step, idle_s=idle_s)
-
-        async def hear() -> None:
-            async for _ in wakes:
-                worker.wake()
-
-        hearing = asyncio.create_task(hear())
-        worker.start()
-        try:
+        async with woken_by(worker, wakes):
             yield
-        finally:
-            hearing.cancel()
-            with suppress(asyncio.CancelledError):
-                await hearing
-            await worker.close()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 
 from kit.clock import Clock
-from kit.database import Database, Listener
-from kit.worker import Worker
+from kit.database import Database
+from kit.worker import Worker, woken_by
 from marketplace.contracts.book import ContractBook
 
 CHANNELS = ("contracts", "services")
@@ -40,22 +39,10 @@ async def kept_current(
             await book.refresh()
         return False
 
-    async def hear(wakes: Listener) -> None:
-        async for _ in wakes:
-            worker.wake()
-
     async with AsyncExitStack() as stack:
         heard = [await stack.enter_async_context(database.listen(name)) for name in CHANNELS]
         # Not before the listening: what is told from here on is heard.
         await step()
         worker = Worker("contract-book", step, idle_s=idle_s)
-        hearing = [asyncio.create_task(hear(wakes)) for wakes in heard]
-        worker.start()
-        try:
+        async with woken_by(worker, *heard):
             yield
-        finally:
-            for task in hearing:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-            await worker.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
-from kit.worker import Worker
+from kit.worker import Worker, woken_by
 
 
 async def test_a_worker_goes_on_while_there_is_more() -> None:
@@ -68,3 +69,26 @@ async def test_a_failed_step_is_tried_again() -> None:
     for _ in range(2):
         await asyncio.wait_for(tries.get(), 10)
     await worker.close()
+
+
+async def test_whatever_is_heard_wakes_it_until_the_block_is_left() -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    steps: asyncio.Queue[None] = asyncio.Queue()
+
+    async def told() -> AsyncIterator[str]:
+        while True:
+            yield await heard.get()
+
+    async def step() -> bool:
+        steps.put_nowait(None)
+        return False
+
+    worker = Worker("listening", step, idle_s=3_600)
+    async with asyncio.timeout(5), woken_by(worker, told()):
+        await steps.get()
+        heard.put_nowait("news")
+        await steps.get()
+    heard.put_nowait("news")
+    await asyncio.sleep(0)
+    assert steps.empty()
+    assert heard.qsize() == 1
