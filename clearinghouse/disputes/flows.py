@@ -161,7 +161,8 @@ async def _act(
     if moved.outcome is Outcome.RELEASED:
         await book.release(moved, cdr, value_at, events)
     else:
-        credit = credit_of(cdr, model.credit_id(cdr.submission.cdr_id, dispute.dispute_id), now)
+        told = cdr.submission
+        credit = credit_of(cdr, model.credit_id(told.cdr_id, told.content), now)
         credit = replace(credit, moved_to=value_at)
         await book.credit(moved, cdr, credit, cdr_flows.event_of(credit), events)
     return moved

@@ -7,6 +7,7 @@ another one handed in for it. Who is silent beyond a deadline has agreed with th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -281,6 +282,10 @@ def first_step(evsp: PartyId, reason: Reason, now: datetime, says: str | None) -
     return Step("decline", evsp, now, checked_words(says, needed=reason is Reason.OTHER))
 
 
-def credit_id(cdr_id: str, dispute_id: str) -> str:
-    """What the credit of a dispute is called: at most 64 characters, and the same each time."""
-    return f"{cdr_id[:50]}-D{dispute_id.replace('-', '')[-12:]}"
+def credit_id(cdr_id: str, content: bytes) -> str:
+    """What the credit of a dispute is called: at most 64 characters, by the record that it credits.
+
+    A record is credited once, and what it said tells it apart from others of nearly the same id. It
+    stands in the ledger: so the same input makes the same books, whatever the dispute is called.
+    """
+    return f"{cdr_id[:50]}-D{hashlib.sha256(content).hexdigest()[:12]}"
