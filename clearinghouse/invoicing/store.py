@@ -99,7 +99,8 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {invoices.full
 
 # Everything that was posted about one record in the month comes to one sum: what was charged and
 # taken back within it is on no paper. A record whose charge stands in an earlier month was invoiced
-# then, so what is taken back of it is a credit note, and what comes back to it a new invoice.
+# then, so what is taken back of it is a credit note, if it cost nothing too, and what comes back to
+# it a new invoice.
 _LINES = f"""
 WITH posted AS (
   SELECT e.party AS seller, e.counterparty AS buyer, e.currency, e.clearing_group, p.operator,
@@ -130,7 +131,7 @@ WITH posted AS (
   FROM of_record AS r WHERE net <> 0 OR vat <> 0 OR charges <> 0
 )
 SELECT seller, buyer, currency, clearing_group, agreement_id, vat_rule, vat_category, vat_percent,
-  NOT charged_here AND net + vat < 0 AS credit, charged_in,
+  NOT charged_here AND (net + vat, charges) < (0, 0) AS credit, charged_in,
   sum(net)::bigint AS net, sum(vat)::bigint AS vat, sum(charges)::bigint AS charges,
   sum(energy_wh)::bigint AS energy_wh
 FROM told GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10

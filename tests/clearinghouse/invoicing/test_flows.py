@@ -135,6 +135,21 @@ async def test_what_is_taken_back_of_an_earlier_month_is_a_credit_note(
     assert await months.pair_totals(FEBRUARY) == {(OPERATOR, EVSP): -600}
 
 
+async def test_what_cost_nothing_and_is_taken_back_is_on_a_credit_note_too(
+    database: Database,
+) -> None:
+    """And on no invoice: one for a charge less than none is none."""
+    months = Months(database)
+    await months.book([submission("A-1", energy_wh=0)])
+    await months.close()
+    await months.book([submission("A-1C", energy_wh=0, credit=True, credit_reference_id="A-1")])
+    await months.close(FEBRUARY)
+    (note,) = await months.invoices(month=FEBRUARY)
+    assert note.invoice.kind is Kind.CREDIT_NOTE
+    assert [(one.charges, one.amount_minor) for one in note.invoice.lines] == [(1, 0)]
+    assert broken_rules(note.xml) == []
+
+
 async def test_without_business_details_it_is_told_what_is_wanted_and_owed_all_the_same(
     database: Database,
 ) -> None:
