@@ -13,7 +13,7 @@ from typing import Any
 
 from kit.database import Database
 
-_CALLS = frozenset({"execute", "fetch", "fetchrow", "fetchval"})
+_CALLS = frozenset({"execute", "executemany", "fetch", "fetchrow", "fetchval"})
 
 
 class Died(Exception):
