@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from clearinghouse.authorisation.model import Left
+from clearinghouse.authorisation.services import Left
 from clearinghouse.customers.model import CustomerContract
 from clearinghouse.exchange import flows as exchange_flows
 from clearinghouse.exchange.model import Exchange

@@ -24,13 +24,7 @@ import msgspec
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from clearinghouse.authorisation.model import (
-    EVSP_REASONS,
-    Answer,
-    Decision,
-    NoAnswer,
-    Reason,
-)
+from clearinghouse.authorisation.model import EVSP_REASONS, Answer, Decision, NoAnswer, Reason
 from clearinghouse.authorisation.ports import Endpoint, Endpoints
 from kit.batching import Batcher
 from kit.encoding import encode_json

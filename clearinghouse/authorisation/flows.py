@@ -9,20 +9,18 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from clearinghouse.authorisation import model
+from clearinghouse.authorisation import account, decision, model, rules, services
+from clearinghouse.authorisation.account import Account, Step
 from clearinghouse.authorisation.model import (
-    Account,
     Answer,
     Asked,
     Authorisation,
-    Consumable,
     Decision,
     Facts,
     Identification,
     NoAnswer,
     Policy,
     Question,
-    Step,
     Terms,
     Voucher,
 )
@@ -36,6 +34,7 @@ from clearinghouse.authorisation.ports import (
     Policies,
     Spending,
 )
+from clearinghouse.authorisation.services import Consumable
 from clearinghouse.certificates.model import Checked, Presented, check
 from kit.clock import Clock
 from kit.event_log import NewEvent
@@ -71,12 +70,12 @@ async def authorise(
         agreements=agreements,
         certificates=certificates,
     )
-    asks, may_ask_around = model.must_ask(question, facts), model.may_ask_around(question, facts)
+    asks, may_ask_around = rules.must_ask(question, facts), rules.may_ask_around(question, facts)
     if asks or may_ask_around:
         if question.charge_id is not None:
             known = await decisions.of_charge(question.operator, question.charge_id)
             if known is not None:
-                return model.repeated(known, question)
+                return decision.repeated(known, question)
         asking = _Asking(question, authorisation_id, evsps, ask_timeout_s)
         if asks:
             facts = await asking.the_evsp(facts)
@@ -86,21 +85,21 @@ async def authorise(
             )
 
     def decide(facts: Facts) -> tuple[Authorisation, NewEvent]:
-        decided = model.decide(
+        decided = decision.decide(
             question, facts, authorisation_id=authorisation_id, now=clock(), began=began
         )
         return decided, _told(decided)
 
     # All else is known, and nothing is on record: now what may still be owed decides.
-    claim = model.claim_of(question, facts, authorisation_id)
+    claim = rules.claim_of(question, facts, authorisation_id)
     if claim is not None:
         kept = await decisions.record_within_limits(
             claim, lambda hold: decide(replace(facts, hold=hold))
         )
-        return model.repeated(kept, question)
+        return decision.repeated(kept, question)
     decided, event = decide(facts)
     kept = await decisions.record(decided, event)
-    return kept if kept is decided else model.repeated(kept, question)
+    return kept if kept is decided else decision.repeated(kept, question)
 
 
 async def services_here(
@@ -122,7 +121,7 @@ async def services_here(
         agreements=agreements,
         certificates=certificates,
     )
-    found = model.consumable(question, facts)
+    found = services.consumable(question, facts)
     if facts.contract is None or found.reason is not None:
         return found
     return replace(found, left=await spending.left(facts.contract, question.at))
@@ -168,7 +167,7 @@ async def explain(
     found = await decisions.find(authorisation_id, caller)
     if found is None:
         raise model.unknown(authorisation_id)
-    return found, model.account(found, caller), model.explain(found, caller)
+    return found, account.account(found, caller), account.explain(found, caller)
 
 
 async def choose_policy(
@@ -338,7 +337,7 @@ async def _asked_around(
     if not partners:
         return facts
     willing = await policies.asking_unknown(partners)
-    evsps = model.in_turn(question, await asking.evsps.listening(willing)) if willing else []
+    evsps = rules.in_turn(question, await asking.evsps.listening(willing)) if willing else []
     if not evsps:
         return facts
     asked, voucher = await asking.the_first_of(evsps)

@@ -11,10 +11,10 @@ from clearinghouse.authorisation.model import (
     Answer,
     Authorisation,
     Identification,
-    Left,
     NoAnswer,
     Policy,
 )
+from clearinghouse.authorisation.services import Left
 from clearinghouse.certificates.model import Authorities
 from clearinghouse.customers.model import CustomerContract
 from clearinghouse.exposure.model import Claim, Weighed

@@ -13,18 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clearinghouse.authorisation import flows, model
+from clearinghouse.authorisation.account import Account, Step
 from clearinghouse.authorisation.model import (
     ASK_TIMEOUT_MOST_MS,
-    Account,
     Authorisation,
-    Consumable,
     Decision,
     Identification,
     IdentificationType,
     Policy,
     Reason,
     Silence,
-    Step,
 )
 from clearinghouse.authorisation.ports import (
     Agreements,
@@ -36,6 +34,7 @@ from clearinghouse.authorisation.ports import (
     Policies,
     Spending,
 )
+from clearinghouse.authorisation.services import Consumable
 from clearinghouse.certificates.model import HashAlgorithm, HashData, Outcome, present
 from kit.clock import Clock
 from kit.database import Database

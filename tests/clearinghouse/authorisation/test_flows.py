@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 
 from clearinghouse.authorisation import flows, model
+from clearinghouse.authorisation.account import Account
 from clearinghouse.authorisation.client import HttpEvsps
 from clearinghouse.authorisation.model import (
-    Account,
     Answer,
     Authorisation,
     Decision,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clearinghouse.authorisation import model
+from clearinghouse.authorisation import decision, model
 from clearinghouse.authorisation.model import (
     Authorisation,
     Facts,
@@ -79,7 +79,7 @@ def decided(number: int = 1, **members: Any) -> Authorisation:
     terms = model.Terms("agreement-1", "EUR", TARIFF, None)
     accepted = replace(FIRST, status=Status.ACTIVE, services=question.services)
     facts = Facts(PD1, accepted, terms, answer=model.Answer(model.Decision.ACCEPTED))
-    return model.decide(
+    return decision.decide(
         replace(question, **members),
         facts,
         authorisation_id=model.authorisation_id(NOON, number.to_bytes(10)),
@@ -161,7 +161,7 @@ async def test_a_decision_comes_back_as_it_was(decisions: SqlDecisions) -> None:
 
 async def test_a_bare_refusal_comes_back_as_it_was(decisions: SqlDecisions) -> None:
     question = replace(decided().question, identification=identify(REMOTE, "fr-xyz-000000001"))
-    one = model.decide(
+    one = decision.decide(
         question,
         Facts(None, None, None),
         authorisation_id=model.authorisation_id(NOON, b"0123456789"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from clearinghouse.authorisation import model as authorisations
+from clearinghouse.authorisation.decision import decide as record_of
 from clearinghouse.authorisation.model import (
     Authorisation,
     Facts,
@@ -20,8 +20,10 @@ from clearinghouse.authorisation.model import (
     Question,
     Reason,
     Terms,
+    authorisation_id,
     identify,
 )
+from clearinghouse.authorisation.rules import claim_of
 from clearinghouse.authorisation.store import SqlDecisions
 from clearinghouse.customers.model import Limits, draw_up
 from clearinghouse.exchange.model import Rate
@@ -94,14 +96,14 @@ class House:
         )
         terms = Terms("agreement-1", "EUR", {"elements": []}, None)
         facts = Facts(PD1, draw_up(contract, limits=limits), terms, limited=limited)
-        ours = authorisations.authorisation_id(self.now, next(_chances))
-        claim = authorisations.claim_of(question, facts, ours)
+        ours = authorisation_id(self.now, next(_chances))
+        claim = claim_of(question, facts, ours)
         assert claim is not None
 
         def decide(hold: Weighed) -> tuple[Authorisation, NewEvent]:
             if self.fails:
                 raise ConnectionError
-            decided = authorisations.decide(
+            decided = record_of(
                 question, replace(facts, hold=hold), authorisation_id=ours, now=self.now
             )
             return decided, NewEvent("asked", "asked", PD1, {"says": decided.reason}, self.now)
