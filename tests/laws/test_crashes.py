@@ -70,8 +70,9 @@ def month(n: int) -> str:
 
 
 def a_month(n: int) -> list[Step]:
-    """A charge of each pair, with VAT that is rounded otherwise on an invoice."""
-    return [Tell(5 * n + pair, in_month(n) + pair, 10_039 + 20 * pair) for pair in range(5)]
+    """Two charges of each pair, whose VAT is a cent more on an invoice, or (each second) less."""
+    energy_wh = 10_039 if n % 2 else 10_059
+    return [Tell(10 * n + one, in_month(n) + one, energy_wh) for one in range(10)]
 
 
 STEPS: dict[str, tuple[Callable[[int], Sequence[Step]], Callable[[int], Step]]] = {
