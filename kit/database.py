@@ -54,11 +54,16 @@ def create_schemas(connection: Connection) -> None:
 
 
 async def _prepare(connection: Any) -> None:
-    """Teach a raw connection that jsonb is Python objects."""
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(
-            name, encoder=_to_json, decoder=json.loads, schema="pg_catalog"
-        )
+    """Teach a raw connection that json and jsonb are Python objects.
+
+    jsonb goes in its binary form (a version number, then the text): COPY takes no other.
+    """
+    await connection.set_type_codec(
+        "json", encoder=_to_json, decoder=json.loads, schema="pg_catalog"
+    )
+    await connection.set_type_codec(
+        "jsonb", encoder=_to_jsonb, decoder=_from_jsonb, schema="pg_catalog", format="binary"
+    )
 
 
 async def _nothing_else_to_reset(_: Any) -> None:
@@ -69,6 +74,14 @@ async def _nothing_else_to_reset(_: Any) -> None:
 
 def _to_json(value: Any) -> str:
     return encode_json(value).decode()
+
+
+def _to_jsonb(value: Any) -> bytes:
+    return b"\x01" + encode_json(value)
+
+
+def _from_jsonb(sent: bytes) -> Any:
+    return json.loads(sent[1:])
 
 
 async def raw_connection(connection: AsyncConnection | Hot) -> Hot:

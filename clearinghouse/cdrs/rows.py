@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +11,6 @@ from clearinghouse.meter_values.model import Check
 from clearinghouse.meter_values.model import Outcome as MeterOutcome
 from clearinghouse.rating.model import Rated
 from clearinghouse.tax.model import AGREED_RATE
-from kit.encoding import encode_json
 from roaming.charge import ChargingPeriod
 from roaming.contract_id import ContractId
 from roaming.evse_id import EvseId
@@ -29,32 +27,16 @@ COLUMNS = (
     " c.replaces, c.moved_to, c.clearing_group, c.vat_rule, c.vat_category, c.vat_percent,"
     " c.meter_check"
 )
-INSERT = """
-INSERT INTO clearinghouse.cdr (log_position, log_xid, operator, cdr_id, state, reasons, evse_id,
-  authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
-  told_time_zone, energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency,
-  excl_vat_minor, vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost,
-  credit_reference_id, replaces, moved_to, clearing_group, vat_rule, vat_category, vat_percent,
-  meter_check)
-SELECT log_position, pg_current_xact_id(), operator, cdr_id, state, reasons::jsonb, evse_id,
-  authorisation_id, told_contract_id, token_uid, evsp, contract_id, started_at, ended_at,
-  told_time_zone, energy_wh, periods::jsonb, signed_meter_values::jsonb, agreement_id, time_zone,
-  currency, excl_vat_minor, vat_minor, price_lines::jsonb, content, fingerprint, recorded_at,
-  notices::jsonb, total_cost::jsonb, credit_reference_id, replaces, moved_to, clearing_group,
-  vat_rule, vat_category, vat_percent, meter_check::jsonb
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-  $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[],
-  $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
-  $21::bigint[], $22::bigint[], $23::text[], $24::bytea[], $25::bytea[], $26::timestamptz[],
-  $27::text[], $28::text[], $29::text[], $30::text[], $31::timestamptz[], $32::text[],
-  $33::text[], $34::text[], $35::numeric[], $36::text[])
-  AS u (log_position, operator, cdr_id, state, reasons, evse_id, authorisation_id,
-    told_contract_id, token_uid, evsp, contract_id, started_at, ended_at, told_time_zone,
-    energy_wh, periods, signed_meter_values, agreement_id, time_zone, currency, excl_vat_minor,
-    vat_minor, price_lines, content, fingerprint, recorded_at, notices, total_cost,
-    credit_reference_id, replaces, moved_to, clearing_group, vat_rule, vat_category, vat_percent,
-    meter_check)
-"""
+# What is written, in this order; the transaction's id (log_xid) PostgreSQL puts in itself.
+WRITTEN = (
+    *("log_position", "operator", "cdr_id", "state", "reasons", "evse_id", "authorisation_id"),
+    *("told_contract_id", "token_uid", "evsp", "contract_id", "started_at", "ended_at"),
+    *("told_time_zone", "energy_wh", "periods", "signed_meter_values", "content", "fingerprint"),
+    *("recorded_at", "notices", "total_cost", "credit_reference_id", "replaces", "moved_to"),
+    *("meter_check", "agreement_id", "time_zone", "currency", "excl_vat_minor", "vat_minor"),
+    *("price_lines", "clearing_group", "vat_rule", "vat_category", "vat_percent"),
+)
+_UNRATED = (None, None, None, None, None, (), None, None, None, None)
 
 
 def to_cdr(row: Any) -> Cdr:
@@ -134,49 +116,50 @@ def contract_of(contract_id: str | None) -> ContractId | None:
     return None if contract_id is None else ContractId(contract_id)
 
 
-def columns_of(cdrs: Sequence[Cdr], positions: Sequence[int]) -> list[Sequence[Any]]:
-    """The rows of INSERT, turned into its columns."""
-    told = [cdr.submission for cdr in cdrs]
-    rated = [cdr.rated for cdr in cdrs]
-    return [
-        positions,
-        [one.operator for one in told],
-        [one.cdr_id for one in told],
-        [cdr.state.value for cdr in cdrs],
-        [_json([(one.name, one.says) for one in cdr.reasons]) for cdr in cdrs],
-        [one.evse_id for one in told],
-        [one.authorisation_id for one in told],
-        [one.contract_id for one in told],
-        [one.token_uid for one in told],
-        [cdr.evsp for cdr in cdrs],
-        [cdr.contract_id for cdr in cdrs],
-        [one.start for one in told],
-        [one.end for one in told],
-        [one.time_zone for one in told],
-        [one.energy_wh for one in told],
-        [_json([(p.start, p.energy_wh, p.parking) for p in one.periods]) for one in told],
-        [_json(one.signed_meter_values) for one in told],
-        [None if one is None else one.agreement_id for one in rated],
-        [None if one is None else one.time_zone for one in rated],
-        [None if one is None else one.currency for one in rated],
-        [None if one is None else one.excl_vat.minor for one in rated],
-        [None if one is None else one.vat.minor for one in rated],
-        [_json([] if one is None else one.lines) for one in rated],
-        [one.content for one in told],
-        [cdr.fingerprint for cdr in cdrs],
-        [cdr.recorded_at for cdr in cdrs],
-        [_json([(one.name, one.says) for one in cdr.notices]) for cdr in cdrs],
-        [None if one.total_cost is None else _json(one.total_cost) for one in told],
-        [one.credit_reference_id for one in told],
-        [one.replaces for one in told],
-        [cdr.moved_to for cdr in cdrs],
-        [None if one is None else one.clearing_group for one in rated],
-        [None if one is None else one.vat_rule for one in rated],
-        [None if one is None else one.vat_category for one in rated],
-        [None if one is None else one.vat_percent for one in rated],
-        [None if cdr.meter is None else _json(cdr.meter) for cdr in cdrs],
-    ]
+def row_of(cdr: Cdr, position: int) -> tuple[Any, ...]:
+    """The values of WRITTEN."""
+    told, rated = cdr.submission, cdr.rated
+    return (
+        position,
+        told.operator,
+        told.cdr_id,
+        cdr.state,
+        [(one.name, one.says) for one in cdr.reasons],
+        told.evse_id,
+        told.authorisation_id,
+        told.contract_id,
+        told.token_uid,
+        cdr.evsp,
+        cdr.contract_id,
+        told.start,
+        told.end,
+        told.time_zone,
+        told.energy_wh,
+        [(one.start, one.energy_wh, one.parking) for one in told.periods],
+        told.signed_meter_values,
+        told.content,
+        cdr.fingerprint,
+        cdr.recorded_at,
+        [(one.name, one.says) for one in cdr.notices],
+        told.total_cost,
+        told.credit_reference_id,
+        told.replaces,
+        cdr.moved_to,
+        cdr.meter,
+        *(_UNRATED if rated is None else _rated(rated)),
+    )
 
 
-def _json(value: Any) -> str:
-    return encode_json(value).decode()
+def _rated(rated: Rated) -> tuple[Any, ...]:
+    return (
+        rated.agreement_id,
+        rated.time_zone,
+        rated.currency,
+        rated.excl_vat.minor,
+        rated.vat.minor,
+        rated.lines,
+        rated.clearing_group,
+        rated.vat_rule,
+        rated.vat_category,
+        rated.vat_percent,
+    )

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from clearinghouse.cdrs.life import State
 from clearinghouse.cdrs.model import Cdr, Key
 from clearinghouse.cdrs.ports import CHANNEL
-from clearinghouse.cdrs.rows import COLUMNS, INSERT, columns_of, to_cdr
+from clearinghouse.cdrs.rows import COLUMNS, WRITTEN, row_of, to_cdr
 from clearinghouse.exposure import store as exposure
 from clearinghouse.ledger import store as ledger
 from clearinghouse.ledger.model import Kind, Posting, charge_entries, credit_entries
@@ -37,7 +37,7 @@ cdrs = Table(
     "cdr",
     metadata,
     Column("log_position", BigInteger, primary_key=True, autoincrement=False),
-    Column("log_xid", Xid8, nullable=False),
+    Column("log_xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
     Column("operator", _Identifier, nullable=False),
     Column("cdr_id", _Identifier, nullable=False),
     Column("state", Text, nullable=False),
@@ -281,7 +281,13 @@ class SqlBook:
             await change(self._connection, changed)
         told = await event_log.append(self._connection, events)
         positions = [cursor.position for cursor in told]
-        await self._connection.execute(INSERT, *columns_of(cdrs, positions))
+        # COPY: half the work of an INSERT from arrays, on either side.
+        await self._connection.copy_records_to_table(
+            "cdr",
+            schema_name="clearinghouse",
+            columns=WRITTEN,
+            records=map(row_of, cdrs, positions),
+        )
         await ledger.post(
             self._connection,
             [

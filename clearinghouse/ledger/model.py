@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from roaming.money import Money
 from roaming.party import PartyId
@@ -78,8 +79,7 @@ class Kind(StrEnum):
     DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the ledger; `amount_minor` is signed, in minor units of `currency`.
 
     `cdrs`: by how many records this line changes what the receivable counts. `clearing_group`: with
@@ -112,7 +112,7 @@ class Posting:
     entries: tuple[Entry, ...]
 
     def __post_init__(self) -> None:
-        assert sum(entry.amount_minor for entry in self.entries) == 0, "debits equal credits"
+        assert sum([entry.amount_minor for entry in self.entries]) == 0, "debits equal credits"
         assert len({entry.currency for entry in self.entries}) <= 1, "one currency a posting"
 
 
@@ -279,18 +279,7 @@ def chained(
             cdr_id=posting.cdr_id,
             value_at=posting.value_at,
             recorded_at=recorded_at,
-            lines=[
-                (
-                    one.account,
-                    one.party,
-                    one.counterparty,
-                    one.currency,
-                    one.amount_minor,
-                    one.cdrs,
-                    one.clearing_group,
-                )
-                for one in posting.entries
-            ],
+            lines=posting.entries,
         )
         place = Head(number, sealed)
         heads[posting.book] = place

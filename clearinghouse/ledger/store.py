@@ -162,24 +162,19 @@ INSERT INTO {books.fullname} AS b SELECT n, 0, '' FROM unnest($1::text[]) AS u (
 ON CONFLICT (book) DO UPDATE SET postings = b.postings
 RETURNING book, postings, hash
 """
-_POST = f"""
-WITH posted AS (
-  INSERT INTO {postings.fullname} (posting_id, kind, book, book_no, operator, cdr_id, value_at,
-    recorded_at, hash)
-  SELECT posting_id, kind, book, book_no, operator, cdr_id, value_at, $8, hash
-  FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[],
-    $7::timestamptz[], $9::bytea[])
-    AS u (posting_id, kind, book, book_no, operator, cdr_id, value_at, hash)
-), moved AS (
-  UPDATE {books.fullname} AS b SET postings = n.postings, hash = n.hash
-  FROM unnest($10::text[], $11::bigint[], $12::bytea[]) AS n (book, postings, hash)
-  WHERE b.book = n.book
-)
-INSERT INTO {entries.fullname} (posting_id, account, party, counterparty, currency, amount_minor,
-  value_at, cdrs, clearing_group)
-SELECT * FROM unnest($13::bigint[], $14::text[], $15::text[], $16::text[], $17::text[],
-  $18::bigint[], $19::timestamptz[], $20::smallint[], $21::text[])
+_MOVE_HEADS = f"""
+UPDATE {books.fullname} AS b SET postings = n.postings, hash = n.hash
+FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS n (book, postings, hash)
+WHERE b.book = n.book
 """
+_POSTING = (
+    *("posting_id", "kind", "book", "book_no", "operator", "cdr_id", "value_at", "recorded_at"),
+    "hash",
+)
+_ENTRY = (
+    *("posting_id", "value_at", "account", "party", "counterparty", "currency", "amount_minor"),
+    *("cdrs", "clearing_group"),
+)
 _BALANCES = (
     f"SELECT account, counterparty, currency, amount_minor FROM {balances.fullname}"
     " WHERE party = $1 ORDER BY currency, counterparty, account"
@@ -195,32 +190,38 @@ async def post(connection: Hot, made: Sequence[Posting], recorded_at: datetime) 
     rows = await connection.fetch(_TAKE_HEADS, sorted({one.book for one in made}))
     heads = {PartyId(row["book"]): Head(row["postings"], bytes(row["hash"])) for row in rows}
     places = chained(made, heads, recorded_at)
-    lines = [(posting, entry) for posting in made for entry in posting.entries]
+    lines = [(one.posting_id, one.value_at, *entry) for one in made for entry in one.entries]
+    # The settlement of a month is one posting, of hundreds of thousands of entries.
+    timeout = _SLOW_S if len(lines) > MANY else None
+    await connection.copy_records_to_table(
+        postings.name,
+        schema_name=postings.schema,
+        columns=_POSTING,
+        records=[
+            (
+                one.posting_id,
+                one.kind,
+                one.book,
+                place.postings,
+                one.operator,
+                one.cdr_id,
+                one.value_at,
+                recorded_at,
+                place.hash,
+            )
+            for one, place in zip(made, places, strict=True)
+        ],
+    )
     await connection.execute(
-        _POST,
-        [one.posting_id for one in made],
-        [one.kind.value for one in made],
-        [one.book for one in made],
-        [place.postings for place in places],
-        [one.operator for one in made],
-        [one.cdr_id for one in made],
-        [one.value_at for one in made],
-        recorded_at,
-        [place.hash for place in places],
+        _MOVE_HEADS,
         list(heads),
         [head.postings for head in heads.values()],
         [head.hash for head in heads.values()],
-        [posting.posting_id for posting, _ in lines],
-        [entry.account.value for _, entry in lines],
-        [entry.party for _, entry in lines],
-        [entry.counterparty for _, entry in lines],
-        [entry.currency for _, entry in lines],
-        [entry.amount_minor for _, entry in lines],
-        [posting.value_at for posting, _ in lines],
-        [entry.cdrs for _, entry in lines],
-        [entry.clearing_group for _, entry in lines],
-        # The settlement of a month is one posting, of hundreds of thousands of entries.
-        timeout=_SLOW_S if len(lines) > MANY else None,
+    )
+    # One statement, which checks them and moves the balances: last, since from here until the
+    # commit others who move the same balances wait.
+    await connection.copy_records_to_table(
+        entries.name, schema_name=entries.schema, columns=_ENTRY, records=lines, timeout=timeout
     )
 
 

@@ -199,6 +199,7 @@ ALTER TABLE clearinghouse.cdr ADD COLUMN credit_reference_id TEXT, ADD COLUMN re
     "ALTER TABLE clearinghouse.cdr ADD COLUMN vat_category TEXT",
     "ALTER TABLE clearinghouse.cdr ADD COLUMN vat_percent NUMERIC",
     "ALTER TABLE clearinghouse.cdr ADD COLUMN meter_check JSONB",
+    "ALTER TABLE clearinghouse.cdr ALTER COLUMN log_xid SET DEFAULT pg_current_xact_id()",
     """
 CREATE TABLE clearinghouse.meter_key (
     operator TEXT NOT NULL,
