@@ -306,6 +306,18 @@ def _minute(given: time) -> int:
 Choice = tuple[_Gate | None, _Rate]
 
 
+class _Rates(NamedTuple):
+    """The rate of each dimension that counts at one moment."""
+
+    energy: _Rate | None
+    flat: _Rate | None
+    parking: _Rate | None
+    time: _Rate | None
+
+
+_NOTHING = _Rates(None, None, None, None)
+
+
 class _Choices:
     """Per dimension, the rates that may count, in list order; a gate of None is always open."""
 
@@ -317,6 +329,14 @@ class _Choices:
         self.flat = _choices(listed, Dimension.FLAT)
         self.parking = _choices(listed, Dimension.PARKING_TIME)
         self.time = _choices(listed, Dimension.TIME)
+
+    def at(self, moment: _Moment) -> _Rates:
+        return _Rates(
+            _first(self.energy, moment),
+            _first(self.flat, moment),
+            _first(self.parking, moment),
+            _first(self.time, moment),
+        )
 
 
 def _choices(elements: list[_Element], dimension: Dimension) -> tuple[Choice, ...]:
@@ -356,6 +376,7 @@ class _Book:
         "_elements",
         "asks_power",
         "band_starts",
+        "by_time_alone",
         "duration_cuts",
         "energy_cuts",
     )
@@ -367,6 +388,10 @@ class _Book:
         self.duration_cuts = _cuts(gate.elapsed_us for gate in gates)
         self.energy_cuts = _cuts(gate.energy_wh for gate in gates)
         self.asks_power = any(gate.power_w != _UNBOUNDED for gate in gates)
+        # By nothing but the clock: then between two cuts one rate holds, whatever flows.
+        self.by_time_alone = not self.energy_cuts and all(
+            gate.power_w == _UNBOUNDED and gate.current_a == _UNBOUNDED for gate in gates
+        )
         self.band_starts: list[int] = []
         if not all(wall.always for wall in walls) or any(gate.has_dates for gate in gates):
             edges = {minute for wall in walls for minute in (wall.start_minute, wall.end_minute)}
@@ -545,7 +570,28 @@ def _used(book: _Book, course: _Course) -> dict[_Rate, Exact]:
     energy_before = 0
     wall = _Wall(course.shifts()) if book.band_starts else None
     cuts = _time_cuts(book, wall, course.length)
+    segment, rates = -1, _NOTHING
     for span in course.spans:
+        if book.by_time_alone:
+            ahead = bisect_right(cuts, span.begin)
+            if bisect_left(cuts, span.end) <= ahead:
+                # No cut within: the whole period counts at the rates of its stretch.
+                if ahead != segment:
+                    day, minute = wall.read(span.begin) if wall else (0, 0)
+                    moment = _Moment(day, span.begin, 0, None, None)
+                    segment, rates = ahead, book.choices(day, minute).at(moment)
+                if flat is None and rates.flat is not None:
+                    flat = rates.flat
+                    used[flat] = 1
+                rate = rates.parking if span.parking else rates.time
+                if rate is not None and span.end > span.begin:
+                    used[rate] = used.get(rate, 0) + span.end - span.begin
+                    last_time = rate
+                if rates.energy is not None and span.energy_wh > 0:
+                    used[rates.energy] = used.get(rates.energy, 0) + span.energy_wh
+                    last_energy = rates.energy
+                energy_before += span.energy_wh
+                continue
         power_w = span.power_w if book.asks_power else None
         scale = span.end - span.begin or 1
         shares: dict[_Rate, Exact] = {}
