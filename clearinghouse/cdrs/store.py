@@ -312,7 +312,7 @@ async def _release(connection: Hot, cdrs: Sequence[Cdr]) -> None:
         return
     await exposure.release(
         connection,
-        [one.authorisation_id for one in told if one.authorisation_id is not None],
+        [(one.operator, one.authorisation_id) for one in told if one.authorisation_id is not None],
         [
             (cdr.contract_id, cdr.submission.evse_id, cdr.submission.end)
             for cdr in cdrs

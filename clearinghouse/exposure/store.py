@@ -156,11 +156,14 @@ SELECT a, o, e, c, v, m, n, t, $10, $10::timestamptz + make_interval(days => d)
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
   $8::timestamptz[], $9::integer[]) AS u (a, o, e, c, v, m, n, t, d)
 """
-# By the authorisation that a record names; one that names none ends the oldest hold of its contract
-# at its EVSE that was asked for before the charge was over.
+# By the authorisation that a record names, where it was given to the record's own operator: nobody
+# ends another's hold. One that names none ends the oldest hold of its contract at its EVSE that was
+# asked for before the charge was over.
 _RELEASE = f"""
 UPDATE {exposure_hold.fullname} AS h SET ended_at = $5, ended_by = 'cdr'
-WHERE h.{_OPEN} AND h.authorisation_id IN (SELECT unnest($1::text[]) UNION ALL
+WHERE h.{_OPEN} AND h.authorisation_id IN (SELECT b.authorisation_id
+    FROM unnest($1::text[], $6::text[]) AS k (authorisation_id, operator)
+    JOIN {exposure_hold.fullname} AS b USING (authorisation_id, operator) UNION ALL
   SELECT o.authorisation_id FROM unnest($2::text[], $3::text[], $4::timestamptz[])
     AS k (contract_id, evse_id, over_at)
   CROSS JOIN LATERAL (SELECT b.authorisation_id FROM {exposure_hold.fullname} AS b
@@ -209,21 +212,23 @@ async def _published(
 
 async def release(
     connection: Hot,
-    authorisation_ids: Sequence[str],
+    authorised: Sequence[tuple[PartyId, str]],
     others: Sequence[tuple[ContractId, EvseId, datetime]],
     now: datetime,
 ) -> None:
     """End the holds of records that are booked in this very transaction.
 
-    `others`: contract, EVSE and end of those that name no authorisation.
+    `authorised`: operator and authorisation of those that name one; `others`: contract, EVSE and
+    end of those that name none.
     """
     await connection.execute(
         _RELEASE,
-        list(authorisation_ids),
+        [one for _, one in authorised],
         [one for one, _, _ in others],
         [one for _, one, _ in others],
         [one for _, _, one in others],
         now,
+        [one for one, _ in authorised],
     )
 
 

@@ -193,7 +193,7 @@ async def test_six_at_once_from_two_processes_are_no_more_than_five(
 
 async def ended(house: House, *authorisation_ids: str) -> None:
     async with house.database.hot() as connection:
-        await release(connection, authorisation_ids, [], house.now)
+        await release(connection, [(PD1, one) for one in authorisation_ids], [], house.now)
 
 
 async def test_a_charge_that_is_asked_about_again_holds_once(
@@ -256,6 +256,14 @@ async def test_a_hold_ends_once_and_not_before_its_record(house: House) -> None:
     for _ in range(2):
         await ended(house, first.authorisation_id, "another")
         assert await house.held() == eur("1000.00")
+
+
+async def test_nobody_ends_the_hold_of_another_operator(house: House) -> None:
+    await house.cap("5000.00")
+    asked = await house.asks()
+    async with house.database.hot() as connection:
+        await release(connection, [(PartyId("NL*STR"), asked.authorisation_id)], [], house.now)
+    assert await house.held() == eur("1000.00")
 
 
 async def test_a_record_without_authorisation_ends_the_oldest_hold_of_its_contract_there(
