@@ -197,7 +197,8 @@ async def record_payment(
     """Money came for a payment, or went back: the ledger says so, and how much is still open.
 
     `source` names the fact; told again, it counts once. `by`: whoever tells, who must be the payee
-    or the hub. Raises UnknownPayment, PaymentCannot, PaysTooMuch, SourceReused, BadReceipt.
+    (None: the hub, or its bank). Raises UnknownPayment, PaymentCannot, PaysTooMuch, SourceReused,
+    BadReceipt.
     """
     async with house.books.write() as book:
         now = house.clock()
@@ -214,7 +215,7 @@ async def record_payment(
                 value=amount.currency,
                 rule=payment.currency,
             )
-        receipt = Receipt(payment_id, source, amount.minor, paid_at)
+        receipt = Receipt(payment_id, model.told_source(source), amount.minor, paid_at)
         known = await book.receipt(payment_id, source)
         if known is not None:
             if (known.amount_minor, known.paid_at) != (receipt.amount_minor, receipt.paid_at):
@@ -225,7 +226,13 @@ async def record_payment(
                     rule="another name for another fact",
                 )
             return payment
-        after = model.received(payment, receipt)
+        covered = await book.receipt(payment_id, model.COLLATERAL)
+        after = model.received(
+            payment,
+            receipt,
+            defaulted=await book.has_defaulted(payment),
+            covered_minor=0 if covered is None else covered.amount_minor,
+        )
         await book.keep_receipt(receipt, after, now)
         event = _receipt_event(receipt, after, now)
         await book.post(

@@ -380,8 +380,27 @@ class Receipt:
     paid_at: datetime
 
 
-def received(payment: Payment, receipt: Receipt) -> Payment:
-    """The payment after money came. Raises BadReceipt, PaymentCannot, PaysTooMuch."""
+COLLATERAL = "collateral"
+"""The source of what was paid out of a defaulter's collateral. Nobody but the house tells it."""
+
+
+def told_source(source: str) -> str:
+    """The source of what a partner or a bank tells. Raises BadReceipt where it is the house's."""
+    if source == COLLATERAL:
+        raise BadReceipt(
+            "so the house itself calls what it pays", field="source", value=source, rule="another"
+        )
+    return source
+
+
+def received(
+    payment: Payment, receipt: Receipt, *, defaulted: bool = False, covered_minor: int = 0
+) -> Payment:
+    """The payment after money came. Raises BadReceipt, PaymentCannot, PaysTooMuch.
+
+    `defaulted`: its payer has defaulted on this settlement, so what goes back leaves a payment that
+    fails, as before. `covered_minor`: of what came, what collateral paid; that does not go back.
+    """
     came = receipt.amount_minor
     if came == 0:
         raise BadReceipt("nothing came", field="amount", value="0", rule="more than nothing")
@@ -393,18 +412,19 @@ def received(payment: Payment, receipt: Receipt) -> Payment:
             value=payment.payment_id,
             rule=f"one that is {', '.join(sorted(takes))}",
         )
-    if came > payment.open_minor or -came > payment.paid_minor:
+    may_go_minor = payment.paid_minor - covered_minor
+    if came > payment.open_minor or -came > may_go_minor:
         raise PaysTooMuch(
             "more came than is open" if came > 0 else "more goes back than came",
             field="amount",
             value=str(Money(came, payment.currency)),
             rule=f"at most {Money(payment.open_minor, payment.currency)}, back at most "
-            f"{Money(payment.paid_minor, payment.currency)}",
+            f"{Money(may_go_minor, payment.currency)}",
         )
     paid = payment.paid_minor + came
     if paid == payment.amount_minor:
         state = PaymentState.PAID
-    elif payment.state is PaymentState.FAILED:
+    elif defaulted or payment.state is PaymentState.FAILED:
         state = PaymentState.FAILED
     else:
         state = PaymentState.PART_PAID if paid else PaymentState.DUE

@@ -77,6 +77,9 @@ class Book(Protocol):
 
     async def receipt(self, payment_id: str, source: str) -> Receipt | None: ...
 
+    async def has_defaulted(self, payment: Payment) -> bool:
+        """Whether its payer has defaulted on the settlement that it is of."""
+
     async def keep_receipt(self, receipt: Receipt, payment: Payment, now: datetime) -> None: ...
 
     async def keep_payment(self, payment: Payment, now: datetime) -> None:

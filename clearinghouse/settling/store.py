@@ -23,6 +23,7 @@ from clearinghouse.periods import store as periods
 from clearinghouse.periods.model import Month, Period
 from clearinghouse.settling.default import Correction, Rule
 from clearinghouse.settling.model import (
+    COLLATERAL,
     AtRate,
     PairTotal,
     Payment,
@@ -367,6 +368,17 @@ class SqlBook:
             return None
         return Receipt(row["payment_id"], row["source"], row["amount_minor"], row["paid_at"])
 
+    async def has_defaulted(self, payment: Payment) -> bool:
+        row = await self._connection.fetchrow(
+            f"SELECT FROM {defaults.fullname} WHERE period_id = $1 AND clearing_group = $2"
+            " AND currency = $3 AND defaulter = $4",
+            payment.period_id,
+            payment.clearing_group,
+            payment.currency,
+            payment.payer,
+        )
+        return row is not None
+
     async def keep_receipt(self, receipt: Receipt, payment: Payment, now: datetime) -> None:
         await self._connection.execute(
             f"INSERT INTO {receipts.fullname} VALUES ($1, $2, $3, $4, $5)",
@@ -425,7 +437,7 @@ class SqlBook:
             for payment in correction.failed:
                 if came := covered.get(payment.payee):
                     failed = replace(payment, state=PaymentState.FAILED)
-                    receipt = Receipt(payment.payment_id, "collateral", came, now)
+                    receipt = Receipt(payment.payment_id, COLLATERAL, came, now)
                     await self.keep_receipt(receipt, received(failed, receipt), now)
         await self._keep_payments(correction.instead, now)
 

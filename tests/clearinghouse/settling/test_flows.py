@@ -25,6 +25,7 @@ from clearinghouse.settling.default import NothingFailed, Rule
 from clearinghouse.settling.flows import House
 from clearinghouse.settling.model import (
     AtRate,
+    BadReceipt,
     NotPayee,
     NotSettled,
     Payment,
@@ -462,6 +463,31 @@ async def test_collateral_is_shared_out_before_anybody_loses(database: Database)
         ("settlement-payable", OPERATOR): -300,
         ("settlement-payable", OTHER_OPERATOR): -180,
     }
+    await sound(database)
+
+
+async def test_what_collateral_paid_is_told_by_the_house_alone(database: Database) -> None:
+    house = await settled(database)
+    await deposited(database, EVSP, 480)
+    [payment] = [one for one in await all_payments(house) if one.amount_minor == 600]
+
+    async def told(minor: int, source: str) -> Payment:
+        return await flows.record_payment(
+            payment.payment_id, Money(minor, "EUR"), NOW, source, by=OPERATOR, house=house
+        )
+
+    # Who could use its name would keep the default from ever being posted.
+    with pytest.raises(BadReceipt):
+        await told(1, "collateral")
+    await flows.default(EVSP, JANUARY, Rule.CLEARING_VECTOR, confirm=True, house=house)
+    # The hub owes these 3.00 now: they are not the defaulter's debt once more.
+    with pytest.raises(PaysTooMuch):
+        await told(-1, "went back")
+    assert (await told(300, "came at last")).state is PaymentState.PAID
+    # A defaulter's payment that bounces has failed, as before, and needs no second default.
+    assert (await told(-300, "bounced")).state is PaymentState.FAILED
+    with pytest.raises(NothingFailed):
+        await flows.default(EVSP, JANUARY, Rule.CLEARING_VECTOR, confirm=True, house=house)
     await sound(database)
 
 
