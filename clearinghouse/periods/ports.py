@@ -36,4 +36,4 @@ class Books(Protocol):
         """No posting is under way anywhere until it is left."""
 
     def closing(self, month: Month) -> AbstractAsyncContextManager[Book]:
-        """For who closes this month; a second one waits. Postings to other months go on."""
+        """For who closes this month; who closes any waits. Postings to other months go on."""

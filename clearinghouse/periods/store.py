@@ -38,6 +38,7 @@ Closing = Callable[[Hot, Month, datetime], Awaitable[None]]
 _KEY = "hashtextextended('clearinghouse.periods', 0)"
 _POSTING = f"SELECT pg_advisory_xact_lock_shared({_KEY})"
 _ALONE = f"SELECT pg_advisory_xact_lock({_KEY})"
+_CLOSING = "SELECT pg_advisory_xact_lock(hashtextextended('clearinghouse.closing', 0))"
 _STATES = f"SELECT period_id, state FROM {periods.fullname}"
 _FOUND = (
     f"INSERT INTO {periods.fullname} (period_id, state)"
@@ -136,7 +137,10 @@ class SqlBooks:
     @asynccontextmanager
     async def closing(self, month: Month) -> AsyncIterator[SqlBook]:
         async with self._database.hot() as connection:
-            # Postings to other months go on meanwhile: to this one there are none any more.
+            # One month after the other: each takes numbers of invoices and the hub's book, and two
+            # could take them in a circle. Postings to other months go on meanwhile: to this one
+            # there are none any more.
+            await connection.execute(_CLOSING)
             await connection.execute(
                 f"SELECT FROM {periods.fullname} WHERE period_id = $1 FOR UPDATE", str(month)
             )
