@@ -254,4 +254,8 @@ def _imported(one: Imported) -> dict[str, Any]:
             for match in one.matches
             if match.outcome is not Outcome.MATCHED
         ],
+        "refused": [
+            {"statement_id": key.statement_id, "entry": key.entry_ref, "because": why}
+            for key, why in one.refused.items()
+        ],
     }

@@ -6,6 +6,7 @@ since it may still not come to be.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date as Day
@@ -59,6 +60,7 @@ def _statement(node: etree._Element) -> BankStatement:
     if account is None:
         raise _bad("a statement without an account", statement_id, "Stmt/Acct/Id")
     entries: list[BankEntry] = []
+    named: Counter[str] = Counter()
     pending = 0
     for number, entry in enumerate(_all(node, "Ntry"), start=1):
         # Version 02 says it in one word, later ones in a code.
@@ -67,6 +69,10 @@ def _statement(node: etree._Element) -> BankStatement:
             pending += 1
             continue
         reference = _text(entry, "AcctSvcrRef") or _text(entry, "NtryRef") or f"#{number}"
+        named[reference] += 1
+        if named[reference] > 1:
+            # Banks that have no reference of their own give all entries the same word.
+            reference = f"{reference}#{named[reference]}"
         entries += _entries(entry, EntryKey(account, statement_id, reference, 0))
     return BankStatement(statement_id, account, tuple(entries), pending)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clearinghouse.invoicing import flows as invoicing_flows
@@ -15,6 +15,7 @@ from clearinghouse.payments.model import (
     BadBankFile,
     BankAccount,
     Due,
+    EntryKey,
     Level,
     Match,
     Reminder,
@@ -141,12 +142,16 @@ async def show_reminder(
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What a bank statement brought. `known`: entries that were read before, and count no more."""
+    """What a bank statement brought. `known`: entries that were read before, and count no more.
+
+    `refused`: matched entries of which the ledger would not hear, and why; for a person to look at.
+    """
 
     statement: BankStatement
     owner: PartyId
     matches: Sequence[Match]
     known: int
+    refused: Mapping[EntryKey, str]
 
 
 async def import_statements(
@@ -155,24 +160,24 @@ async def import_statements(
     """Read a bank's file: match its entries to payments, and tell the ledger what came.
 
     First it is kept what each entry was found to be, then payments are told: broken off in
-    between, the next import goes on. Raises BadBankFile.
+    between, the next import goes on with that before it looks. Raises BadBankFile.
     """
     statements = await asyncio.to_thread(read_statements, file)
-    payments = [one for one in await _payments(None, None, house) if one.state in TELLS]
+    await _apply(books, house)
     imported: list[Imported] = []
     for statement in statements:
         # Anew for each: the statement before may have paid some.
-        if imported:
-            payments = [one for one in await _payments(None, None, house) if one.state in TELLS]
+        payments = await _payments(None, None, house)
         dues = [due_of(one, businesses, house.clock) for one in payments]
         owner = _owner(statement, dues)
+        dues = [due for due, one in zip(dues, payments, strict=True) if one.state in TELLS]
         async with books.open() as book:
             seen = await book.seen(statement.account, statement.statement_id)
             matches = model.match(owner, statement.entries, dues, seen=seen)
             await book.keep(owner, matches, house.clock())
+        refused = await _apply(books, house)
         known = len(statement.entries) - len(matches)
-        imported.append(Imported(statement, owner, matches, known))
-        await _apply(books, house, {one.reference: one.payment_id for one in payments})
+        imported.append(Imported(statement, owner, matches, known, refused))
     return imported
 
 
@@ -189,12 +194,23 @@ def _owner(statement: BankStatement, dues: Sequence[Due]) -> PartyId:
     )
 
 
-async def _apply(books: Books, house: House, payment_ids: dict[str, str]) -> None:
+async def _apply(books: Books, house: House) -> dict[EntryKey, str]:
+    """Tell payments of what was matched and not told yet; what was refused of it, and why."""
+    refusals: dict[EntryKey, str] = {}
     async with books.open() as book:
         waiting = await book.unapplied()
+    if not waiting:
+        return refusals
+    # Of any state: a payment may have been taken back since an entry was found to be about it.
+    payment_ids = {one.reference: one.payment_id for one in await _payments(None, None, house)}
     for one in waiting:
         refused: str | None = None
-        if one.amount_minor:
+        async with books.open() as book:
+            told_already = await book.told_from_elsewhere(one.reference, one.key.account)
+        if told_already:
+            # The money that leaves one account and comes to the other is the same.
+            refused = "the bank of the other side has told of this payment: look which is right"
+        elif one.amount_minor:
             try:
                 await settling_flows.record_payment(
                     payment_ids[one.reference],
@@ -208,6 +224,9 @@ async def _apply(books: Books, house: House, payment_ids: dict[str, str]) -> Non
                 refused = refusal.detail
         async with books.open() as book:
             await book.applied(one.key, house.clock(), refused)
+        if refused is not None:
+            refusals[one.key] = refused
+    return refusals
 
 
 @dataclass(frozen=True, slots=True)

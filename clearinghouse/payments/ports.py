@@ -37,6 +37,9 @@ class Book(Protocol):
     async def unapplied(self) -> Sequence[Unapplied]:
         """Matched entries whose payments have not been told of them, oldest first."""
 
+    async def told_from_elsewhere(self, reference: str, account: str) -> bool:
+        """Whether entries of another account have told of this payment, and were heard."""
+
     async def applied(self, key: EntryKey, now: datetime, refused: str | None) -> None: ...
 
     async def reminded(self, references: Sequence[str]) -> Mapping[str, Collection[Level]]:

@@ -148,6 +148,15 @@ class SqlBook:
             for row in await self._connection.fetch(_UNAPPLIED)
         ]
 
+    async def told_from_elsewhere(self, reference: str, account: str) -> bool:
+        found: bool = await self._connection.fetchval(
+            f"SELECT EXISTS (SELECT FROM {entries.fullname} WHERE reference = $1 AND account <> $2"
+            " AND applied_at IS NOT NULL AND refused IS NULL AND paid_minor <> over_minor)",
+            reference,
+            account,
+        )
+        return found
+
     async def applied(self, key: EntryKey, now: datetime, refused: str | None) -> None:
         await self._connection.execute(
             f"UPDATE {entries.fullname} SET applied_at = $5, refused = $6 WHERE account = $1"

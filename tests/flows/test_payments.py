@@ -134,6 +134,43 @@ async def test_what_is_broken_off_after_matching_is_gone_on_with(month: World, h
     assert (await payment(month.operator))["state"] == "paid"
 
 
+async def test_what_was_matched_to_a_payment_that_is_no_more_waits_for_a_person(
+    month: World, hub: Hub
+) -> None:
+    due = await payment(month.operator)
+    came = camt(ntry("6.00", tx(due["reference"], "6.00")))
+    await hub.parts.businesses.load()
+    house, bank = clearing.settling(hub.parts), SqlBooks(hub.parts.database)
+    [one] = await flows._payments(None, None, house)
+    dues = [flows.due_of(one, BusinessesForInvoicing(hub.parts.businesses), house.clock)]
+    (statement,) = read_statements(came)
+    async with bank.open() as book:
+        matches = match(month.operator.party, statement.entries, dues)
+        await book.keep(month.operator.party, matches, utc_now())
+    # The hub was killed here; before the file comes again the payee gives up what it was owed.
+    await month.operator.post(f"{CLEARING_HOUSE}/settlement-payments/{due['payment_id']}/write-off")
+    (again,) = await told_by_bank(hub, came)
+    assert again.known == 1
+    assert (await payment(month.operator))["state"] == "written-off"
+    async with hub.parts.database.hot() as connection:
+        why = await connection.fetchval("SELECT refused FROM clearinghouse.bank_entry")
+    assert why == "the payment is written-off"
+
+
+async def test_both_banks_tell_of_the_same_money_and_it_counts_once(month: World, hub: Hub) -> None:
+    due = await payment(month.operator)
+    left = camt(ntry("2.00", tx(due["reference"], "2.00", sign="DBIT"), sign="DBIT"))
+    left = left.replace(str(PAYEE.iban).encode(), str(PAYER.iban).encode())
+    (of_payer,) = await told_by_bank(hub, left)
+    assert (of_payer.owner, of_payer.refused) == (month.evsp.party, {})
+    assert (await payment(month.operator))["open"] == "4.00"
+    (of_payee,) = await told_by_bank(hub, camt(ntry("2.00", tx(due["reference"], "2.00"))))
+    [(key, why)] = of_payee.refused.items()
+    assert key.account == PAYEE.iban
+    assert why.startswith("the bank of the other side has told of this payment")
+    assert (await payment(month.operator))["open"] == "4.00"
+
+
 async def test_more_than_is_open_pays_what_is_open_and_says_so(month: World, hub: Hub) -> None:
     due = await payment(month.operator)
     ((found,),) = [

@@ -35,6 +35,15 @@ def test_money_that_left_is_negative_and_its_other_party_the_creditor() -> None:
     assert entry.counterparty_iban is None
 
 
+def test_entries_that_a_bank_gives_one_reference_are_still_two() -> None:
+    file = camt(*(ntry(amount, ref="NOTPROVIDED") for amount in ("1.00", "1.00", "2.00")))
+    entries = only(file).entries
+    assert [one.key.entry_ref for one in entries] == [
+        *("NOTPROVIDED", "NOTPROVIDED#2", "NOTPROVIDED#3"),
+    ]
+    assert len(match(OPERATOR.party, entries, [])) == 3
+
+
 def test_a_batch_booked_in_one_sum_is_read_payment_by_payment() -> None:
     file = camt(ntry("300.00", tx("GR-A", "100.00"), tx("GR-B", "200.00")))
     entries = only(file).entries
