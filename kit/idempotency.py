@@ -58,7 +58,8 @@ async def once(
         raise Malformed(
             "the key is too long", field="Idempotency-Key", value=key, rule="1 to 255 characters"
         )
-    content = b"\n".join([request.method.encode(), request.url.path.encode(), await request.body()])
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    content = b"\n".join([request.method.encode(), asked.encode(), await request.body()])
     digest = hashlib.sha256(content).digest()
     known = await _take(database, party, key, digest, clock)
     if known is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from httpx import ASGITransport, AsyncClient
@@ -74,3 +75,10 @@ async def test_without_a_key_every_write_is_its_own(client: AsyncClient) -> None
 async def test_a_refused_write_leaves_its_key_free(client: AsyncClient) -> None:
     assert (await post(client, "refuse", "k1"))[0] == 409
     assert await post(client, "mended", "k1") == (201, '{"made":2}')
+
+
+async def test_what_is_asked_for_in_the_query_is_part_of_the_request(client: AsyncClient) -> None:
+    told: dict[str, Any] = {"content": "a", "headers": {"x-party": "A", "Idempotency-Key": "k1"}}
+    first = await client.post("/things?upload=1", **told)
+    assert (await client.post("/things?upload=1", **told)).text == first.text
+    assert (await client.post("/things?upload=2", **told)).status_code == 422
