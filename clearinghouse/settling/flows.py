@@ -89,12 +89,13 @@ async def settle(month: Month, *, into: str | None = None, house: House) -> Sett
             for one in settlements
             for entries in model.entries_of(one)
         ]
-        await book.post(postings, month.last_moment, now)
-        left_over = await book.left_over(month)
-        assert left_over == 0, f"{left_over} accounts of {month} have something left"
+        unsettled = await book.unsettled(month)
+        assert unsettled == 0, f"{unsettled} accounts of {month} would have something left"
         await book.tell(
             [*_party_events(settlements, now), _period_event(period, settlements, house.hub, now)]
         )
+        # Last: from here until the commit, whoever books a record waits for its balances.
+        await book.post(postings, month.last_moment, now)
         return Settled(period, settlements)
 
 
@@ -133,9 +134,10 @@ def _due(
     totals: Sequence[PairTotal], into: str | None, month: Month, terms: Terms, now: datetime
 ) -> dict[tuple[str, str], Day]:
     days: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    moments = (month.last_moment, month.starts_at)
     for one in totals:
         of_group = days[one.clearing_group, into or one.currency]
-        for at in (month.last_moment, month.starts_at):
+        for at in moments:
             told = terms.days_to_pay(one.creditor, one.debtor, at)
             if told is not None:
                 of_group.add(told)

@@ -43,8 +43,9 @@ class Book(Protocol):
     async def pair_totals(self, month: Month) -> Sequence[PairTotal]:
         """What is left of the month on the accounts of charges, fees and their VAT, by pair."""
 
-    async def left_over(self, month: Month) -> int:
-        """How many accounts of charges, fees and their VAT have something left of the month."""
+    async def unsettled(self, month: Month) -> int:
+        """How many accounts of charges, fees and their VAT would have something left of the month
+        when what is kept as its pairs is taken back. Zero, in a sound ledger."""
 
     async def keep_settled(
         self, period: Period, settlements: Sequence[Settlement], now: datetime

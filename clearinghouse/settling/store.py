@@ -140,14 +140,31 @@ FROM {ledger.entries.fullname}
 WHERE {_ACCOUNTS} AND value_at >= $1 AND value_at < $2
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
-_LEFT_OVER = f"""
+# What stands on each account, beside what the kept pairs take from it again.
+_UNSETTLED = f"""
 SELECT count(*) FROM (
-  SELECT FROM {ledger.entries.fullname}
+  SELECT account, party, counterparty, currency, sum(amount_minor) AS minor
+  FROM {ledger.entries.fullname}
   WHERE value_at >= $1 AND value_at < $2 AND account IN ('charge-receivable', 'charge-payable',
     'vat-receivable', 'vat-payable', 'fee-receivable', 'fee-payable', 'fee-vat-receivable',
     'fee-vat-payable')
-  GROUP BY account, party, counterparty, currency HAVING sum(amount_minor) <> 0
-) AS left_over
+  GROUP BY 1, 2, 3, 4 HAVING sum(amount_minor) <> 0
+) AS stands FULL JOIN (
+  SELECT account, party, counterparty, currency, sum(minor) AS minor
+  FROM {pairs.fullname} CROSS JOIN LATERAL (VALUES
+    ('charge-receivable' COLLATE "C", creditor, debtor, charge_minor),
+    ('charge-payable', debtor, creditor, -charge_minor),
+    ('vat-receivable', creditor, debtor, vat_minor),
+    ('vat-payable', debtor, creditor, -vat_minor),
+    ('fee-receivable', creditor, debtor, fee_minor),
+    ('fee-payable', debtor, creditor, -fee_minor),
+    ('fee-vat-receivable', creditor, debtor, fee_vat_minor),
+    ('fee-vat-payable', debtor, creditor, -fee_vat_minor)
+  ) AS sides (account, party, counterparty, minor)
+  WHERE period_id = $3 AND minor <> 0
+  GROUP BY 1, 2, 3, 4 HAVING sum(minor) <> 0
+) AS taken USING (account, party, counterparty, currency)
+WHERE stands.minor IS DISTINCT FROM taken.minor
 """
 _KEEP_PAIRS = f"""
 INSERT INTO {pairs.fullname}
@@ -211,9 +228,9 @@ class SqlBook:
             for row in rows
         ]
 
-    async def left_over(self, month: Month) -> int:
+    async def unsettled(self, month: Month) -> int:
         found: int = await self._connection.fetchval(
-            _LEFT_OVER, month.starts_at, month.ends_at, timeout=_SLOW_S
+            _UNSETTLED, month.starts_at, month.ends_at, str(month), timeout=_SLOW_S
         )
         return found
 

@@ -299,7 +299,7 @@ async def test_a_settlement_that_is_broken_off_has_never_been(
     await close(database)
     house = house_of(database)
     before = await balances(database, OPERATOR)
-    for step in ("keep_settled", "post", "left_over", "tell"):
+    for step in ("keep_settled", "unsettled", "tell", "post"):
         books = BreaksAfter(database, step)
         with pytest.raises(ConnectionError):
             await flows.settle(JANUARY, house=replace(house, books=books))
@@ -309,6 +309,26 @@ async def test_a_settlement_that_is_broken_off_has_never_been(
     await flows.settle(JANUARY, house=house)
     assert len(await all_payments(house)) == 3
     await sound(database)
+
+
+async def test_a_month_in_which_only_one_side_owes_is_not_settled(database: Database) -> None:
+    await booked(database)
+    await close(database)
+    async with database.hot() as connection:
+        await connection.execute(
+            "INSERT INTO clearinghouse.ledger_entry (posting_id, account, party, counterparty,"
+            " currency, amount_minor, value_at, cdrs, clearing_group)"
+            " VALUES (99, 'charge-payable', $1, $2, 'EUR', -5, $4, 0, ''),"
+            " (99, 'charge-payable', $3, $2, 'EUR', 5, $4, 0, '')",
+            EVSP,
+            OPERATOR,
+            OTHER_EVSP,
+            JANUARY.starts_at,
+        )
+    house = house_of(database)
+    with pytest.raises(AssertionError, match="2 accounts"):
+        await flows.settle(JANUARY, house=house)
+    assert await all_payments(house) == []
 
 
 class BreaksAfter(SqlBooks):
