@@ -70,7 +70,12 @@ def _past_the_framework(hot: Sequence[HotRoute], rest: ASGIApp) -> ASGIApp:
         except Refusal as refusal:
             response = problem.refusal_response(refusal, problem.request_id_of(request))
         except Exception as error:  # noqa: BLE001  told by number, kept in the log
-            response = problem.bug_response(request, error)
+            bad = problem.bad_text(error)
+            response = (
+                problem.bug_response(request, error)
+                if bad is None
+                else problem.refusal_response(bad, problem.request_id_of(request))
+            )
         await response(scope, receive, send)
 
     return app

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+from pydantic import AfterValidator, AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message
@@ -47,6 +49,18 @@ class Caller:
                 value=", ".join(sorted(self.roles)),
                 rule=f"one of: {', '.join(roles)}",
             )
+
+
+def _in_calendar(at: datetime) -> datetime:
+    """The instant in UTC; refused where the calendar has no such day there."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("an instant from the year 1 to 9999 in UTC") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_calendar)]
+"""A moment with its offset, as a caller tells it."""
 
 
 def caller_of(request: Request) -> Caller:

@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import asyncpg
 import structlog
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -117,6 +119,22 @@ def bug_response(request: Request, error: Exception) -> Response:
     )
 
 
+def bad_text(error: Exception) -> Malformed | None:
+    """What a caller did wrong where PostgreSQL has no such text as it was given, which is none of
+    ours: one with a NUL or half a surrogate pair in it. None for any other error."""
+    told = error.orig if isinstance(error, DBAPIError) else error
+    no_utf_8 = told is not None and isinstance(told.__cause__, UnicodeEncodeError)
+    if not no_utf_8 and getattr(told, "sqlstate", None) not in _NO_SUCH_TEXT:
+        return None
+    return Malformed("a text that cannot be kept or looked for", rule="UTF-8 without NUL")
+
+
+_NO_SUCH_TEXT = (
+    asyncpg.CharacterNotInRepertoireError.sqlstate,
+    asyncpg.UntranslatableCharacterError.sqlstate,
+)
+
+
 def request_id_of(request: Request) -> str | None:
     """The id that the outermost layer gave this request, if it did."""
     found = request.scope.get("gridroam.request_id")
@@ -154,10 +172,18 @@ def install(app: Starlette) -> None:
             rule=first["type"],
         )
 
+    async def on_database(request: Request, error: Exception) -> Response:
+        refusal = bad_text(error)
+        if refusal is None:
+            raise error
+        return refusal_response(refusal, request_id_of(request))
+
     async def on_bug(request: Request, error: Exception) -> Response:
         return bug_response(request, error)
 
     app.add_exception_handler(Refusal, on_refusal)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
+    for kind in (asyncpg.PostgresError, DBAPIError):
+        app.add_exception_handler(kind, on_database)
     app.add_exception_handler(Exception, on_bug)

@@ -104,7 +104,8 @@ class Reckoning:
     def fault(self, name: str, says: str, line: int | None = None) -> None:
         assert name in FATAL
         if len(self.faults) < MOST_FAULTS:
-            self.faults.append(Fault(name, says, line))
+            # It may quote the file, and PostgreSQL keeps no NUL in a text.
+            self.faults.append(Fault(name, says.replace("\0", "\ufffd"), line))
 
     def opens(self, header: Header) -> None:
         if header.file_id != self.file_id:

@@ -56,6 +56,10 @@ class ExchangeShown(BaseModel):
         )
 
 
+# Before it there is no rate, and a little before that no calendar to look back in.
+_FIRST_DAY = date(1900, 1, 1)
+
+
 def router(books: Books, clock: Clock) -> APIRouter:
     routes = APIRouter(tags=["exchange rates"])
 
@@ -64,7 +68,9 @@ def router(books: Books, clock: Clock) -> APIRouter:
         caller: Annotated[Caller, Depends(caller_of)],
         base: Annotated[str, Query(description="ISO 4217, as GBP")],
         quote: Annotated[str, Query(description="ISO 4217, as EUR")],
-        at: Annotated[date | None, Query(description="today in UTC where not given")] = None,
+        at: Annotated[
+            date | None, Query(ge=_FIRST_DAY, description="today in UTC where not given")
+        ] = None,
         oldest_days: Annotated[int, Query(ge=0, le=366)] = OLDEST_DAYS,
     ) -> ExchangeShown:
         day = at or clock().astimezone(UTC).date()

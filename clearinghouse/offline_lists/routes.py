@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -80,9 +80,13 @@ class Ocpp16ListShown(BaseModel):
     left_out: int
 
 
+_VERSION_MOST = 2**63 - 1
+_Version = Annotated[int, msgspec.Meta(ge=0, le=_VERSION_MOST)]
+
+
 class _Cursor(msgspec.Struct, array_like=True):
-    version: int
-    since: int | None
+    version: _Version
+    since: _Version | None
     evsp: str
     stage: Stage
     key: tuple[str, str] | None
@@ -135,7 +139,7 @@ def router(
     async def read_offline_list(
         request: Request,
         caller: Operator,
-        since_version: Annotated[int | None, Query(ge=0)] = None,
+        since_version: Annotated[int | None, Query(ge=0, le=_VERSION_MOST)] = None,
         form: Annotated[Format, Query(alias="format")] = Format.GRIDROAM,
         limit: Annotated[int, Query(ge=1, le=1000, description="contracts a page")] = 500,
         cursor: str | None = None,
@@ -235,10 +239,10 @@ def _cursor(text: str) -> _Cursor:
         found = msgspec.json.decode(base64.urlsafe_b64decode(text), type=_Cursor)
         PartyId(found.evsp)
         if found.key is not None and found.stage in (Stage.CHANGED, Stage.GIVEN_UP):
-            int(found.key[0])
+            msgspec.convert(int(found.key[0]), _Version)
         elif found.key is not None and found.stage is Stage.BEGUN:
-            datetime.fromisoformat(found.key[0])
-    except (*NOT_JSON, binascii.Error, BadIdentifier, ValueError):
+            datetime.fromisoformat(found.key[0]).astimezone(UTC)
+    except (*NOT_JSON, binascii.Error, BadIdentifier, ValueError, OverflowError):
         raise model.BadCursor(
             "this is no cursor of this list", field="cursor", value=text[:60], rule="a Link's own"
         ) from None

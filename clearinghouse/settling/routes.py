@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -32,7 +32,7 @@ from clearinghouse.settling.model import (
 from clearinghouse.settling.ports import After
 from clearinghouse.settling.setoff import SetOff
 from kit.database import Database
-from kit.http import Caller, caller_of, json_response, page_link
+from kit.http import Caller, Instant, caller_of, json_response, page_link
 from kit.idempotency import once
 from roaming.money import Money
 from roaming.party import PartyId
@@ -107,7 +107,7 @@ class ReceiptTold(BaseModel):
 
     amount: Decimal = Field(examples=["118.81"])
     currency: str = Field(examples=["EUR"])
-    paid_at: AwareDatetime
+    paid_at: Instant
     source: str = Field(min_length=1, max_length=200, examples=["bank statement 17, line 3"])
 
 

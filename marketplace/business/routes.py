@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kit.clock import Clock
 from kit.database import Database
-from kit.http import Caller, caller_of, json_response
+from kit.http import Caller, Instant, caller_of, json_response
 from kit.idempotency import once
 from marketplace.business import flows, model
 from marketplace.business.model import BadDetails, BusinessDetails
@@ -35,7 +35,7 @@ class DetailsTold(BaseModel):
     iban: str | None = None
     bic: str | None = None
     invoice_email: str | None = None
-    valid_from: AwareDatetime | None = None
+    valid_from: Instant | None = None
 
     def of(self, party: PartyId, now: datetime) -> BusinessDetails:
         """Held to its rules; BadDetails."""
@@ -87,7 +87,7 @@ def router(
     async def read_details(
         party: str,
         caller: Calling,
-        at: Annotated[AwareDatetime | None, Query(description="Now where not given.")] = None,
+        at: Annotated[Instant | None, Query(description="Now where not given.")] = None,
     ) -> DetailsShown:
         found = await flows.read(files, caller.party, PartyId(party), at or clock(), hub=hub)
         return DetailsShown.of(found)

@@ -1,0 +1,113 @@
+"""Every route there is, given what no honest caller sends: it says no, and nothing breaks.
+
+PostgreSQL has no NUL in its texts and no number beyond 64 bits, UTF-8 has no half of a surrogate
+pair, the calendar ends in the year 9999, and a cursor is a text like any other. What reached a
+query unread would be our own fault, a 500. The routes come out of /openapi.json, as in
+`test_wrong_party`, whose good bodies are spoilt here in one place at a time.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from tests.architecture.test_wrong_party import (
+    CHARGE_POINT,
+    Route,
+    Victims,
+    body_of,
+    paths_of,
+    routes,
+    victims,
+)
+
+__all__ = ["victims"]
+
+IN_PATHS = ("a%00b", "%ff", "%ED%A0%80", "9" * 40, "x" * 3_000)
+IN_QUERIES = (
+    *("a\0b", "9" * 40, "-1", f"1-{2**70}", "2026-01-01~\0", "x" * 3_000, "\u0663"),
+    *("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "0001-01-01"),
+)
+IN_BODIES: tuple[Any, ...] = (
+    *("a\0b", "\ud800", "9" * 400, "1e999", "9999-12-31T23:59:59-14:00"),
+    *(2**63, 10**400, None, [], {}),
+)
+# These would end what the callers call with.
+APART = {
+    CHARGE_POINT,
+    "POST /oauth/revoke",
+    "POST /marketplace/partners/{party}/clients",
+    "DELETE /marketplace/partners/{party}/clients/{client_id}",
+}
+
+
+def spoilt(body: Any) -> Iterator[bytes]:
+    """The body with one of its values made hostile, one after the other."""
+    if isinstance(body, bytes):
+        yield from (b"\0", b"\xff", b"[" * 100_000, b'"\\ud800"')
+        yield from (body.replace(b"a", hostile, 3) for hostile in (b"\\u0000", b"\\ud800"))
+        return
+    for *way, last in places(body):
+        for value in IN_BODIES:
+            made = copy.deepcopy(body)
+            inner = made
+            for step in way:
+                inner = inner[step]
+            inner[last] = value
+            yield json.dumps(made).encode()
+
+
+def places(body: Any, so_far: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if so_far:
+        yield so_far
+    if isinstance(body, Mapping):
+        inside: Any = body.items()
+    else:
+        inside = enumerate(body) if isinstance(body, list) else ()
+    for name, inner in inside:
+        yield from places(inner, (*so_far, name))
+
+
+def paths(route: Route, victims: Victims, parameters: list[Mapping[str, Any]]) -> Iterator[str]:
+    """The route's path with one of its parameters made hostile, one after the other."""
+    good = next(paths_of(route, victims.ids))
+    for one in parameters:
+        if one["in"] == "query":
+            joint = "&" if "?" in good else "?"
+            yield from (f"{good}{joint}{one['name']}={quote(value)}" for value in IN_QUERIES)
+    steps = route.template.split("/")
+    for number, step in enumerate(steps):
+        if "{" in step:
+            told = good.partition("?")[0].split("/")
+            yield from ("/".join([*told[:number], v, *told[number + 1 :]]) for v in IN_PATHS)
+
+
+async def test_whatever_a_caller_sends_is_answered_and_breaks_nothing(victims: Victims) -> None:
+    document = (await victims.world.hub.http.get("/openapi.json")).json()
+    broken: list[tuple[object, ...]] = []
+    tried = 0
+    for route in await routes(victims.world.hub):
+        if route.name in APART:
+            continue
+        good, body = next(paths_of(route, victims.ids)), None
+        if route.has_body:
+            body = body_of(route, victims)
+        parameters = document["paths"][route.template][route.method.lower()].get("parameters", [])
+        calls = [(path, body) for path in paths(route, victims, parameters)]
+        calls += [(good, content) for content in spoilt(body)] if route.has_body else []
+        for path, content in calls:
+            for caller in (victims.world.operator, victims.world.evsp):
+                tried += 1
+                answer = await caller.call(
+                    route.method, path, content, headers={"Content-Type": "application/json"}
+                )
+                if answer.status >= 500:
+                    broken.append((caller.party, route.name, path[:200], content, answer.status))
+                if answer.status in (403, 404):
+                    continue
+                break
+    assert tried > 2_000
+    assert not broken, "\n".join(ascii(one)[:500] for one in broken)
