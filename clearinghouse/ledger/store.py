@@ -1,5 +1,20 @@
 """The ledger on SQL. The database itself holds its laws: postings balance, rows never change, and
-the running balances are the sums of the entries."""
+the running balances are the sums of the entries.
+
+Whoever posts takes what others wait for in this order, so that nobody waits in a circle:
+
+1. the operators' own lock, sorted (`cdrs.store.hold`);
+2. the months, shared by all who post (`periods.store.hold_open`); alone by who begins to close one;
+3. the lock of closing, then the row of a month that is closed, settled or corrected;
+4. payments of a settlement, by their id;
+5. an EVSP's exposure, sorted (`exposure.store.hold_alone`);
+6. the row of a month that nothing was posted to before (`periods.store.value_dates`);
+7. streams of the event log, sorted within one `append`;
+8. books, sorted, then balances, sorted: `post`, once in a transaction, or of subjects apart;
+9. rows that nobody else takes at that moment: holds that end, numbers of invoices.
+
+Not every flow takes all of them. What is taken out of this order deadlocks one day.
+"""
 
 from __future__ import annotations
 

@@ -204,7 +204,6 @@ async def record_payment(
     """
     async with house.books.write() as book:
         now = house.clock()
-        value_at = await book.value_at(now)
         payment = _visible(await book.payment(payment_id), payment_id, by)
         if by is not None and by != payment.payee:
             raise model.NotPayee(
@@ -237,6 +236,7 @@ async def record_payment(
         )
         await book.keep_receipt(receipt, after, now)
         event = _receipt_event(receipt, after, now)
+        value_at = await book.value_at(now)
         await book.post(
             [ToPost(Kind.PAYMENT, event, model.owed(payment, -receipt.amount_minor))], value_at, now
         )
@@ -250,7 +250,6 @@ async def write_off(payment_id: str, *, by: PartyId, house: House) -> Payment:
     """
     async with house.books.write() as book:
         now = house.clock()
-        value_at = await book.value_at(now)
         payment = _visible(await book.payment(payment_id), payment_id, by)
         if by != payment.payee:
             raise model.NotPayee(
@@ -268,6 +267,7 @@ async def write_off(payment_id: str, *, by: PartyId, house: House) -> Payment:
             occurred_at=now,
         )
         entries = model.owed(payment, -payment.open_minor)
+        value_at = await book.value_at(now)
         await book.post([ToPost(Kind.DEFAULT, event, entries)], value_at, now)
         return after
 

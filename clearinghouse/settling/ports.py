@@ -104,7 +104,9 @@ class Books(Protocol):
     def correcting(self, month: Month) -> AbstractAsyncContextManager[Book]:
         """For who corrects its settlement: nothing is paid of it meanwhile."""
 
-    def write(self) -> AbstractAsyncContextManager[Book]: ...
+    def write(self) -> AbstractAsyncContextManager[Book]:
+        """For who posts about a payment: no month is closed meanwhile. Look at the payment first,
+        then ask for the value date: in this order everybody waits."""
 
 
 class Terms(Protocol):

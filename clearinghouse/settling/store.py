@@ -459,7 +459,6 @@ class SqlBook:
         await self._keep_payments(correction.instead, now)
 
     async def value_at(self, at: datetime) -> datetime:
-        await periods.hold_open(self._connection)
         [date] = await periods.value_dates(self._connection, [at])
         return date
 
@@ -477,6 +476,7 @@ class SqlBooks:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlBook]:
         async with self._database.hot() as connection:
+            await periods.hold_open(connection)
             yield SqlBook(connection, self._hub)
 
     @asynccontextmanager

@@ -525,14 +525,20 @@ async def deposited(database: Database, party: PartyId, minor: int) -> None:
         await post(connection, [made], NOW)
 
 
+@pytest.mark.parametrize("delay_s", [0, 0.002, 0.004, 0.006, 0.008, 0.012])
 async def test_a_payment_that_comes_while_a_default_is_posted_is_not_lost(
-    database: Database,
+    database: Database, delay_s: float
 ) -> None:
     house = await settled(database)
     [payment] = [one for one in await all_payments(house) if one.amount_minor == 240]
-    pays = flows.record_payment(payment.payment_id, Money(240, "EUR"), NOW, "bank", house=house)
+
+    async def pays() -> None:
+        # Once the default has all payments; it is the first posting of its month, as the other is.
+        await asyncio.sleep(delay_s)
+        await flows.record_payment(payment.payment_id, Money(240, "EUR"), NOW, "bank", house=house)
+
     fails = flows.default(EVSP, JANUARY, Rule.CLEARING_VECTOR, confirm=True, house=house)
-    await asyncio.gather(pays, fails)
+    await asyncio.gather(pays(), fails)
     states = {one.amount_minor: one.state.value for one in await all_payments(house)}
     assert states == {600: "failed", 360: "failed", 240: "paid"}
     assert (await balances(database, OPERATOR)) == {("settlement-receivable", EVSP): 600}
