@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from roaming.refusal import Malformed
-from roaming.rounding import half_up
+from roaming.rounding import half_up_of
 
 # ISO 4217, table A.1: places after the point. HRK and BGN are gone, but old charges name them.
 _CODES_BY_PLACES = {
@@ -60,7 +60,9 @@ class Money:
             raise TypeError("money is never a float")
         if isinstance(amount, Decimal) and not _is_sane(amount):
             raise _bad("amount", str(amount)[:60], "below 10^18, with at most 60 places")
-        return cls(half_up(Fraction(amount) * 10 ** places_of(currency)), currency)
+        exact = amount if isinstance(amount, Fraction) else Fraction(amount)
+        minor = half_up_of(exact.numerator * 10 ** places_of(currency), exact.denominator)
+        return cls(minor, currency)
 
     @classmethod
     def parse(cls, text: str) -> Money:
@@ -91,7 +93,11 @@ class Money:
     @property
     def figure(self) -> str:
         """The amount as it is told beside its currency, "12.50"."""
-        return f"{self.decimal:f}"
+        places = places_of(self.currency)
+        if not places:
+            return str(self.minor)
+        whole, rest = divmod(abs(self.minor), 10**places)
+        return f"{'-' if self.minor < 0 else ''}{whole}.{rest:0{places}}"
 
     def __str__(self) -> str:
         return f"{self.figure} {self.currency}"

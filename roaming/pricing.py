@@ -36,7 +36,7 @@ from typing import NamedTuple
 from roaming.charge import Charge
 from roaming.money import Money
 from roaming.refusal import Malformed
-from roaming.rounding import half_up
+from roaming.rounding import half_up_of
 from roaming.tariff import (
     DayOfWeek,
     Dimension,
@@ -164,7 +164,7 @@ def price_reservation(
     compiled = tariff if isinstance(tariff, Compiled) else compile_tariff(tariff)
     book = compiled.expired if expired else compiled.reserved
     lines = _lines(book, _Course.of(Charge(start, end, ()), time_zone), reservation=True)
-    return _total(compiled, lines, vat_percent, _Limit(None, None), _Limit(None, None))
+    return _total(compiled, lines, vat_percent, _NO_LIMIT, _NO_LIMIT)
 
 
 class _Rate:
@@ -667,9 +667,13 @@ class _Limit(NamedTuple):
     incl_vat: Fraction | None
 
 
+_NO_LIMIT = _Limit(None, None)
+_ZERO = Fraction(0)
+
+
 def _limit(limit: PriceLimit | None) -> _Limit:
     if limit is None:
-        return _Limit(None, None)
+        return _NO_LIMIT
     return _Limit(
         None if limit.excl_vat is None else Fraction(limit.excl_vat),
         None if limit.incl_vat is None else Fraction(limit.incl_vat),
@@ -688,18 +692,22 @@ def _total(
     most: _Limit,
 ) -> Price:
     """Bound and round. mod_tariffs: both bounds of a limit apply, without VAT and with it."""
-    exact = sum((line.amount for line in lines), Fraction(0))
+    exact = lines[0].amount if len(lines) == 1 else sum([line.amount for line in lines], _ZERO)
     if vat_percent is not None:
         share = _share(vat_percent)
-        bounded = _bounded_net(exact, 1 + share, least, most)
+        bounded = exact
+        if least is not _NO_LIMIT or most is not _NO_LIMIT:
+            bounded = _bounded_net(exact, 1 + share, least, most)
         excl_vat = Money.of(bounded, compiled.currency)
-        vat = Money(half_up(excl_vat.minor * share), compiled.currency)
+        vat = Money(
+            half_up_of(excl_vat.minor * share.numerator, share.denominator), compiled.currency
+        )
     else:
         bounded, with_vat = _own_vat(compiled, lines, exact, least, most)
         excl_vat = Money.of(bounded, compiled.currency)
         vat = Money.of(with_vat - bounded, compiled.currency)
     # Almost no charge meets a bound, and then there is no need to subtract fractions.
-    adjustment = bounded - exact if bounded is not exact else Fraction(0)
+    adjustment = bounded - exact if bounded is not exact else _ZERO
     return Price(excl_vat, vat, excl_vat + vat, lines, adjustment)
 
 

@@ -11,6 +11,11 @@ def half_up(value: int | Decimal | Fraction) -> int:
 
     So `half_up(-x) == -half_up(x)`, and a credit cancels its charge exactly.
     """
-    exact = Fraction(value)
-    nearest = (2 * abs(exact.numerator) + exact.denominator) // (2 * exact.denominator)
-    return nearest if exact >= 0 else -nearest
+    exact = value if isinstance(value, Fraction) else Fraction(value)
+    return half_up_of(exact.numerator, exact.denominator)
+
+
+def half_up_of(numerator: int, denominator: int) -> int:
+    """`half_up` of a fraction with a positive denominator, in lowest terms or not."""
+    nearest = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return nearest if numerator >= 0 else -nearest

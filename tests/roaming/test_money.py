@@ -106,3 +106,9 @@ def test_an_amount_beyond_reason_is_refused(wrong: str) -> None:
 
 def test_the_places_are_those_of_iso_4217() -> None:
     assert [places_of(code) for code in ("EUR", "JPY", "KWD", "CLF")] == [2, 0, 3, 4]
+
+
+@given(st.integers(-(10**12), 10**12), st.sampled_from(["EUR", "JPY", "BHD"]))
+def test_a_figure_is_the_amount_with_all_its_places(minor: int, currency: str) -> None:
+    money = Money(minor, currency)
+    assert money.figure == f"{money.decimal:f}"
