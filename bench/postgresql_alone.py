@@ -28,7 +28,8 @@ _CDR = (
     *("authorisation_id", "told_contract_id", "token_uid", "evsp", "contract_id", "started_at"),
     *("ended_at", "told_time_zone", "energy_wh", "periods", "signed_meter_values"),
     *("agreement_id", "time_zone", "currency", "excl_vat_minor", "vat_minor", "price_lines"),
-    *("credit_reference_id", "replaces", "moved_to", "clearing_group"),
+    *("notices", "total_cost", "credit_reference_id", "replaces", "moved_to", "clearing_group"),
+    *("vat_rule", "vat_category", "vat_percent", "meter_check"),
     *("content", "fingerprint", "recorded_at"),
 )
 _POSTING = (
