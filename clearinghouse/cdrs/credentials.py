@@ -63,7 +63,7 @@ class SqlAuthorisations:
             return {}
         async with self._database.pool.acquire() as connection:
             rows = await connection.fetch(
-                "SELECT authorisation_id, operator, evse_id, evsp, contract_id, reason"
+                "SELECT authorisation_id, operator, evse_id, evsp, contract_id, at, reason"
                 f" FROM {authorisation.fullname} WHERE authorisation_id = ANY($1::text[])",
                 list(authorisation_ids),
             )
@@ -87,5 +87,6 @@ def _to_authorisation(row: Any) -> Authorisation:
         evse_id=EvseId(row["evse_id"]),
         evsp=None if row["evsp"] is None else PartyId(row["evsp"]),
         contract_id=contract_of(row["contract_id"]),
+        at=row["at"],
         accepted=row["reason"] is None,
     )

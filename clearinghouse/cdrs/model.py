@@ -104,13 +104,14 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Authorisation:
-    """What the house once decided about a charge."""
+    """What the house once decided about a charge. `at`: the moment that was asked about."""
 
     authorisation_id: str
     operator: PartyId
     evse_id: EvseId
     evsp: PartyId | None
     contract_id: ContractId | None
+    at: datetime
     accepted: bool
 
 

@@ -26,6 +26,8 @@ CLOCK_DRIFT = timedelta(minutes=5)
 LONG_CHARGE = timedelta(hours=24)
 LONGEST_CHARGE = timedelta(days=366)
 LATE_AFTER = timedelta(days=3)
+AUTHORISED_WITHIN = timedelta(days=2)
+"""A charge begins so near the moment that its authorisation was asked for; else it is another."""
 ROUNDING_WH_PER_PERIOD = 1
 """Meters tell kWh with three places or fewer; each period's energy may be rounded by so much."""
 POWER_TOLERANCE_PERCENT = 10
@@ -68,7 +70,7 @@ def authorised(cdr: Submission, facts: Facts) -> bool:
     """Whether the house has accepted this very charge before it began.
 
     Such a charge is owed whatever became of the contract meanwhile: the operator gave its energy
-    on our word.
+    on our word. So that word does not hold for charges of some other day.
     """
     given = facts.authorisation
     return (
@@ -77,6 +79,7 @@ def authorised(cdr: Submission, facts: Facts) -> bool:
         and given.evsp is not None
         and given.operator == cdr.operator
         and given.evse_id == cdr.evse_id
+        and abs(cdr.start - given.at) <= AUTHORISED_WITHIN
         and (cdr.contract_id is None or given.contract_id in (None, cdr.contract_id))
     )
 

@@ -91,7 +91,8 @@ async def test_the_sixth_charge_is_refused_until_one_of_the_first_is_billed(day:
     assert await exposure(day) == ("0.00", "5000.00", "0.00", 100)
 
     # Billed, it is what it came to: 20 kWh are 10.00 and 2.00 of VAT.
-    named = cdr("cdr-1", 20, authorisation_id=answers[0]["authorisation_id"])
+    now = utc_now().isoformat()
+    named = cdr("cdr-1", 20, authorisation_id=answers[0]["authorisation_id"], start=now, end=now)
     for _ in range(2):
         await day.operator.post(f"{CLEARING_HOUSE}/cdrs", named)
         assert await exposure(day) == ("12.00", "4000.00", "988.00", 80)

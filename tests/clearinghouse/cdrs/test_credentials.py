@@ -10,7 +10,7 @@ from roaming.evse_id import EvseId
 from tests.clearinghouse.cdrs.fakes import (
     CONTRACT,
     EVSP,
-    NOW,
+    NOON,
     OPERATOR,
     intake_of,
     keep_customer,
@@ -67,6 +67,6 @@ async def authorise(
         OPERATOR,
         evse_id,
         contract_id,
-        NOW,
+        NOON,
         contract_id.provider,
     )

@@ -30,7 +30,7 @@ from tests.clearinghouse.cdrs.fakes import (
 )
 
 CUSTOMER = Customer(CONTRACT, EVSP, blocked=False, valid_from=None, valid_until=None)
-AUTHORISATION = Authorisation("auth-1", OPERATOR, EVSE, EVSP, CONTRACT, accepted=True)
+AUTHORISATION = Authorisation("auth-1", OPERATOR, EVSE, EVSP, CONTRACT, NOON, accepted=True)
 SOUND = Facts(
     now=NOW,
     evse=Evse(OPERATOR, None),
@@ -207,6 +207,9 @@ def test_what_was_authorised_is_owed_even_if_the_contract_is_blocked_since() -> 
         {"evse_id": OTHER_EVSE},
         {"contract_id": OTHER_CONTRACT},
         {"evsp": None},
+        # One yes of some day is no word for all charges that come after it, nor before.
+        {"at": NOON - timedelta(days=2, seconds=1)},
+        {"at": NOON + timedelta(days=2, hours=1)},
     ],
 )
 def test_an_authorisation_of_another_charge_helps_nobody(change: dict[str, Any]) -> None:
