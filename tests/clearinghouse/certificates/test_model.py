@@ -123,7 +123,11 @@ def test_where_the_evsp_has_registered_no_authority_nothing_is_checked() -> None
     assert outcome_of(chain=CHAIN, authorities=nothing) is Outcome.NOT_CHECKED
 
 
-@pytest.mark.parametrize("serial_number", [SERIAL, model.serial_of(SUB.certificate)])
+@pytest.mark.parametrize(
+    "serial_number",
+    [SERIAL, model.serial_of(SUB.certificate)],
+    ids=["the vehicle", "the authority"],
+)
 def test_what_the_evsp_has_revoked_is_revoked_from_then_on(serial_number: str) -> None:
     revoked = replace(KNOWN, revoked={serial_number: NOON})
     hash_data = (SUB.hash_data(LEAF), ROOT.hash_data(SUB.certificate))

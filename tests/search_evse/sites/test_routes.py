@@ -62,7 +62,8 @@ async def test_only_an_operator_provides(app: FastAPI) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"hello", b'{"a": 1}', gzip.compress(b"[]"), b"id_pdc_itinerance\nFRTNME1\n"]
+    "body",
+    [b"", b"hello", b'{"a": 1}', gzip.compress(b"[]", mtime=0), b"id_pdc_itinerance\nFRTNME1\n"],
 )
 async def test_what_is_no_location_is_refused(app: FastAPI, body: bytes) -> None:
     answer = await post(app, body)
