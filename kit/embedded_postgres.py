@@ -134,9 +134,19 @@ class EmbeddedPostgres:
             return self._folder
         if self._elsewhere is None or not self._elsewhere.exists():
             # TMPDIR may lie as deep as the home does.
-            short = len(os.fsencode(tempfile.gettempdir())) + len(SOCKETS_ELSEWHERE) + 9
-            place = None if short <= LONGEST_SOCKET_FOLDER else "/tmp"
-            self._elsewhere = Path(tempfile.mkdtemp(prefix=SOCKETS_ELSEWHERE, dir=place))
+            short = len(os.fsencode(tempfile.gettempdir())) + len(SOCKETS_ELSEWHERE) + 17
+            place = tempfile.gettempdir() if short <= LONGEST_SOCKET_FOLDER else "/tmp"
+            # The same at each start: who held an address before a crash still has the right one.
+            named = Path(place) / f"{SOCKETS_ELSEWHERE}{_digest(self._folder)}"
+            with contextlib.suppress(FileExistsError):
+                named.mkdir(mode=0o700)
+            ours = named.lstat().st_uid in (os.geteuid(), self._runner.uid)
+            self._elsewhere = (
+                named
+                if ours and named.is_dir() and not named.is_symlink()
+                # Somebody else's, who could listen there in our place.
+                else Path(tempfile.mkdtemp(prefix=SOCKETS_ELSEWHERE, dir=place))
+            )
         return self._elsewhere
 
     def _launch(self) -> None:
@@ -234,6 +244,10 @@ def _program(name: str) -> str:
     return on_path
 
 
+def _digest(folder: Path) -> str:
+    return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+
+
 @dataclass(frozen=True, slots=True)
 class _Runner:
     """As whom PostgreSQL runs. It refuses uid 0, and root is who containers run as."""
@@ -245,8 +259,7 @@ class _Runner:
         """`home/postgres`; for another uid a folder that it can reach, one for each home."""
         if self.uid is None:
             return home / "postgres"
-        name = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
-        return Path("/var/tmp") / f"gridroam-{name}"
+        return Path("/var/tmp") / f"gridroam-{_digest(home)}"
 
     def own(self, folder: Path) -> None:
         if self.uid is not None:
