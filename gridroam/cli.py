@@ -249,7 +249,8 @@ def clear(
 ) -> None:
     """Clear a period for everybody, record the run, and print it.
 
-    A CDR belongs to the period in which its charge ended.
+    A CDR belongs to the month in which its charge ended or, told when that was closed, to the
+    first open one. Nothing is settled by this: see `gridroam settle`.
 
     \b
     Examples:

@@ -32,7 +32,8 @@ class FromTo(BaseModel):
 
 
 class RunAsked(BaseModel):
-    """A CDR belongs to the period in which its charge ended."""
+    """A CDR belongs to the period in which its charge ended or, told when its month was closed, to
+    the first open month. Nothing is settled by a run: see `/periods/{period_id}/settle`."""
 
     model_config = ConfigDict(extra="forbid")
 
