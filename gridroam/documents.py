@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections import Counter
@@ -42,7 +41,7 @@ from clearinghouse.settlement.store import SqlBooks as SqlStatements
 from clearinghouse.settling.flows import House
 from gridroam import clearing
 from gridroam.answers import BusinessesForInvoicing, DirectoryForConsole
-from gridroam.office import open_core
+from gridroam.office import content_of, open_core
 from kit.encoding import encode_json
 from roaming.money import Money
 from roaming.party import PartyId
@@ -221,7 +220,7 @@ def _write_invoice(folder: Path, found: Found) -> None:
 
 async def import_bank_file(home: Path, database_url: str | None, file: Path) -> dict[str, Any]:
     """Read a bank's file; what each entry of it was found to be."""
-    told = await asyncio.to_thread(file.read_bytes)
+    told = await content_of(file)
     async with open_core(home, database_url) as parts:
         await parts.businesses.load()
         found = await payment_flows.import_statements(

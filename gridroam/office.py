@@ -75,7 +75,7 @@ async def partner_details(
     home: Path, database_url: str | None, party: PartyId, file: Path | None
 ) -> dict[str, Any]:
     """A party's business details, after those of `file` are kept."""
-    told = None if file is None else read_told(await asyncio.to_thread(file.read_bytes))
+    told = None if file is None else read_told(await content_of(file))
     async with open_core(home, database_url) as parts:
         hub, now = parts.hub, parts.clock()
         if told is None:
@@ -90,6 +90,14 @@ async def partner_details(
                 now=now,
             )
     return DetailsShown.of(found).model_dump(mode="json")
+
+
+async def content_of(file: Path) -> bytes:
+    """All of a file that was named on the command line. Malformed where it cannot be read."""
+    try:
+        return await asyncio.to_thread(file.read_bytes)
+    except OSError as error:
+        raise Malformed(f"cannot read {file}: {error.strerror}", field="FILE", value=file) from None
 
 
 async def operator_key(

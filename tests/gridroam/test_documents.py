@@ -13,7 +13,9 @@ import pytest
 from clearinghouse.invoicing.store import SqlBooks as Invoices
 from clearinghouse.settlement.store import SqlBooks as Statements
 from gridroam.documents import Desk, Written, write_documents
+from gridroam.office import content_of
 from kit.database import Database
+from roaming.refusal import Malformed
 from tests.clearinghouse.cdrs.fakes import OTHER_CONTRACT, many
 from tests.clearinghouse.invoicing.fakes import HUB, JANUARY, Months
 
@@ -106,3 +108,9 @@ async def test_written_again_they_are_the_same(months: Months, tmp_path: Path) -
 async def test_charges_one_by_one_only_when_asked_for(months: Months, tmp_path: Path) -> None:
     assert (await written(months, tmp_path, items=False)).items == 0
     assert not [name for name in files_in(tmp_path) if "items-" in name]
+
+
+async def test_a_bank_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Malformed, match="cannot read") as refused:
+        await content_of(tmp_path / "camt.xml")
+    assert (refused.value.field, refused.value.value) == ("FILE", tmp_path / "camt.xml")
