@@ -121,6 +121,28 @@ def test_what_all_pairs_owed_is_what_is_paid_and_what_was_netted(owed: list[Pair
 
 
 @given(totals)
+def test_each_party_pays_and_gets_in_all_what_its_pairs_come_to(owed: list[PairTotal]) -> None:
+    """Reckoned from the pairs themselves, those of a month below zero among them."""
+    for one in settled(*owed):
+        net: Counter[PartyId] = Counter()
+        for pair in one.pairs:
+            net[pair.creditor] += pair.total_minor
+            net[pair.debtor] -= pair.total_minor
+        for payment in one.payments:
+            assert payment.amount_minor > 0
+            net[payment.payee] -= payment.amount_minor
+            net[payment.payer] += payment.amount_minor
+        assert not any(net.values())
+
+
+@pytest.mark.parametrize("group", ["gross", "bilateral", "cycles", "multilateral"])
+def test_a_pair_of_a_month_below_zero_is_paid_the_other_way_once(group: str) -> None:
+    [one] = settled(replace(owes(A, B, -700), clearing_group=group))
+    assert [(p.payer, p.payee, p.amount_minor) for p in one.payments] == [(B, A, 700)]
+    assert one.total_minor == 700
+
+
+@given(totals)
 def test_nothing_of_the_pairs_stays_on_their_accounts(owed: list[PairTotal]) -> None:
     sums: Counter[tuple[Account, PartyId, PartyId, str]] = Counter()
     for one in settled(*owed):
