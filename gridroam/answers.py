@@ -18,7 +18,7 @@ from clearinghouse.invoicing.model import Business
 from clearinghouse.netting.store import SqlBooks as Clearings
 from console.ports import Paid
 from console.ports import Place as ShownPlace
-from gateway.calls.model import Denial, Grant, Quota, Reason, Service, covers
+from gateway.calls.model import Denial, Grant, Mode, Quota, Reason, Service, Speaks, covers
 from kit.clock import Clock
 from kit.database import Database
 from marketplace.access import flows as access_flows
@@ -30,12 +30,14 @@ from marketplace.contracts.book import (
     ContractInForce,
     NotInForce,
     RoamingAgreement,
+    ServiceEntry,
 )
 from marketplace.contracts.model import Absence
 from marketplace.offerings.model import ServiceTerms
 from marketplace.partners import flows as partner_flows
 from marketplace.partners.model import Endpoint, Purpose
 from marketplace.partners.ports import Partners
+from marketplace.services.model import Environment
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
 from roaming.refusal import Unavailable
@@ -61,6 +63,28 @@ class _Allowed(NamedTuple):
     holds_until: datetime | None
 
 
+def _service(entry: ServiceEntry) -> Service:
+    """A catalogue entry in the gateway's words."""
+    more = entry.more_endpoints
+    handling = entry.handling
+    return Service(
+        name=entry.name,
+        major=entry.major,
+        provider=entry.provider,
+        endpoint=entry.endpoint,
+        mode=Mode(handling.mode.value),
+        suspended=entry.suspended,
+        speaks=Speaks(entry.protocol.value),
+        further_endpoints=tuple(one.url for one in more if one.environment is Environment.LIVE),
+        sandbox_endpoints=tuple(one.url for one in more if one.environment is Environment.SANDBOX),
+        published=entry.published,
+        interface=entry.interface_digest,
+        timeout_s=handling.timeout_s,
+        timeouts_s=handling.timeouts_s,
+        login=entry.login,
+    )
+
+
 class ContractsForGateway:
     """The marketplace's book, in the gateway's words.
 
@@ -83,13 +107,7 @@ class ContractsForGateway:
         entry = self._book.service(name, major)
         if entry is None or not entry.callable:
             return None
-        service = self._services[name, major] = Service(
-            name=entry.name,
-            major=entry.major,
-            provider=entry.provider,
-            endpoint=entry.endpoint,
-            suspended=entry.suspended,
-        )
+        service = self._services[name, major] = _service(entry)
         return service
 
     def find(

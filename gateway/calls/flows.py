@@ -157,7 +157,7 @@ def locate(call: Call, door: Door) -> None:
             rule=f"at most {door.limits.oldest_contracts_s:g} seconds; try again shortly",
         )
     service = door.catalogue.find_service(call.service_name, call.major)
-    if service is None:
+    if service is None or not service.published:
         raise ServiceUnknown(
             f"there is no service {call.service_name} version {call.major}",
             field="service",

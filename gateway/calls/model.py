@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -48,9 +48,21 @@ class Reason(StrEnum):
     TOO_MANY_AT_ONCE = "too-many-at-once"
 
 
+class Speaks(StrEnum):
+    """What a service's own endpoint takes."""
+
+    REST = "rest"
+    SOAP = "soap"
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A catalogue entry. `endpoint` None: it is answered by an application of the hub itself."""
+    """A catalogue entry. `endpoint` None: it is answered by an application of the hub itself.
+
+    `published` False: a draft, which nobody but its provider may try. `interface` is the digest of
+    its interface document, `login` what its own server asks the hub for, sealed. `timeouts_s` go by
+    operation; where it names none, `timeout_s` counts.
+    """
 
     name: str
     major: int
@@ -58,6 +70,14 @@ class Service:
     endpoint: str | None = None
     mode: Mode = Mode.ENFORCE
     suspended: bool = False
+    speaks: Speaks = Speaks.REST
+    further_endpoints: tuple[str, ...] = ()
+    sandbox_endpoints: tuple[str, ...] = ()
+    published: bool = True
+    interface: bytes | None = None
+    timeout_s: float = 30.0
+    timeouts_s: Mapping[str, float] = field(default_factory=dict)
+    login: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -32,7 +32,8 @@ from marketplace.offerings.model import (
     Terms,
     parse_terms,
 )
-from marketplace.services.model import ROAMING, Operation, Protocol, Service, Status
+from marketplace.services.handling import Handling
+from marketplace.services.model import ROAMING, Endpoint, Operation, Protocol, Service, Status
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
 from roaming.tariff import Tariff
@@ -72,15 +73,28 @@ class NotInForce:
 
 @dataclass(frozen=True, slots=True)
 class ServiceEntry:
-    """A service as the gateway needs it. `endpoint` None: the hub itself answers."""
+    """A service as the gateway needs it. `endpoint` None: the hub itself answers.
+
+    `published` False: it is a draft, which nobody but its provider may try.
+    """
 
     name: str
     major: int
     provider: PartyId
+    protocol: Protocol
     endpoint: str | None
-    callable: bool
+    more_endpoints: tuple[Endpoint, ...]
+    published: bool
     suspended: bool
     operations: tuple[Operation, ...]
+    handling: Handling
+    interface_digest: bytes | None
+    login: bytes | None = field(repr=False)
+
+    @property
+    def callable(self) -> bool:
+        """Whether it is called at the gateway."""
+        return self.protocol in (Protocol.REST, Protocol.SOAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +231,7 @@ class ContractBook:
         return (now - self._current_at).total_seconds()
 
     def service(self, name: str, major: int) -> ServiceEntry | None:
-        """A service that is published, or suspended for now."""
+        """A service that is published, suspended for now, or a draft yet."""
         return self._services.get((name, major))
 
     def find(
@@ -336,7 +350,7 @@ class ContractBook:
         self._services = {
             (service.name, service.major): _entry(service)
             for service in reading.services
-            if service.status in (Status.PUBLISHED, Status.SUSPENDED)
+            if service.status is not Status.RETIRED
         }
         self._edition += 1
         self._fence = reading.fence
@@ -421,8 +435,13 @@ def _entry(service: Service) -> ServiceEntry:
         name=service.name,
         major=service.major,
         provider=service.provider,
+        protocol=service.protocol,
         endpoint=service.endpoint,
-        callable=service.protocol is not Protocol.AGREEMENT,
+        more_endpoints=service.more_endpoints,
+        published=service.status is not Status.DRAFT,
         suspended=service.status is Status.SUSPENDED,
         operations=service.operations,
+        handling=service.handling,
+        interface_digest=service.interface_digest,
+        login=service.login,
     )

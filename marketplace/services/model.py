@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from marketplace.services.handling import USUAL, Handling
 from roaming.party import PartyId
 from roaming.refusal import Clash, Malformed, NotYours, Unknown
 
@@ -45,9 +46,13 @@ _REACHED = {
 
 
 class Protocol(StrEnum):
-    """What the service speaks. `agreement`: it is agreed upon, and there is nothing to call."""
+    """What the service speaks. `topic`: it is subscribed to; `agreement`: it is agreed upon, and
+    there is nothing to call.
+    """
 
     REST = "rest"
+    SOAP = "soap"
+    TOPIC = "topic"
     AGREEMENT = "agreement"
 
 
@@ -80,9 +85,28 @@ class Operation:
     path: str
 
 
+class Environment(StrEnum):
+    """Whose calls an endpoint takes: those that count, or those that are tried."""
+
+    LIVE = "live"
+    SANDBOX = "sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A further address at which a service is answered."""
+
+    url: str
+    environment: Environment = Environment.LIVE
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One major version of a service. `endpoint` None: the hub itself answers."""
+    """One major version of a service. `endpoint` None: the hub itself answers.
+
+    `interface_digest` names its interface document. `login`: what the provider's own SOAP server
+    asks the hub for, sealed.
+    """
 
     name: str
     major: int
@@ -95,6 +119,15 @@ class Service:
     documentation: str
     operations: tuple[Operation, ...]
     registered_at: datetime
+    more_endpoints: tuple[Endpoint, ...] = ()
+    handling: Handling = USUAL
+    interface_digest: bytes | None = None
+    login: bytes | None = field(default=None, repr=False)
+
+    @property
+    def callable(self) -> bool:
+        """Whether it is called at the gateway."""
+        return self.protocol in (Protocol.REST, Protocol.SOAP)
 
     def seen_by(self, party: PartyId) -> bool:
         """A draft and what is retired are their provider's business."""
@@ -137,14 +170,14 @@ def checked(service: Service) -> Service:
             value=service.category[:100],
             rule="1 to 50 of a-z, 0-9 and -, begins with a letter",
         )
-    for field, text in (
+    for name, text in (
         ("description", service.description),
         ("documentation", service.documentation),
     ):
         if len(text) > LONGEST_TEXT or "\x00" in text:
             raise BadService(
-                f"the {field} cannot be kept",
-                field=field,
+                f"the {name} cannot be kept",
+                field=name,
                 rule=f"at most {LONGEST_TEXT} characters and no NUL",
             )
     _check_operations(service.operations)

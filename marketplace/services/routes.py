@@ -68,7 +68,7 @@ class ServiceShown(BaseModel):
     @classmethod
     def of(cls, service: Service, caller: Caller) -> ServiceShown:
         version = "" if service.major == 1 else f"/v{service.major}"
-        callable_here = service.protocol is Protocol.REST
+        callable_here = service.callable
         return cls(
             name=service.name,
             major=service.major,

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Integer,
+    LargeBinary,
     Table,
     Text,
     and_,
@@ -26,7 +27,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database, metadata
 from kit.event_log import NewEvent, append
-from marketplace.services.model import Operation, Protocol, Service, Status
+from marketplace.services.handling import USUAL, Handling
+from marketplace.services.model import (
+    Endpoint,
+    Environment,
+    Operation,
+    Protocol,
+    Service,
+    Status,
+)
 from roaming.events import EventType
 from roaming.party import PartyId
 
@@ -46,6 +55,19 @@ services = Table(
     Column("documentation", Text, nullable=False),
     Column("operations", JSONB, nullable=False),
     Column("registered_at", DateTime(timezone=True), nullable=False),
+    Column("more_endpoints", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("handling", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("interface_digest", LargeBinary),
+    Column("login", LargeBinary),
+    schema="marketplace",
+)
+interfaces = Table(
+    "interface",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("uploaded_at", DateTime(timezone=True), nullable=False),
     schema="marketplace",
 )
 
@@ -77,6 +99,8 @@ class SqlShelf:
             "protocol": service.protocol.value,
             "documentation": service.documentation,
             "operations": [[one.name, one.method, one.path] for one in service.operations],
+            "more_endpoints": [[one.url, one.environment.value] for one in service.more_endpoints],
+            "handling": service.handling.to_json(),
         }
         await self._connection.execute(
             services.insert().values(registered_at=service.registered_at, **values)
@@ -149,4 +173,10 @@ def to_service(row: Any) -> Service:
         documentation=row.documentation,
         operations=tuple(Operation(*one) for one in row.operations),
         registered_at=row.registered_at,
+        more_endpoints=tuple(
+            Endpoint(url, Environment(environment)) for url, environment in row.more_endpoints
+        ),
+        handling=Handling.parse(row.handling) if row.handling else USUAL,
+        interface_digest=row.interface_digest,
+        login=row.login,
     )

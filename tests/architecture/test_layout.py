@@ -14,6 +14,7 @@ STORY = re.compile(r"`(tests/[\w/]+\.py)`")
 HOUSE = [
     "roaming",
     "kit",
+    "bridge",
     "marketplace",
     "clearinghouse",
     "search_evse",

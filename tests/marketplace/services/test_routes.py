@@ -30,7 +30,9 @@ async def test_a_service_is_registered_published_suspended_and_retired(
     assert told["path"] == "/services/parking"
     one = f"{SERVICES}/parking/v1"
     assert (await evsp.http.get(one)).status_code == 404
-    assert market.book.service("parking", 1) is None
+    draft = market.book.service("parking", 1)
+    assert draft is not None
+    assert not draft.published
     for action, status, in_book in (
         ("publish", "published", True),
         ("suspend", "suspended", True),

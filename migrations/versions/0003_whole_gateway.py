@@ -1,0 +1,52 @@
+"""The gateway, whole: what each capability adds, one list for each."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+SERVICES: list[str] = [
+    """
+CREATE TABLE marketplace.interface (
+    digest BYTEA NOT NULL,
+    kind TEXT NOT NULL,
+    content BYTEA NOT NULL,
+    uploaded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_interface PRIMARY KEY (digest)
+)
+""",
+    """
+ALTER TABLE marketplace.service ADD COLUMN more_endpoints JSONB DEFAULT '[]' NOT NULL
+""",
+    """
+ALTER TABLE marketplace.service ADD COLUMN handling JSONB DEFAULT '{}' NOT NULL
+""",
+    """
+ALTER TABLE marketplace.service ADD COLUMN interface_digest BYTEA
+""",
+    """
+ALTER TABLE marketplace.service ADD COLUMN login BYTEA
+""",
+]
+
+ACCESS: list[str] = []
+
+QUOTAS: list[str] = []
+
+USAGE: list[str] = []
+
+TOPICS: list[str] = []
+
+
+def upgrade() -> None:
+    for statement in (*SERVICES, *ACCESS, *QUOTAS, *USAGE, *TOPICS):
+        op.get_bind().exec_driver_sql(statement)
+
+
+def downgrade() -> None:
+    raise RuntimeError("a log is not taken back; restore a backup of before instead")
