@@ -135,6 +135,8 @@ STREAMS = frozenset(
         "/services/clearing-house/customer-contracts/bulk",
     }
 )
+# What a caller of the sandbox may read of the hub's own services; all else in them is live.
+SANDBOXED = ("contract-validation", "search-evse")
 # Without a token: where tokens come from, and where machines ask whether we live.
 PUBLIC = ("/oauth/", "/.well-known/", "/health/", "/openapi.json", "/docs", "/metrics")
 # What an EVSP implements to be called by SOAP; its tools fetch it without a token.
@@ -428,6 +430,7 @@ class _Hub:
             clock=parts.clock,
             registry=self.registry,
             limits=Limits(streams=STREAMS),
+            sandboxed=SANDBOXED,
         )
 
     async def _central_system(self, main: FastAPI) -> ASGIApp:

@@ -1,8 +1,9 @@
 """Whom an access token stands for, told in microseconds once it has been verified.
 
 A token is a JWT of the profile RFC 9068: `at+jwt`, ES256, and besides its claims `party` and
-`roles`. The signature is checked once; after that the token's text is looked up, and only what can
-change is looked at again: its expiry, its revocation, and the revocation of its client.
+`roles`; `env` where it is for trying things out. The signature is checked once; after that the
+token's text is looked up, and only what can change is looked at again: its expiry, its revocation,
+and the revocation of its client.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from roaming.refusal import Refusal, Unauthenticated
 
 ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"
+LIVE, SANDBOX = "live", "sandbox"
 LONGEST_TOKEN = 8 * 1024
 
 
@@ -31,7 +33,7 @@ class TokenRefused(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a token stands for, and until when."""
+    """Whom a token stands for, and until when. `sandbox`: what it calls is tried out."""
 
     party: PartyId
     roles: frozenset[str]
@@ -40,6 +42,7 @@ class Identity:
     token_id: str
     issued_at: datetime
     expires_at: datetime
+    sandbox: bool = False
 
 
 class Verifier:
@@ -154,6 +157,9 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
     roles = claims["roles"]
     if not isinstance(roles, list):
         raise TypeError("roles must be a list")
+    environment = claims.get("env", LIVE)
+    if environment not in (LIVE, SANDBOX):
+        raise ValueError("env is neither live nor sandbox")
     return Identity(
         party=PartyId(claims["party"]),
         roles=frozenset(str(role) for role in roles),
@@ -162,6 +168,7 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         token_id=claims["jti"],
         issued_at=datetime.fromtimestamp(claims["iat"], UTC),
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+        sandbox=environment == SANDBOX,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.calls.model import (
     Call,
@@ -28,6 +28,7 @@ from gateway.calls.model import (
     QuotaExceeded,
     Reason,
     RefusedCall,
+    SandboxNotServed,
     ScopeMissing,
     Service,
     ServiceSuspended,
@@ -47,13 +48,17 @@ from gateway.calls.ports import (
 from gateway.usage.model import NotRecorded, UsageRecord
 from roaming.refusal import Refusal, Unauthenticated
 
+_READS = frozenset(("GET", "HEAD"))
 SERVICES = "services"
 """The scope of a token that calls services."""
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the steps work with. `local`: services of this process, by name and major version."""
+    """What the steps work with. `local`: services of this process, by name and major version.
+
+    `sandboxed`: those of them that a caller of the sandbox may read.
+    """
 
     verifier: Verifier
     catalogue: Catalogue
@@ -66,6 +71,7 @@ class Door:
     remote: Carry
     limits: Limits
     lanes: dict[str, Lane]
+    sandboxed: frozenset[str] = frozenset()
 
 
 async def pass_through(call: Call, body: Body, answer: Answer, door: Door) -> None:
@@ -115,6 +121,7 @@ def identify(call: Call, door: Door) -> None:
     call.party = identity.party
     call.roles = identity.roles
     call.client_id = identity.client_id
+    call.sandbox = identity.sandbox
     if SERVICES not in identity.scopes:
         raise ScopeMissing(SERVICES)
 
@@ -148,7 +155,8 @@ def leave(call: Call) -> None:
 def locate(call: Call, door: Door) -> None:
     """2 Which service, version and operation. Refuses to go by a table that may be out of date.
 
-    Raises ContractsTooOld, ServiceUnknown, ServiceSuspended, NotServedHere, OperationUnknown.
+    Raises ContractsTooOld, ServiceUnknown, ServiceSuspended, SandboxNotServed, NotServedHere,
+    OperationUnknown.
     """
     age_s = door.contracts.age_s(call.at)
     if age_s > door.limits.oldest_contracts_s:
@@ -157,7 +165,7 @@ def locate(call: Call, door: Door) -> None:
             rule=f"at most {door.limits.oldest_contracts_s:g} seconds; try again shortly",
         )
     service = door.catalogue.find_service(call.service_name, call.major)
-    if service is None or not service.published:
+    if service is None or not (service.published or _own_sandbox(call, service)):
         raise ServiceUnknown(
             f"there is no service {call.service_name} version {call.major}",
             field="service",
@@ -172,6 +180,8 @@ def locate(call: Call, door: Door) -> None:
             value=service.name,
             rule=f"ask {service.provider}, its provider",
         )
+    if call.sandbox:
+        _has_sandbox(call, service, door)
     if service.endpoint is not None:
         call.operation = f"{call.method} {call.rest}"
         return
@@ -191,17 +201,46 @@ def locate(call: Call, door: Door) -> None:
         )
 
 
+def _own_sandbox(call: Call, service: Service) -> bool:
+    """A provider tries its own service, also before anybody else may see it."""
+    return call.sandbox and call.party == service.provider
+
+
+def _has_sandbox(call: Call, service: Service, door: Door) -> None:
+    """Raises SandboxNotServed, rather than let a call that is tried out touch what is live."""
+    if service.sandbox_endpoints:
+        return
+    if service.endpoint is not None:
+        rule = f"ask {service.provider} for a sandbox endpoint, or call with a live client"
+    elif service.name not in door.sandboxed:
+        rule = "call it with a live client: what it does, counts"
+    elif call.method not in _READS:
+        rule = "GET and HEAD in the sandbox; what changes data is called with a live client"
+    else:
+        return
+    raise SandboxNotServed(
+        f"{service.name} has no sandbox for {call.method}",
+        field="environment",
+        value="sandbox",
+        rule=rule,
+    )
+
+
 def permit(call: Call, door: Door) -> None:
-    """3 Which contract: deny by default. Raises NotCovered with its reason."""
+    """3 Which contract: deny by default. Raises NotCovered with its reason.
+
+    A provider needs none with itself for its own sandbox. What is tried out there under one has
+    neither a price nor a quota.
+    """
     service, party, operation = call.service, call.party, call.operation
     assert service is not None
     assert party is not None
     assert operation is not None
-    if service.mode is Mode.OFF:
+    if service.mode is Mode.OFF or _own_sandbox(call, service):
         return
     found = door.contracts.find(party, service.name, service.major, operation, call.at)
     if not isinstance(found, Denial):
-        call.grant = found
+        call.grant = replace(found, quota=None, priced=False) if call.sandbox else found
     elif service.mode is Mode.SHADOW:
         _note(call, found.reason, found.contract_id, door, shadow=True)
     else:
@@ -293,6 +332,7 @@ def usage_of(call: Call, *, billable: bool) -> UsageRecord:
         call.bytes_in,
         call.bytes_out,
         billable,
+        call.sandbox,
     )
 
 
@@ -316,5 +356,6 @@ def _note(
             contract_id=contract_id or call.contract_id,
             request_id=call.request_id,
             shadow=shadow,
+            sandbox=call.sandbox,
         )
     )

@@ -1,7 +1,7 @@
 """Who is calling the hub's other roots (`/marketplace`, `/events`, …): a token, or no entry.
 
 A token whose client asked for some scopes alone opens no root of another scope: what a charge
-point's system calls services with cannot accept contracts.
+point's system calls services with cannot accept contracts. One of the sandbox opens none at all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.calls.flows import SERVICES
-from gateway.calls.model import ScopeMissing
+from gateway.calls.model import SandboxNotServed, ScopeMissing
 from gateway.calls.ports import Verifier
 from kit.http import CALLER, Caller
 from kit.problem import refusal_response
@@ -52,7 +52,7 @@ def authenticate(
         scope.pop(CALLER, None)
         try:
             scope[CALLER] = _caller(scope, verifier, request_id)
-        except (Unauthenticated, ScopeMissing) as refusal:
+        except (Unauthenticated, ScopeMissing, SandboxNotServed) as refusal:
             path = scope["path"]
             if path not in exact and not path.startswith(below):
                 await _refuse(refusal, request_id, scope, receive, send)
@@ -71,6 +71,13 @@ def _caller(scope: Scope, verifier: Verifier, request_id: str) -> Caller:
             rule="Authorization: Bearer <token>, with a token from /oauth/token",
         )
     identity = verifier.verify(credentials[7:].decode("latin-1"))
+    if identity.sandbox:
+        raise SandboxNotServed(
+            "a token of the sandbox calls services, and opens nothing else",
+            field="environment",
+            value="sandbox",
+            rule="a token of a client whose environment is live",
+        )
     needed = ROOTS.get(scope["path"].lstrip("/").partition("/")[0])
     if needed is not None and needed not in identity.scopes:
         raise ScopeMissing(needed)
@@ -78,7 +85,7 @@ def _caller(scope: Scope, verifier: Verifier, request_id: str) -> Caller:
 
 
 async def _refuse(
-    refusal: Unauthenticated | ScopeMissing,
+    refusal: Unauthenticated | ScopeMissing | SandboxNotServed,
     request_id: str,
     scope: Scope,
     receive: Receive,

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "quota-exceeded"
     RATE_EXCEEDED = "rate-exceeded"
     TOO_MANY_AT_ONCE = "too-many-at-once"
+    SANDBOX_NOT_SERVED = "sandbox-not-served"
 
 
 class Speaks(StrEnum):
@@ -145,6 +146,7 @@ class RefusedCall:
     contract_id: str | None
     request_id: str
     shadow: bool = False
+    sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ class Call:
     """One call, filled in step by step on its way through the pipeline.
 
     `scope` is the ASGI scope that it came with; only a service of this process ever sees it.
+    `sandbox`: it is tried out, so it goes to an endpoint that is there for that and counts nowhere.
     """
 
     scope: Mapping[str, Any]
@@ -218,6 +221,7 @@ class Call:
     party: PartyId | None = None
     client_id: str | None = None
     roles: frozenset[str] = frozenset()
+    sandbox: bool = False
     lane: Lane | None = None
     service: Service | None = None
     operation: str | None = None
@@ -264,6 +268,12 @@ class ScopeMissing(CallRefused, NotYours):
             value=scope,
             rule="a token with this scope: name it at /oauth/token, or name none and get all",
         )
+
+
+class SandboxNotServed(CallRefused, NotYours):
+    """The token is of the sandbox, and what it asks for has none."""
+
+    reason = Reason.SANDBOX_NOT_SERVED
 
 
 class ServiceUnknown(CallRefused, Unknown):

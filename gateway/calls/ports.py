@@ -38,6 +38,11 @@ class Identity(Protocol):
         """What the token is good for (RFC 6749, section 3.3)."""
         ...
 
+    @property
+    def sandbox(self) -> bool:
+        """Whether it tries things out: it reaches sandboxes, and nothing that counts."""
+        ...
+
 
 class Verifier(Protocol):
     def verify(self, token: str) -> Identity:

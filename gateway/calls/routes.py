@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -73,11 +73,13 @@ def gateway(
     clock: Clock,
     registry: CollectorRegistry,
     limits: Limits | None = None,
+    sandboxed: Collection[str] = (),
 ) -> ASGIApp:
     """The door as an ASGI application.
 
     `local` and `operations` go by service name, `name/v2` for a major version other than 1; an
-    operation is (method, path template behind the service's name, name in contracts).
+    operation is (method, path template behind the service's name, name in contracts). `sandboxed`
+    names those of `local` that a caller of the sandbox may read.
     """
     door = Door(
         verifier=verifier,
@@ -91,6 +93,7 @@ def gateway(
         remote=upstream.carry,
         limits=limits or Limits(),
         lanes={},
+        sandboxed=frozenset(sandboxed),
     )
     metrics = CallMetrics(
         registry,

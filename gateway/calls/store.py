@@ -257,11 +257,12 @@ class RefusalLog:
 
     def note(self, refused: RefusedCall) -> None:
         shadow = "shadow" if refused.shadow else None
-        key = (refused.caller, refused.reason.value, refused.service, shadow)
+        sandbox = "sandbox" if refused.sandbox else None
+        key = (refused.caller, refused.reason.value, refused.service, shadow, sandbox)
         found = self._sums.get(key)
         if found is None:
             if len(self._sums) >= MOST_KINDS:
-                key = (None, refused.reason.value, None, shadow)
+                key = (None, refused.reason.value, None, shadow, sandbox)
             found = self._sums.setdefault(key, _Sum(refused))
         found.count += 1
 
@@ -302,6 +303,7 @@ class RefusalLog:
                 "contract_id": first.contract_id,
                 "request_id": first.request_id,
                 "shadow": first.shadow,
+                "sandbox": first.sandbox,
                 "count": summed.count,
             },
             occurred_at=first.at,

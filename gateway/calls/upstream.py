@@ -163,12 +163,13 @@ class Upstream:
         """Raises ProviderUnreachable, ProviderBroken, ProviderSilent, CallerGone, BodyTooLarge."""
         service = call.service
         assert service is not None
-        assert service.endpoint is not None
+        url = service.sandbox_endpoints[0] if call.sandbox else service.endpoint
+        assert url is not None
         opened = self._opened or self._open()
-        endpoint = self._endpoints.get(service.endpoint)
+        endpoint = self._endpoints.get(url)
         if endpoint is None:
             try:
-                endpoint = self._endpoint(opened, service.endpoint)
+                endpoint = self._endpoint(opened, url)
             except ValueError:
                 raise _unreachable(call) from None
         if endpoint.inside:

@@ -15,7 +15,7 @@ class UsageRecord(NamedTuple):
 
     `billable` only when its contract has a price and it was answered with a 2xx.
     `contract_id` None: it went through without one (mode off or shadow). `status` 499: the caller
-    went away before it was answered.
+    went away before it was answered. `sandbox`: it was tried out, and is never billable.
     """
 
     request_id: str
@@ -32,11 +32,12 @@ class UsageRecord(NamedTuple):
     bytes_in: int
     bytes_out: int
     billable: bool
+    sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DayOfUse:
-    """The calls of one contract on one UTC day, by one requester."""
+    """The calls of one contract on one UTC day, by one requester; those of the sandbox apart."""
 
     day: date
     contract_id: str | None
@@ -49,6 +50,7 @@ class DayOfUse:
     failed_calls: int
     bytes_in: int
     bytes_out: int
+    sandbox: bool = False
 
 
 class UsagePage(NamedTuple):

@@ -17,7 +17,10 @@ DEFAULT_DAYS = 31
 
 
 class DayOfUseOut(BaseModel):
-    """The calls of one contract on one UTC day. `contract_id` null: let through without one."""
+    """The calls of one contract on one UTC day. `contract_id` null: let through without one.
+
+    What was tried out in the sandbox has rows of its own, and costs nothing.
+    """
 
     day: date
     contract_id: str | None
@@ -30,6 +33,7 @@ class DayOfUseOut(BaseModel):
     failed_calls: int
     bytes_in: int
     bytes_out: int
+    sandbox: bool
 
 
 class UsageOut(BaseModel):
@@ -79,4 +83,5 @@ def _shown(day: DayOfUse) -> DayOfUseOut:
         failed_calls=day.failed_calls,
         bytes_in=day.bytes_in,
         bytes_out=day.bytes_out,
+        sandbox=day.sandbox,
     )

@@ -46,6 +46,7 @@ usage = Table(
     Column("bytes_in", BigInteger, nullable=False),
     Column("bytes_out", BigInteger, nullable=False),
     Column("billable", Boolean, nullable=False),
+    Column("sandbox", Boolean, nullable=False, server_default="false"),
     schema="gateway",
 )
 Index("ix_usage_requester_at", usage.c.requester, usage.c.at)
@@ -120,7 +121,7 @@ class SqlMeter:
 
 _BY_DAY = text(
     """
-SELECT day, contract_id, requester, provider, service, major, count(*) AS calls,
+SELECT day, contract_id, requester, provider, service, major, sandbox, count(*) AS calls,
   count(*) FILTER (WHERE billable) AS billable_calls,
   count(*) FILTER (WHERE status >= 400) AS failed_calls,
   sum(bytes_in)::bigint AS bytes_in, sum(bytes_out)::bigint AS bytes_out
@@ -130,16 +131,16 @@ FROM (
     AND (CAST(:contract_id AS text) IS NULL OR contract_id = :contract_id)
 ) AS own
 WHERE CAST(:after_day AS date) IS NULL
-  OR (day, coalesce(contract_id, ''), requester, service, major)
+  OR (day, coalesce(contract_id, ''), requester, service, major, sandbox)
     > (CAST(:after_day AS date), CAST(:after_contract AS text), CAST(:after_requester AS text),
-       CAST(:after_service AS text), CAST(:after_major AS int))
-GROUP BY day, contract_id, requester, provider, service, major
-ORDER BY day, coalesce(contract_id, ''), requester, service, major
+       CAST(:after_service AS text), CAST(:after_major AS int), CAST(:after_sandbox AS boolean))
+GROUP BY day, contract_id, requester, provider, service, major, sandbox
+ORDER BY day, coalesce(contract_id, ''), requester, service, major, sandbox
 LIMIT :limit
 """
 )
 
-_Place = tuple[date, str, str, str, int]
+_Place = tuple[date, str, str, str, int, bool]
 _PLACE: msgspec.json.Decoder[_Place] = msgspec.json.Decoder(_Place)
 
 
@@ -159,7 +160,7 @@ class SqlUsage:
         limit: int,
         cursor: str | None,
     ) -> UsagePage:
-        after: _Place | tuple[None, ...] = (None,) * 5 if cursor is None else _place(cursor)
+        after: _Place | tuple[None, ...] = (None,) * 6 if cursor is None else _place(cursor)
         async with self._database.begin() as connection:
             rows = await connection.execute(
                 _BY_DAY,
@@ -173,6 +174,7 @@ class SqlUsage:
                     "after_requester": after[2],
                     "after_service": after[3],
                     "after_major": after[4],
+                    "after_sandbox": after[5],
                     "limit": limit + 1,
                 },
             )
@@ -189,6 +191,7 @@ class SqlUsage:
                     failed_calls=row.failed_calls,
                     bytes_in=row.bytes_in,
                     bytes_out=row.bytes_out,
+                    sandbox=row.sandbox,
                 )
                 for row in rows
             ]
@@ -199,7 +202,7 @@ class SqlUsage:
 
 def _cursor(day: DayOfUse) -> str:
     place = (day.day, day.contract_id or "", str(day.requester), day.service, day.major)
-    return urlsafe_b64encode(msgspec.json.encode(place)).decode()
+    return urlsafe_b64encode(msgspec.json.encode((*place, day.sandbox))).decode()
 
 
 def _place(cursor: str) -> _Place:

@@ -28,6 +28,7 @@ from marketplace.access.model import (
 )
 from marketplace.access.ports import Access, Box, Checker
 from marketplace.access.token_server import Outcome, TokenServer
+from marketplace.services.model import Environment
 from roaming.party import PartyId
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -129,7 +130,12 @@ def _with_header(answer: OAuthAnswer, name: str, value: str) -> OAuthAnswer:
 
 
 async def add_key_client(
-    access: Access, caller: PartyId, party: PartyId, jwks: Mapping[str, Any], now: datetime
+    access: Access,
+    caller: PartyId,
+    party: PartyId,
+    jwks: Mapping[str, Any],
+    now: datetime,
+    environment: Environment = Environment.LIVE,
 ) -> Client:
     """A client that signs with keys of its own. The same keys again are the same client.
 
@@ -139,7 +145,7 @@ async def add_key_client(
     public_keys = client_key_rules.client_keys(jwks)
     content = msgspec.json.encode(public_keys, order="sorted")
     digest = hashlib.sha256(party.encode() + content).hexdigest()[:24]
-    client_id = f"{party.compact.lower()}-key-{digest}"
+    client_id = f"{_beginning(party, environment)}-key-{digest}"
     async with access.open() as book:
         known = await book.clients_of(party, now)
         if client_id not in {client.client_id for client in known}:
@@ -150,7 +156,7 @@ async def add_key_client(
                     value=len(known),
                     rule=f"at most {MOST_KEY_CLIENTS}; revoke one first",
                 )
-            await book.add_key_client(client_id, party, public_keys, now)
+            await book.add_key_client(client_id, party, public_keys, now, environment)
         client = await book.client(client_id, now)
     if client is None:
         raise UnknownClient(
@@ -160,14 +166,20 @@ async def add_key_client(
 
 
 async def add_secret(
-    access: Access, caller: PartyId, party: PartyId, *, checker: Checker, now: datetime
+    access: Access,
+    caller: PartyId,
+    party: PartyId,
+    *,
+    checker: Checker,
+    now: datetime,
+    environment: Environment = Environment.LIVE,
 ) -> tuple[str, str]:
     """A further secret for the party's secret client: (client id, secret), told this once."""
     _own(caller, party)
     secret = secrets.token_urlsafe(32)
     secret_hash = await checker.hash(secret)
     async with access.open() as book:
-        return await book.add_secret(party, secret_hash, now), secret
+        return await book.add_secret(party, secret_hash, now, environment), secret
 
 
 async def clients_of(
@@ -245,6 +257,12 @@ async def forget_expired(access: Access, now: datetime) -> None:
     """Drop used assertions, revocations and secrets that no longer matter."""
     async with access.open() as book:
         await book.forget_expired(now)
+
+
+def _beginning(party: PartyId, environment: Environment) -> str:
+    """So that nobody takes the one for the other, a client's id says where it belongs."""
+    compact = party.compact.lower()
+    return compact if environment is Environment.LIVE else f"{compact}-{environment}"
 
 
 def _own(caller: PartyId, party: PartyId) -> None:

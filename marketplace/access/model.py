@@ -18,10 +18,13 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from marketplace.services.model import Environment
 from roaming.party import PartyId
 from roaming.refusal import Malformed, NotYours, TooMuch, Unknown
 
 SCOPES = ("events", "marketplace", "services")
+# Whoever tries a service out needs nothing else: contracts and events are never a rehearsal.
+SANDBOX_SCOPES = ("services",)
 TOKEN_LIFETIME = timedelta(minutes=15)
 # A replaced secret stays good for so long: time enough to bring the new one everywhere.
 SECRET_OVERLAP = timedelta(days=7)
@@ -68,7 +71,10 @@ class BadGrantRequest(Malformed):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A program of a party. `secret_hashes` are those in force; `public_keys` are JWKs."""
+    """A program of a party. `secret_hashes` are those in force; `public_keys` are JWKs.
+
+    What one of the sandbox calls is tried out, and counts nowhere.
+    """
 
     client_id: str
     party: PartyId
@@ -76,6 +82,16 @@ class Client:
     secret_hashes: tuple[str, ...] = ()
     public_keys: tuple[Mapping[str, Any], ...] = ()
     created_at: datetime | None = None
+    environment: Environment = Environment.LIVE
+
+    @property
+    def sandbox(self) -> bool:
+        return self.environment is Environment.SANDBOX
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What its tokens may be good for."""
+        return SANDBOX_SCOPES if self.sandbox else SCOPES
 
     @property
     def methods(self) -> frozenset[Method]:

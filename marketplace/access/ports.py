@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from marketplace.access.model import Client, Revocations, SigningKey
+from marketplace.services.model import Environment
 from roaming.party import PartyId
 
 
@@ -21,10 +22,17 @@ class Keeper(Protocol):
     async def clients_of(self, party: PartyId, now: datetime) -> Sequence[Client]: ...
 
     async def add_key_client(
-        self, client_id: str, party: PartyId, keys: Sequence[Mapping[str, Any]], now: datetime
+        self,
+        client_id: str,
+        party: PartyId,
+        keys: Sequence[Mapping[str, Any]],
+        now: datetime,
+        environment: Environment,
     ) -> None: ...
 
-    async def add_secret(self, party: PartyId, secret_hash: str, now: datetime) -> str:
+    async def add_secret(
+        self, party: PartyId, secret_hash: str, now: datetime, environment: Environment
+    ) -> str:
         """A further secret for the party's secret client, made if need be: its client id."""
         ...
 

@@ -28,6 +28,7 @@ from marketplace.access.token_server import (
     TOKEN_PATH,
     TokenServer,
 )
+from marketplace.services.model import Environment
 from roaming.party import PartyId
 
 Calling = Annotated[Caller, Depends(caller_of)]
@@ -35,11 +36,16 @@ _FORM = "application/x-www-form-urlencoded"
 _WITHOUT_TOKEN: dict[str, Any] = {"security": []}
 
 
-class KeysAsked(BaseModel):
-    """The public keys (RFC 7517) of a client that signs assertions; none: it wants a secret."""
+class ClientAsked(BaseModel):
+    """The public keys (RFC 7517) of a client that signs assertions; none: it wants a secret.
+
+    `environment` sandbox: what this client calls is tried out. Its tokens call services, at the
+    endpoints that their providers keep for that, and do nothing else.
+    """
 
     model_config = ConfigDict(extra="forbid")
     jwks: dict[str, Any] | None = None
+    environment: Environment = Environment.LIVE
 
 
 class ClientShown(BaseModel):
@@ -48,6 +54,7 @@ class ClientShown(BaseModel):
     client_id: str
     party: str
     methods: list[str]
+    environment: Environment
     created_at: datetime | None = None
     client_secret: str | None = None
 
@@ -57,6 +64,7 @@ class ClientShown(BaseModel):
             client_id=client.client_id,
             party=client.party,
             methods=sorted(client.methods),
+            environment=client.environment,
             created_at=client.created_at,
         )
 
@@ -138,21 +146,29 @@ def router(access: Access, server: TokenServer, checker: Checker, clock: Clock) 
         response_model_exclude_none=True,
         status_code=201,
     )
-    async def add_client(party: str, asked: KeysAsked, caller: Calling) -> Response:
+    async def add_client(party: str, asked: ClientAsked, caller: Calling) -> Response:
         # The same keys are the same client, so a repeat does no harm. A secret is told once and
         # kept nowhere, so its answer cannot be kept for an Idempotency-Key either: a repeat gives
         # one more, and both are good.
         whose = PartyId(party)
         if asked.jwks is not None:
-            client = await flows.add_key_client(access, caller.party, whose, asked.jwks, clock())
+            client = await flows.add_key_client(
+                access, caller.party, whose, asked.jwks, clock(), asked.environment
+            )
             return json_response(ClientShown.of(client).model_dump(mode="json"), 201)
         client_id, secret = await flows.add_secret(
-            access, caller.party, whose, checker=checker, now=clock()
+            access,
+            caller.party,
+            whose,
+            checker=checker,
+            now=clock(),
+            environment=asked.environment,
         )
         shown = ClientShown(
             client_id=client_id,
             party=whose,
             methods=sorted([model.Method.SECRET_BASIC, model.Method.SECRET_POST]),
+            environment=asked.environment,
             client_secret=secret,
         )
         return json_response(

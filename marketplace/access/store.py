@@ -40,6 +40,7 @@ from marketplace.access.model import (
 )
 from marketplace.partners.model import PartnerStatus
 from marketplace.partners.store import partners
+from marketplace.services.model import Environment
 from roaming.events import EventType
 from roaming.party import PartyId
 
@@ -56,6 +57,7 @@ clients = Table(
     Column("revoked_at", DateTime(timezone=True)),
     # Tokens from before this moment no longer count.
     Column("tokens_from", DateTime(timezone=True)),
+    Column("environment", Text, nullable=False, server_default=Environment.LIVE.value),
     schema="marketplace",
 )
 client_secrets = Table(
@@ -134,25 +136,43 @@ class SqlKeeper:
                 secret_hashes=tuple(row.hashes or ()),
                 public_keys=tuple(row.public_keys or ()),
                 created_at=row.created_at,
+                environment=Environment(row.environment),
             )
             for row in rows
         ]
 
     async def add_key_client(
-        self, client_id: str, party: PartyId, keys: Sequence[Mapping[str, Any]], now: datetime
+        self,
+        client_id: str,
+        party: PartyId,
+        keys: Sequence[Mapping[str, Any]],
+        now: datetime,
+        environment: Environment,
     ) -> None:
         made = await self._connection.execute(
             insert(clients)
-            .values(client_id=client_id, party=party, public_keys=list(keys), created_at=now)
+            .values(
+                client_id=client_id,
+                party=party,
+                public_keys=list(keys),
+                created_at=now,
+                environment=environment.value,
+            )
             .on_conflict_do_nothing()
             .returning(clients.c.client_id)
         )
         if made.first() is not None:
-            body = {"client_id": client_id, "kids": [key.get("kid") for key in keys]}
+            body = {
+                "client_id": client_id,
+                "kids": [key.get("kid") for key in keys],
+                "environment": environment.value,
+            }
             await self._tell(EventType.CLIENT_REGISTERED, party, body, now)
 
-    async def add_secret(self, party: PartyId, secret_hash: str, now: datetime) -> str:
-        return await add_client_secret(self._connection, party, secret_hash, now)
+    async def add_secret(
+        self, party: PartyId, secret_hash: str, now: datetime, environment: Environment
+    ) -> str:
+        return await add_client_secret(self._connection, party, secret_hash, now, environment)
 
     async def revoke_client(self, party: PartyId, client_id: str, now: datetime) -> bool:
         ended = await self._connection.execute(
@@ -277,7 +297,11 @@ class SqlAccess:
 
 
 async def add_client_secret(
-    connection: AsyncConnection, party: PartyId, secret_hash: str, now: datetime
+    connection: AsyncConnection,
+    party: PartyId,
+    secret_hash: str,
+    now: datetime,
+    environment: Environment = Environment.LIVE,
 ) -> str:
     """A further secret in the caller's transaction; also used when a party registers."""
     found = await connection.execute(
@@ -285,6 +309,7 @@ async def add_client_secret(
         .where(
             clients.c.party == party,
             clients.c.public_keys.is_(None),
+            clients.c.environment == environment.value,
             clients.c.revoked_at.is_(None),
         )
         .order_by(clients.c.created_at)
@@ -294,9 +319,12 @@ async def add_client_secret(
     client_id = found.scalar()
     made = client_id is None
     if client_id is None:
-        client_id = f"{party.compact.lower()}-{secrets.token_hex(6)}"
+        place = "" if environment is Environment.LIVE else f"{environment}-"
+        client_id = f"{party.compact.lower()}-{place}{secrets.token_hex(6)}"
         await connection.execute(
-            clients.insert().values(client_id=client_id, party=party, created_at=now)
+            clients.insert().values(
+                client_id=client_id, party=party, created_at=now, environment=environment.value
+            )
         )
     rows = await connection.execute(
         select(
@@ -315,7 +343,12 @@ async def add_client_secret(
     await connection.execute(
         client_secrets.insert().values(client_id=client_id, hash=secret_hash, created_at=now)
     )
-    body = {"client_id": client_id, "new_client": made, "secrets_dropped": len(drop)}
+    body = {
+        "client_id": client_id,
+        "new_client": made,
+        "secrets_dropped": len(drop),
+        "environment": environment.value,
+    }
     await append(
         connection,
         [NewEvent(f"partner:{party}", EventType.CLIENT_REGISTERED, party, body, now)],

@@ -95,7 +95,10 @@ class TokenServer:
         return Outcome(answer, assertion=server.assertion, revoked=server.revoked)
 
     def mint(self, client: Client, scope: str, now: datetime) -> str:
-        """An access token of the profile RFC 9068, with the party and its roles in it."""
+        """An access token of the profile RFC 9068, with the party and its roles in it.
+
+        `env` is told where it is not the live one.
+        """
         kid, key = self.ring.current(now)
         return jwt.encode(
             {"alg": ALGORITHM, "typ": TOKEN_TYPE, "kid": kid},
@@ -110,6 +113,7 @@ class TokenServer:
                 "scope": scope,
                 "party": str(client.party),
                 "roles": sorted(client.roles),
+                **({"env": client.environment.value} if client.sandbox else {}),
             },
             key,
             algorithms=[ALGORITHM],
@@ -155,8 +159,9 @@ class _Client(ClientMixin):  # type: ignore[misc]  # authlib is not typed
         return self.client.client_id
 
     def get_allowed_scope(self, scope: str | None) -> str:
-        asked = set(SCOPES if not scope else scope.split())
-        return " ".join(name for name in SCOPES if name in asked)
+        allowed = self.client.scopes
+        asked = set(allowed if not scope else scope.split())
+        return " ".join(name for name in allowed if name in asked)
 
     def check_client_secret(self, _: str) -> bool:
         return self._secret_ok

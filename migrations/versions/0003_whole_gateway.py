@@ -34,11 +34,19 @@ ALTER TABLE marketplace.service ADD COLUMN login BYTEA
 """,
 ]
 
-ACCESS: list[str] = []
+ACCESS: list[str] = [
+    """
+ALTER TABLE marketplace.client ADD COLUMN environment TEXT DEFAULT 'live' NOT NULL
+""",
+]
 
 QUOTAS: list[str] = []
 
-USAGE: list[str] = []
+USAGE: list[str] = [
+    """
+ALTER TABLE gateway.usage ADD COLUMN sandbox BOOLEAN DEFAULT false NOT NULL
+""",
+]
 
 TOPICS: list[str] = []
 

@@ -230,3 +230,17 @@ def test_a_verified_token_costs_microseconds(verifier: Verifier, key: ECKey) -> 
     for _ in range(10_000):
         verifier.verify(token)
     assert (time.perf_counter() - began) / 10_000 < 50e-6
+
+
+def test_a_token_says_whether_it_tries_things_out(verifier: Verifier, key: ECKey) -> None:
+    assert not verifier.verify(signed(key, claims())).sandbox
+    assert not verifier.verify(signed(key, claims(jti="j2", env="live"))).sandbox
+    assert verifier.verify(signed(key, claims(jti="j3", env="sandbox"))).sandbox
+
+
+@pytest.mark.parametrize("env", ["", "Sandbox", None, ["sandbox"], {}, True])
+def test_a_token_of_no_environment_that_we_know_is_refused(
+    verifier: Verifier, key: ECKey, env: object
+) -> None:
+    with pytest.raises(TokenRefused):
+        verifier.verify(signed(key, claims(env=env)))

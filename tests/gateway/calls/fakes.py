@@ -41,6 +41,7 @@ class Known:
     roles: frozenset[str] = frozenset({"evse-operator"})
     client_id: str = "client-1"
     scopes: frozenset[str] = frozenset({"events", "marketplace", "services"})
+    sandbox: bool = False
 
 
 @dataclass
@@ -146,6 +147,7 @@ class House:
     upstream: Upstream = field(default_factory=Upstream)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     limits: Limits = field(default_factory=Limits)
+    sandboxed: frozenset[str] = frozenset()
 
     def open(self) -> ASGIApp:
         return gateway(
@@ -161,4 +163,5 @@ class House:
             clock=lambda: NOON,
             registry=self.registry,
             limits=self.limits,
+            sandboxed=self.sandboxed,
         )

@@ -24,6 +24,7 @@ async def ask(inside: Inside, path: str, token: str | None, **scope: object) -> 
     tokens = Tokens()
     for name in ("events", "marketplace", "services"):
         tokens.known[name] = Known(OPERATOR, scopes=frozenset({name}))
+    tokens.known["sandbox"] = Known(OPERATOR, sandbox=True)
     guarded = authenticate(
         inside, tokens, ["/health/live", "/oauth/"], new_request_id=lambda: "r-1"
     )
@@ -87,6 +88,14 @@ async def test_a_token_opens_the_roots_of_its_scopes_and_no_others(path: str, sc
     for held in ("events", "marketplace", "services"):
         assert await ask(inside, path, held) == (200 if held == scope else 403)
     assert len(inside.scopes) == 1
+
+
+async def test_a_token_of_the_sandbox_opens_no_root_whatever_its_scopes() -> None:
+    inside = Inside()
+    for path in ("/marketplace/usage", "/events", "/central-system/stations", "/nothing/here"):
+        assert await ask(inside, path, "sandbox") == 403
+    assert inside.scopes == []
+    assert await ask(inside, "/oauth/token", "sandbox") == 200
 
 
 async def test_what_is_public_is_open_to_any_token() -> None:

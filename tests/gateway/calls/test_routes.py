@@ -129,6 +129,7 @@ async def test_every_call_leaves_one_usage_record(client: httpx.AsyncClient, hou
         5,
         len(answer.content),
         False,
+        False,
     )
     assert house.meter.committed == []
 

@@ -175,16 +175,20 @@ async def test_a_flood_of_refusals_is_one_event_for_each_caller_and_reason(
         log.note(refused())
     log.note(refused(reason=Reason.QUOTA_EXCEEDED, contract_id="C-1"))
     log.note(refused(STRANGER, shadow=True))
+    log.note(refused(STRANGER, reason=Reason.OPERATION_NOT_COVERED))
+    log.note(refused(STRANGER, reason=Reason.SANDBOX_NOT_SERVED, sandbox=True))
     log.note(refused(None, reason=Reason.UNAUTHENTICATED, client_id=None, service=None))
     await log.close()
     told = {(one.party, one.body["reason"]): one for one in await events(database)}
-    assert len(told) == 4
+    assert len(told) == 6
     flood = told[OPERATOR, "no-contract"]
     assert (flood.type, flood.body["count"]) == (EventType.CALL_REFUSED, 10_000)
     assert flood.stream == "refusals:FR*PD1"
     assert (flood.occurred_at, flood.correlation_id) == (NOON, "r-1")
     assert told[OPERATOR, "quota-exceeded"].body["contract_id"] == "C-1"
     assert told[STRANGER, "no-contract"].body["shadow"] is True
+    assert told[STRANGER, "operation-not-covered"].body["sandbox"] is False
+    assert told[STRANGER, "sandbox-not-served"].body["sandbox"] is True
     assert told[HUB, "unauthenticated"].body["caller"] is None
 
 

@@ -62,6 +62,7 @@ async def test_usage_is_asked_for_the_caller_alone() -> None:
         "failed_calls": 1,
         "bytes_in": 10,
         "bytes_out": 100,
+        "sandbox": False,
     }
     ((party, asked),) = pages.asked
     assert party == OPERATOR

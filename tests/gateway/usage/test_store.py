@@ -149,6 +149,25 @@ async def test_a_party_sees_what_it_called_and_what_was_called_of_it(database: D
     assert await days(usage, PartyId("SE*NIL")) == []
 
 
+async def test_what_was_tried_out_is_told_apart_page_by_page(database: Database) -> None:
+    meter = SqlMeter(database)
+    meter.note(record(1, billable=True))
+    meter.note(record(2, sandbox=True))
+    meter.note(record(3, sandbox=True))
+    await meter.close()
+    usage = SqlUsage(database)
+    seen, cursor = [], None
+    while True:
+        page = await usage.by_day(
+            PROVIDER, first=DAY, last=DAY, contract_id=None, limit=1, cursor=cursor
+        )
+        seen += [(day.sandbox, day.calls, day.billable_calls) for day in page.days]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == [(False, 1, 1), (True, 2, 0)]
+
+
 async def test_a_day_adds_up(database: Database) -> None:
     usage = await filled(database)
     page = await usage.by_day(

@@ -406,3 +406,73 @@ async def until_refused(market: Marketplace, token: str) -> None:
         return False
 
     await until(refused)
+
+
+async def clients_asked(member: Member, **asked: Any) -> Any:
+    answer = await member.http.post(f"/marketplace/partners/{member.party}/clients", json=asked)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def test_a_sandbox_client_stands_beside_the_live_one_and_calls_services_alone(
+    market: Marketplace, operator: Member, client: AsyncClient
+) -> None:
+    made = await clients_asked(operator, environment="sandbox")
+    assert made["environment"] == "sandbox"
+    assert made["client_id"].startswith("frpd1-sandbox-")
+    secret = (made["client_id"], made["client_secret"])
+    told = (await client.post("/oauth/token", data=GRANT, auth=secret)).json()
+    assert told["scope"] == "services"
+    identity = market.verifier.verify(told["access_token"])
+    assert (identity.party, identity.client_id) == (OPERATOR, made["client_id"])
+    assert identity.sandbox
+    assert identity.scopes == {"services"}
+    # What is not there to be had is not given, and the live client is what it was.
+    asked = GRANT | {"scope": "marketplace services events"}
+    assert (await client.post("/oauth/token", data=asked, auth=secret)).json()["scope"] == (
+        "services"
+    )
+    live = (operator.client_id, operator.client_secret)
+    told = (await client.post("/oauth/token", data=GRANT, auth=live)).json()
+    assert not market.verifier.verify(told["access_token"]).sandbox
+    listed = (await operator.http.get(f"/marketplace/partners/{OPERATOR}/clients")).json()
+    assert {one["client_id"]: one["environment"] for one in listed} == {
+        operator.client_id: "live",
+        made["client_id"]: "sandbox",
+    }
+
+
+async def test_a_further_secret_is_one_of_the_same_environment(
+    operator: Member, client: AsyncClient
+) -> None:
+    first = await clients_asked(operator, environment="sandbox")
+    second = await clients_asked(operator, environment="sandbox")
+    assert first["client_id"] == second["client_id"]
+    third = await clients_asked(operator)
+    assert third["client_id"] == operator.client_id
+    for made in (first, second, third):
+        secret = (made["client_id"], made["client_secret"])
+        assert (await client.post("/oauth/token", data=GRANT, auth=secret)).status_code == 200
+    crossed = (third["client_id"], first["client_secret"])
+    assert (await client.post("/oauth/token", data=GRANT, auth=crossed)).status_code == 401
+
+
+async def test_one_key_in_two_environments_is_two_clients(
+    market: Marketplace, operator: Member, client: AsyncClient
+) -> None:
+    key = ECKey.generate_key("P-256")
+    jwks = {"keys": [key.as_dict(private=False)]}
+    live = await clients_asked(operator, jwks=jwks)
+    sandbox = await clients_asked(operator, jwks=jwks, environment="sandbox")
+    assert live["client_id"] != sandbox["client_id"]
+    for made in (live, sandbox):
+        told = (await ask(client, assertion(key, made["client_id"]))).json()
+        identity = market.verifier.verify(told["access_token"])
+        assert identity.sandbox == (made is sandbox)
+
+
+async def test_there_are_two_environments(operator: Member) -> None:
+    answer = await operator.http.post(
+        f"/marketplace/partners/{OPERATOR}/clients", json={"environment": "test"}
+    )
+    assert (answer.status_code, answer.json()["field"]) == (422, "body.environment")
