@@ -18,7 +18,20 @@ from clearinghouse.invoicing.model import Business
 from clearinghouse.netting.store import SqlBooks as Clearings
 from console.ports import Paid
 from console.ports import Place as ShownPlace
-from gateway.calls.model import Denial, Grant, Mode, Quota, Reason, Service, Speaks, covers
+from gateway.calls.model import (
+    ContentMap,
+    Denial,
+    Grant,
+    Mode,
+    Naming,
+    OperationPaths,
+    Operations,
+    Quota,
+    Reason,
+    Service,
+    Speaks,
+    covers,
+)
 from kit.clock import Clock
 from kit.database import Database
 from marketplace.access import flows as access_flows
@@ -37,7 +50,7 @@ from marketplace.offerings.model import ServiceTerms
 from marketplace.partners import flows as partner_flows
 from marketplace.partners.model import Endpoint, Purpose
 from marketplace.partners.ports import Partners
-from marketplace.services.model import Environment
+from marketplace.services.model import Environment, Protocol
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
 from roaming.refusal import Unavailable
@@ -82,7 +95,17 @@ def _service(entry: ServiceEntry) -> Service:
         timeout_s=handling.timeout_s,
         timeouts_s=handling.timeouts_s,
         login=entry.login,
+        operations=_naming(entry),
+        maps={name: ContentMap(m.request, m.answer) for name, m in handling.maps.items()},
     )
+
+
+def _naming(entry: ServiceEntry) -> Naming | None:
+    if entry.protocol is Protocol.SOAP and entry.interface_digest is not None:
+        return OperationPaths()
+    if not entry.operations or entry.endpoint is None:
+        return None
+    return Operations((one.method, one.path, one.name) for one in entry.operations)
 
 
 class ContractsForGateway:

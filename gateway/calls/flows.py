@@ -7,8 +7,9 @@ step has allowed.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from gateway.calls.model import (
     Call,
@@ -40,10 +41,12 @@ from gateway.calls.ports import (
     Carry,
     Catalogue,
     Contracts,
+    Identity,
     Meter,
     Quotas,
     Refusals,
     Verifier,
+    Words,
 )
 from gateway.usage.model import NotRecorded, UsageRecord
 from roaming.refusal import Refusal, Unauthenticated
@@ -72,23 +75,62 @@ class Door:
     limits: Limits
     lanes: dict[str, Lane]
     sandboxed: frozenset[str] = frozenset()
+    bridge: Bridge | None = None
 
 
-async def pass_through(call: Call, body: Body, answer: Answer, door: Door) -> None:
+Opening = Callable[[Call, Body, Answer, Door], Awaitable[Carry]]
+"""Steps 1 to 3 for a caller who speaks otherwise; how its call, once permitted, is carried."""
+
+
+class Entrance(Protocol):
+    """What stands at a path of its own behind a service's name, as `/soap`."""
+
+    def words(self, call: Call) -> Words | None:
+        """How a no is told here; None: in a problem document."""
+        ...
+
+    async def enter(self, call: Call, body: Body, answer: Answer, door: Door) -> None: ...
+
+
+class Bridge(Protocol):
+    """For callers and providers that do not speak alike."""
+
+    @property
+    def entrances(self) -> Mapping[str, Entrance]:
+        """By the path behind the service's name."""
+        ...
+
+    async def turn(self, call: Call, body: Body, door: Door) -> Carry:
+        """How a permitted call is carried whose words are not those of its provider.
+
+        Raises refusals of what cannot be said in the provider's words: before anything is counted.
+        """
+        ...
+
+
+async def pass_through(
+    call: Call, body: Body, answer: Answer, door: Door, opening: Opening | None = None
+) -> None:
     """Carry one call from the caller to the service and the answer back; or say why not."""
+    carry: Carry | None = None
     try:
         try:
-            identify(call, door)
-            admit(call, door)
-            locate(call, door)
-            permit(call, door)
+            if opening is None:
+                identify(call, door)
+                admit(call, door)
+                service = locate(call, door)
+                permit(call, door)
+                if service.turned:
+                    carry = await turn(call, body, door)
+            else:
+                carry = await opening(call, body, answer, door)
             await reserve(call, door)
         except Refusal as refusal:
             tell(call, refusal, door)
             await answer.refuse(refusal)
             return
         try:
-            await forward(call, body, answer, door)
+            await forward(call, body, answer, door, carry)
         except BaseException:
             call.status = call.status or 500
             raise
@@ -118,6 +160,11 @@ def identify(call: Call, door: Door) -> None:
             field="Authorization",
             rule=refusal.rule or "ask /oauth/token for a new access token",
         ) from None
+    stand_for(call, identity)
+
+
+def stand_for(call: Call, identity: Identity) -> None:
+    """The call is made by this client. Raises ScopeMissing."""
     call.party = identity.party
     call.roles = identity.roles
     call.client_id = identity.client_id
@@ -152,12 +199,33 @@ def leave(call: Call) -> None:
         call.lane = None
 
 
-def locate(call: Call, door: Door) -> None:
+def locate(call: Call, door: Door) -> Service:
     """2 Which service, version and operation. Refuses to go by a table that may be out of date.
 
     Raises ContractsTooOld, ServiceUnknown, ServiceSuspended, SandboxNotServed, NotServedHere,
     OperationUnknown.
     """
+    service = find(call, door)
+    if service.endpoint is not None:
+        call.operation = f"{call.method} {call.rest}"
+        if service.operations is not None:
+            name = service.operations.name(call.method, call.rest)
+            if name is not None:
+                call.operation, call.alias = name, call.operation
+        return service
+    call.operation = operations_here(service, door).name(call.method, call.rest)
+    if call.operation is None:
+        raise OperationUnknown(
+            f"{service.name} has no {call.method} {call.rest[:200]}",
+            field="path",
+            value=call.rest[:200],
+            rule="an operation of the service: see /openapi.json",
+        )
+    return service
+
+
+def find(call: Call, door: Door) -> Service:
+    """Which service and version. Raises ContractsTooOld, ServiceUnknown, ServiceSuspended."""
     age_s = door.contracts.age_s(call.at)
     if age_s > door.limits.oldest_contracts_s:
         raise ContractsTooOld(
@@ -182,23 +250,18 @@ def locate(call: Call, door: Door) -> None:
         )
     if call.sandbox:
         _has_sandbox(call, service, door)
-    if service.endpoint is not None:
-        call.operation = f"{call.method} {call.rest}"
-        return
+    return service
+
+
+def operations_here(service: Service, door: Door) -> Operations:
+    """The operations of a service of this process. Raises NotServedHere."""
     key = (service.name, service.major)
     operations = door.operations.get(key)
     if operations is None or key not in door.local:
         raise NotServedHere(
             f"{service.name} is not part of this process", rule="call another process of the hub"
         )
-    call.operation = operations.name(call.method, call.rest)
-    if call.operation is None:
-        raise OperationUnknown(
-            f"{service.name} has no {call.method} {call.rest[:200]}",
-            field="path",
-            value=call.rest[:200],
-            rule="an operation of the service: see /openapi.json",
-        )
+    return operations
 
 
 def _own_sandbox(call: Call, service: Service) -> bool:
@@ -239,6 +302,12 @@ def permit(call: Call, door: Door) -> None:
     if service.mode is Mode.OFF or _own_sandbox(call, service):
         return
     found = door.contracts.find(party, service.name, service.major, operation, call.at)
+    if (
+        call.alias is not None
+        and isinstance(found, Denial)
+        and found.reason is Reason.OPERATION_NOT_COVERED
+    ):
+        found = door.contracts.find(party, service.name, service.major, call.alias, call.at)
     if not isinstance(found, Denial):
         call.grant = replace(found, quota=None, priced=False) if call.sandbox else found
     elif service.mode is Mode.SHADOW:
@@ -257,6 +326,16 @@ def _not_covered(call: Call, service: Service, denial: Denial) -> NotCovered:
         Reason.OPERATION_NOT_COVERED: "agree a contract whose operations include this one",
     }.get(denial.reason, f"ask {service.provider}")
     return NotCovered(f"{what}: {denial.reason}", denial, rule=next_step)
+
+
+async def turn(call: Call, body: Body, door: Door) -> Carry:
+    """What is asked, in the provider's words, before it is counted: a bad question costs nobody.
+
+    Raises what `Bridge.turn` raises, and NotServedHere where this process has no bridge.
+    """
+    if door.bridge is None:
+        raise NotServedHere("this process has no bridge", rule="call another process of the hub")
+    return await door.bridge.turn(call, body, door)
 
 
 async def reserve(call: Call, door: Door) -> None:
@@ -279,21 +358,28 @@ async def reserve(call: Call, door: Door) -> None:
         _note(call, refusal.reason, grant.contract_id, door, shadow=True)
 
 
-async def forward(call: Call, body: Body, answer: Answer, door: Door) -> None:
+async def forward(
+    call: Call, body: Body, answer: Answer, door: Door, carry: Carry | None = None
+) -> None:
     """5 To the service and back. A call that failed on the way gives its quota back.
 
     Not so a call whose caller went away: the service may have done the work.
     """
     service = call.service
     assert service is not None
-    here = service.endpoint is None
-    carry = door.local[service.name, service.major] if here else door.remote
+    if carry is None:
+        carry = straight_to(service, door)
     try:
         await carry(call, body, answer)
     except Refusal as refusal:
         if call.allowance is not None and not isinstance(refusal, CallerGone):
             door.quotas.release(call.allowance.leases)
         await answer.refuse(refusal)
+
+
+def straight_to(service: Service, door: Door) -> Carry:
+    """The way to a service for a call as it is."""
+    return door.remote if service.endpoint is not None else door.local[service.name, service.major]
 
 
 def meter(call: Call, door: Door) -> None:

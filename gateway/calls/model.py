@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from roaming.party import PartyId
 from roaming.refusal import (
@@ -62,7 +62,9 @@ class Service:
 
     `published` False: a draft, which nobody but its provider may try. `interface` is the digest of
     its interface document, `login` what its own server asks the hub for, sealed. `timeouts_s` go by
-    operation; where it names none, `timeout_s` counts.
+    operation; where it names none, `timeout_s` counts. So do `maps`. `operations`: what calls at
+    its paths are called; None: `METHOD /path`. `turned`: what is said in a call of it is put into
+    other words on the way.
     """
 
     name: str
@@ -79,6 +81,27 @@ class Service:
     timeout_s: float = 30.0
     timeouts_s: Mapping[str, float] = field(default_factory=dict)
     login: bytes | None = field(default=None, repr=False)
+    operations: Naming | None = None
+    maps: Mapping[str, ContentMap] = field(default_factory=dict)
+    turned: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Asked for at every call, and so reckoned once.
+        by_soap = self.speaks is Speaks.SOAP and self.interface is not None
+        object.__setattr__(self, "turned", by_soap or bool(self.maps))
+
+
+class ContentMap(NamedTuple):
+    """JMESPath expressions for what an operation is asked and what it answers; None: as it is."""
+
+    request: str | None = None
+    answer: str | None = None
+
+
+class Naming(Protocol):
+    def name(self, method: str, path: str) -> str | None:
+        """The operation that is called so, or None."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +228,7 @@ class Call:
 
     `scope` is the ASGI scope that it came with; only a service of this process ever sees it.
     `sandbox`: it is tried out, so it goes to an endpoint that is there for that and counts nowhere.
+    `alias` is `METHOD /path` where the operation has a name: a contract may say either.
     """
 
     scope: Mapping[str, Any]
@@ -225,6 +249,7 @@ class Call:
     lane: Lane | None = None
     service: Service | None = None
     operation: str | None = None
+    alias: str | None = None
     grant: Grant | None = None
     allowance: Allowance | None = None
     status: int = 0
@@ -422,7 +447,7 @@ def continue_trace(incoming: bytes | None, request_id: str, span_id: str) -> str
 
 
 class Operations:
-    """Which operation of a local service a call is: (method, path template) -> name."""
+    """Which operation of a service a call is: (method, path template) -> name."""
 
     def __init__(self, table: Iterable[tuple[str, str, str]]) -> None:
         self._exact: dict[tuple[str, str], str] = {}
@@ -445,6 +470,14 @@ class Operations:
             if pattern.fullmatch(path):
                 return name
         return None
+
+
+class OperationPaths:
+    """The operations of a SOAP service are called at `POST /{Operation}`."""
+
+    def name(self, method: str, path: str) -> str | None:
+        name = path[1:]
+        return name if method == "POST" and name and "/" not in name else None
 
 
 def covers(patterns: Sequence[str], operation: str) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.types import Message, Receive
 
@@ -125,8 +125,17 @@ class Body(Protocol):
         ...
 
 
+Words = Callable[[int, Mapping[str, Any]], tuple[int, str, bytes]]
+"""Put a no into words: (status, members of the problem) -> (status, media type, content)."""
+
+
 class Answer(Protocol):
-    """What the caller is told, in order: `start`, then `write` until `more` is False."""
+    """What the caller is told, in order: `start`, then `write` until `more` is False.
+
+    A no is told in `words`: a problem document, unless the caller speaks otherwise.
+    """
+
+    words: Words
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None: ...
     async def write(self, chunk: bytes, *, more: bool) -> None: ...

@@ -20,7 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.calls.flows import Door, meter_billable, pass_through
+from gateway.calls.flows import Bridge, Door, meter_billable, pass_through
 from gateway.calls.local import local_service
 from gateway.calls.metrics import CallMetrics
 from gateway.calls.model import (
@@ -38,7 +38,7 @@ from gateway.calls.model import (
     continue_trace,
     split_path,
 )
-from gateway.calls.ports import Catalogue, Contracts, Meter, Quotas, Refusals, Verifier
+from gateway.calls.ports import Catalogue, Contracts, Meter, Quotas, Refusals, Verifier, Words
 from gateway.calls.upstream import Upstream
 from kit.clock import Clock
 from kit.encoding import encode_json
@@ -74,8 +74,9 @@ def gateway(
     registry: CollectorRegistry,
     limits: Limits | None = None,
     sandboxed: Collection[str] = (),
+    bridge: Bridge | None = None,
 ) -> ASGIApp:
-    """The door as an ASGI application.
+    """The door as an ASGI application. Without a `bridge` all speak as their providers do.
 
     `local` and `operations` go by service name, `name/v2` for a major version other than 1; an
     operation is (method, path template behind the service's name, name in contracts). `sandboxed`
@@ -94,7 +95,9 @@ def gateway(
         limits=limits or Limits(),
         lanes={},
         sandboxed=frozenset(sandboxed),
+        bridge=bridge,
     )
+    entrances = {} if bridge is None else bridge.entrances
     metrics = CallMetrics(
         registry,
         contracts_age_s=lambda: contracts.age_s(clock()),
@@ -110,12 +113,18 @@ def gateway(
         answer = _Answer(send, call, door, metrics)
         try:
             _fill(call, scope, door.limits)
+            entrance = entrances.get(call.rest)
+            if entrance is not None:
+                answer.words = entrance.words(call) or _problem
             body = _Body(receive, call, door.limits.body_of(scope["path"]))
         except Refusal as refusal:
             await answer.refuse(refusal)
         else:
             try:
-                await pass_through(call, body, answer, door)
+                if entrance is None:
+                    await pass_through(call, body, answer, door)
+                else:
+                    await entrance.enter(call, body, answer, door)
             except Exception as error:
                 log.error("call failed", request_id=call.request_id, exc_info=error)
                 await answer.break_off()
@@ -276,7 +285,17 @@ class _Body:
 class _Answer:
     """The answer on its way out: headers of our own added, bytes counted, costly ones held back."""
 
-    __slots__ = ("_begun", "_call", "_deaf", "_door", "_held", "_held_bytes", "_metrics", "_send")
+    __slots__ = (
+        "_begun",
+        "_call",
+        "_deaf",
+        "_door",
+        "_held",
+        "_held_bytes",
+        "_metrics",
+        "_send",
+        "words",
+    )
 
     def __init__(self, send: Send, call: Call, door: Door, metrics: CallMetrics) -> None:
         self._send = send
@@ -287,6 +306,7 @@ class _Answer:
         self._held: list[Message] | None = None
         self._held_bytes = 0
         self._deaf = False
+        self.words: Words = _problem
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         call = self._call
@@ -368,9 +388,10 @@ class _Answer:
         self._held = None
         call = self._call
         call.bytes_out = 0
-        body = encode_json(body_of(status, name, detail, request_id=call.request_id, **more))
+        members = body_of(status, name, detail, request_id=call.request_id, **more)
+        status, media_type, body = self.words(status, members)
         headers = [
-            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-type", media_type.encode()),
             (b"content-length", str(len(body)).encode()),
             *headers,
         ]
@@ -389,6 +410,10 @@ class _Answer:
         self._begun = True
         for message in held:
             await self._send(message)
+
+
+def _problem(status: int, members: Mapping[str, Any]) -> tuple[int, str, bytes]:
+    return status, MEDIA_TYPE, encode_json(members)
 
 
 def _rate_limit(allowance: Allowance) -> list[tuple[bytes, bytes]]:

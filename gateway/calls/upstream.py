@@ -52,6 +52,7 @@ REQUEST_HEADERS = {
         "If-Unmodified-Since",
         "Prefer",
         "Range",
+        "SOAPAction",
         "Tracestate",
     )
 }

@@ -188,6 +188,16 @@ async def test_a_contract_covers_its_operations_and_no_others(market: Market) ->
         assert [came.method for came in provider.came] == ["GET"]
 
 
+async def test_a_contract_may_name_its_operations_as_the_provider_does(market: Market) -> None:
+    async with server() as provider:
+        await registered(market, provider)
+        await agreed(market, operations=["forecast"])
+        assert (await market.requester.call("GET", f"{FORECAST}/points/7")).status == 200
+        answer = await market.requester.call("GET", f"{FORECAST}/points")
+        is_refused(answer, 403, "not-covered", "operation-not-covered")
+        assert [came.path for came in provider.came] == ["/api/points/7"]
+
+
 async def test_a_quota_is_exact(market: Market) -> None:
     async with server() as provider:
         await registered(market, provider)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +20,8 @@ from marketplace.contracts.model import Action, Contract
 from marketplace.contracts.ports import BookRow, Reading
 from marketplace.offerings import model as offerings
 from marketplace.offerings.model import Audience, Offering, ServiceTerms
-from marketplace.services.model import Protocol, Service, Status
+from marketplace.services.handling import ContentMap, Handling
+from marketplace.services.model import Operation, Protocol, Service, Status
 from roaming.party import PartyId
 from roaming.refusal import Refusal
 
@@ -71,7 +73,7 @@ def row(one: Contract, digest: bytes, *, version: int) -> BookRow:
     )
 
 
-def weather(status: Status = Status.PUBLISHED) -> Service:
+def weather(status: Status = Status.PUBLISHED, **changes: Any) -> Service:
     return Service(
         name="weather",
         major=1,
@@ -80,10 +82,9 @@ def weather(status: Status = Status.PUBLISHED) -> Service:
         category="bench",
         description="",
         endpoint="https://weather.example",
-        protocol=Protocol.REST,
         documentation="",
-        operations=(),
         registered_at=NOW,
+        **{"protocol": Protocol.REST, "operations": (), **changes},
     )
 
 
@@ -184,6 +185,35 @@ async def test_one_partys_contract_is_not_anothers_and_not_for_other_operations(
     assert asked(answers, party=STRANGER) == Denial(Reason.NO_CONTRACT)
     assert asked(answers, operation="POST /sun") == Denial(Reason.OPERATION_NOT_COVERED, "c1")
     assert answers.find(CALLER, "weather", 2, "GET /sun", NOW) == Denial(Reason.NO_CONTRACT)
+
+
+async def test_calls_have_the_names_that_the_provider_gave_its_operations() -> None:
+    rows, book, answers = await opened()
+    plain = answers.find_service("weather", 1)
+    assert plain is not None
+    assert plain.operations is None
+    handling = Handling(maps={"sun": ContentMap(answer="hours")})
+    named = (Operation("sun", "GET", "/sun/{place}"),)
+    rows.services = [weather(operations=named, handling=handling)]
+    await book.load()
+    service = answers.find_service("weather", 1)
+    assert service is not None
+    assert service.operations is not None
+    assert service.operations.name("GET", "/sun/Paris") == "sun"
+    assert service.operations.name("GET", "/rain/Paris") is None
+    assert service.maps == {"sun": (None, "hours")}
+    assert service.turned
+
+
+async def test_a_described_soap_service_is_called_by_the_names_of_its_operations() -> None:
+    rows, book, answers = await opened()
+    rows.services = [weather(protocol=Protocol.SOAP, interface_digest=b"digest")]
+    await book.load()
+    service = answers.find_service("weather", 1)
+    assert service is not None
+    assert service.operations is not None
+    assert service.operations.name("POST", "/GetSun") == "GetSun"
+    assert service.turned
 
 
 @given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -10,14 +11,19 @@ from hypothesis import strategies as st
 
 from gateway.calls.model import (
     BadPath,
+    ContentMap,
     Lane,
     Limits,
+    OperationPaths,
     Operations,
     Reason,
+    Service,
+    Speaks,
     continue_trace,
     covers,
     split_path,
 )
+from roaming.party import PartyId
 
 
 @pytest.mark.parametrize(
@@ -188,3 +194,27 @@ def test_a_path_that_streams_may_have_one_step_below_it_and_no_more() -> None:
     ]
     assert sizes == [2, 1, 2, 1]
     assert limits.body_of("/a/files") == 1
+
+
+def test_the_operations_of_a_soap_service_are_called_by_their_names() -> None:
+    names = OperationPaths()
+    assert names.name("POST", "/GetStatus") == "GetStatus"
+    for method, path in (("GET", "/GetStatus"), ("POST", "/"), ("POST", "/GetStatus/7")):
+        assert names.name(method, path) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "turned"),
+    [
+        ({}, False),
+        ({"interface": b"digest"}, False),
+        ({"speaks": Speaks.SOAP}, False),
+        ({"speaks": Speaks.SOAP, "interface": b"digest"}, True),
+        ({"maps": {"search": ContentMap("evses", None)}}, True),
+    ],
+    ids=["plain", "described", "undescribed soap", "soap", "mapped"],
+)
+def test_what_is_said_is_turned_where_the_provider_speaks_otherwise(
+    changes: dict[str, Any], turned: bool
+) -> None:
+    assert Service("a", 1, PartyId("NL*ABC"), **changes).turned is turned
