@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gridroam import (
     cli_books,
+    cli_calls,
     cli_deliveries,
     cli_documents,
     cli_exposure,
@@ -57,12 +58,21 @@ app.add_typer(cli_books.dispute, name="dispute")
 app.add_typer(cli_exposure.exposure, name="exposure")
 app.command("deposit")(cli_exposure.deposit)
 app.command("withdraw")(cli_exposure.withdraw)
+app.command()(cli_calls.calls)
 app.command()(cli_books.settle)
 app.command()(cli_books.default)
 
 Lifeline = Annotated[
     int | None,
     typer.Option(hidden=True, help="A pipe: when its other end closes, the hub ends in order."),
+]
+OtlpEndpoint = Annotated[
+    str | None,
+    typer.Option(help="An OpenTelemetry collector for spans of calls, as http://127.0.0.1:4318."),
+]
+TraceRatio = Annotated[
+    float,
+    typer.Option(min=0.0, max=1.0, help="How many of the traces that begin here are told."),
 ]
 
 
@@ -110,6 +120,8 @@ def serve(
         str | None,
         typer.Option(help="The hub of a central system that runs alone; see `operator-key`."),
     ] = None,
+    otlp_endpoint: OtlpEndpoint = None,
+    trace_ratio: TraceRatio = 1.0,
     lifeline_fd: Lifeline = None,
 ) -> None:
     """Run a hub. Prints `ready http://host:port` once it answers.
@@ -144,6 +156,8 @@ def serve(
         hub_url=hub_url,
         log_format=log_format,
         log_level=log_level,
+        otlp_endpoint=otlp_endpoint,
+        trace_ratio=trace_ratio,
         lifeline_fd=lifeline_fd,
     )
     serving.run(settings, workers=workers)
@@ -162,6 +176,8 @@ def serve_worker(
     refuse_loopback_endpoints: Annotated[bool, typer.Option()] = False,
     trust_station_time: Annotated[bool, typer.Option()] = False,
     hub_url: Annotated[str | None, typer.Option()] = None,
+    otlp_endpoint: OtlpEndpoint = None,
+    trace_ratio: TraceRatio = 1.0,
     lifeline_fd: Lifeline = None,
 ) -> None:
     """One process of `serve --workers N`; started by it alone."""
@@ -180,6 +196,8 @@ def serve_worker(
         runs_tasks=not no_tasks,
         log_format=log_format,
         log_level=log_level,
+        otlp_endpoint=otlp_endpoint,
+        trace_ratio=trace_ratio,
         lifeline_fd=lifeline_fd,
     )
     serving.run_worker(settings, listening_fd)

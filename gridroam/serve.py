@@ -219,6 +219,8 @@ class _Supervising:
             *("--public-url", settings.public_url or self._url),
             *(["--hub-url", settings.hub_url] if settings.hub_url else []),
             *("--lifeline-fd", str(lifeline_fd)),
+            *(["--otlp-endpoint", settings.otlp_endpoint] if settings.otlp_endpoint else []),
+            *("--trace-ratio", str(settings.trace_ratio)),
             *(["--refuse-loopback-endpoints"] * (not settings.allow_loopback_endpoints)),
             *([] if number == 0 else ["--no-tasks"]),
             *(["--trust-station-time"] if settings.trust_station_time else []),

@@ -47,6 +47,9 @@ class Settings:
     hub_url: str | None = None
     # Timed and queued work (forwarding, outboxes) runs in one process of several.
     runs_tasks: bool = True
+    # Where spans of calls go (OTLP over HTTP), and how many of the traces that begin here.
+    otlp_endpoint: str | None = None
+    trace_ratio: float = 1.0
     log_format: str = "text"
     log_level: str = "info"
     # A pipe that whoever started this process holds: when it closes, however they ended, we end.

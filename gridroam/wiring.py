@@ -81,6 +81,8 @@ from gateway.calls.model import Limits
 from gateway.calls.routes import gateway
 from gateway.calls.store import RefusalLog, SqlQuotas
 from gateway.calls.upstream import Upstream
+from gateway.monitoring import routes as monitoring_routes
+from gateway.monitoring.store import SqlRecords
 from gateway.usage import routes as usage_routes
 from gateway.usage.store import SqlMeter, SqlUsage
 from gridroam import clearing
@@ -107,6 +109,7 @@ from kit import problem
 from kit.access_token import Verifier
 from kit.clock import utc_now
 from kit.database import Database
+from kit.tracing import Tracing
 from marketplace.access import routes as access_routes
 from marketplace.access import tasks as access_tasks
 from marketplace.access.keys import KeyRing
@@ -127,6 +130,7 @@ from search_evse.sites import routes as site_routes
 from search_evse.sites.store import SqlBooks as Sites
 
 AUDIENCE = "gridroam"
+VERSION = "0.1.0"
 # Where a list of any length may be sent in one call.
 STREAMS = frozenset(
     {
@@ -200,7 +204,7 @@ class _Hub:
         main = FastAPI(
             title="Gridroam",
             description="Roaming marketplace and clearing house for electric-vehicle charging.",
-            version="0.1.0",
+            version=VERSION,
             openapi_url=None,
             docs_url=None,
             redoc_url=None,
@@ -276,6 +280,7 @@ class _Hub:
             offering_routes.router(parts.offerings, parts.database, parts.clock),
             contract_routes.router(parts.contracts, parts.database, parts.clock, parts.book),
             usage_routes.router(SqlUsage(parts.database), parts.clock),
+            monitoring_routes.router(SqlRecords(parts.database), parts.clock),
         ):
             main.include_router(router)
 
@@ -431,7 +436,16 @@ class _Hub:
             registry=self.registry,
             limits=Limits(streams=STREAMS),
             sandboxed=SANDBOXED,
+            tracing=self._tracing(),
         )
+
+    def _tracing(self) -> Tracing | None:
+        settings = self.settings
+        if settings.otlp_endpoint is None:
+            return None
+        tracing = Tracing(settings.otlp_endpoint, ratio=settings.trace_ratio, version=VERSION)
+        self.stack.push_async_callback(tracing.close)
+        return tracing
 
     async def _central_system(self, main: FastAPI) -> ASGIApp:
         """An operator's own system that is shipped with the hub, and calls it like any other's."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -434,16 +434,23 @@ def split_path(raw_path: bytes) -> tuple[str, int, str]:
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
-def continue_trace(incoming: bytes | None, request_id: str, span_id: str) -> str:
+def continue_trace(
+    incoming: bytes | None,
+    request_id: str,
+    span_id: str,
+    begins: Callable[[str], bool] | None = None,
+) -> str:
     """The caller's trace with a span of our own, or a new one (W3C Trace Context, section 3.2).
 
-    `request_id` has 32 hexadecimal digits and becomes the trace id of a new trace.
+    `request_id` has 32 hexadecimal digits and becomes the trace id of a new trace; `begins` says
+    whether that one is told to anybody.
     """
     if incoming is not None:
         match = _TRACEPARENT.fullmatch(incoming)
         if match is not None and match[1].strip(b"0") and match[2].strip(b"0"):
             return f"00-{match[1].decode()}-{span_id}-{match[3].decode()}"
-    return f"00-{request_id}-{span_id}-01"
+    sampled = begins is None or begins(request_id)
+    return f"00-{request_id}-{span_id}-{'01' if sampled else '00'}"
 
 
 class Operations:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -39,10 +39,12 @@ from gateway.calls.model import (
     split_path,
 )
 from gateway.calls.ports import Catalogue, Contracts, Meter, Quotas, Refusals, Verifier, Words
+from gateway.calls.spans import span_of
 from gateway.calls.upstream import Upstream
 from kit.clock import Clock
 from kit.encoding import encode_json
 from kit.problem import MEDIA_TYPE, body_of, status_of
+from kit.tracing import Tracing
 from roaming.refusal import Malformed, Refusal
 
 log = structlog.get_logger(__name__)
@@ -75,6 +77,7 @@ def gateway(
     limits: Limits | None = None,
     sandboxed: Collection[str] = (),
     bridge: Bridge | None = None,
+    tracing: Tracing | None = None,
 ) -> ASGIApp:
     """The door as an ASGI application. Without a `bridge` all speak as their providers do.
 
@@ -104,12 +107,13 @@ def gateway(
         forwards_under_way=lambda: upstream.under_way,
     )
     numbers = _Numbers()
+    begins = None if tracing is None else tracing.begins
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        call = _call(scope, clock, numbers)
+        call = _call(scope, clock, numbers, begins)
         answer = _Answer(send, call, door, metrics)
         try:
             _fill(call, scope, door.limits)
@@ -129,6 +133,8 @@ def gateway(
                 log.error("call failed", request_id=call.request_id, exc_info=error)
                 await answer.break_off()
         metrics.answered(call, time.perf_counter_ns() - call.started_ns)
+        if tracing is not None and tracing.is_sampled(call.traceparent):
+            tracing.tell(span_of(call, time.perf_counter_ns() - call.started_ns))
 
     return app
 
@@ -152,7 +158,9 @@ class _Numbers:
         return f"{int(at_s * 1000):012x}{self._process}{number:010x}", f"{self._span}{number:010x}"
 
 
-def _call(scope: Scope, clock: Clock, numbers: _Numbers) -> Call:
+def _call(
+    scope: Scope, clock: Clock, numbers: _Numbers, begins: Callable[[str], bool] | None
+) -> Call:
     started_ns = time.perf_counter_ns()
     at = clock()
     request_id, span_id = numbers.next(at.timestamp())
@@ -167,7 +175,7 @@ def _call(scope: Scope, clock: Clock, numbers: _Numbers) -> Call:
         started_ns=started_ns,
         method=scope["method"],
         headers=headers,
-        traceparent=continue_trace(headers.get(b"traceparent"), request_id, span_id),
+        traceparent=continue_trace(headers.get(b"traceparent"), request_id, span_id, begins),
     )
 
 

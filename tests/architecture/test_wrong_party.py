@@ -72,7 +72,7 @@ OWN_AFFAIR = {
     "POST /services/clearing-house/cdr-files/{file_id}": 422,
 }
 # Changes by being looked at: what was called is metered.
-RESTLESS = {"/marketplace/usage", "/metrics"}
+RESTLESS = {"/marketplace/usage", "/marketplace/monitoring", "/metrics"}
 ROLES = ("evse-operator", "evsp", "dso", "service-provider")
 SECRET = "canary-4f1d"
 FILE = f"file-{SECRET}"

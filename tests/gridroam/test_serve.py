@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from gridroam import office
 from roaming.party import PartyId
@@ -23,6 +24,8 @@ from tests.gridroam.processes import (
     started,
     until,
 )
+from tests.hub import server
+from tests.kit.test_tracing import spans
 
 OPERATOR = PartyId("FR*PD1")
 
@@ -264,3 +267,24 @@ async def test_logs_are_json_line_by_line_and_hold_no_secret(
     assert len(password) > 10
     assert password not in ended.err
     assert token[:40] not in ended.err
+
+
+async def test_a_call_is_told_to_a_collector_below_its_callers_span(
+    hub_database_url: str, tmp_path: Path
+) -> None:
+    async def took(_: web.BaseRequest) -> web.Response:
+        return web.Response(content_type="application/x-protobuf")
+
+    trace, above = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
+    async with server(took) as collector:
+        place = ("--home", tmp_path / "home", "--database-url", hub_database_url)
+        told = ("--otlp-endpoint", collector.url, "--trace-ratio", "0")
+        async with serving(*place, *told, tmp_path=tmp_path) as hub:
+            for traceparent in (f"00-{trace}-{above}-01", f"00-{trace}-{above}-00", None):
+                headers = {} if traceparent is None else {"traceparent": traceparent}
+                assert await status_of(hub.url, "/services/search-evse/evses", headers) == 401
+            # What the collector has not got yet, it gets at the end.
+            assert (await hub.end(signal.SIGTERM)).code == 0
+        [span] = spans(collector)
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (trace, above)
+    assert span.span_id.hex() != above

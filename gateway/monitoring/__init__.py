@@ -1,0 +1,1 @@
+"""How services fare: calls, errors and times, by service, contract and operation."""
