@@ -48,7 +48,10 @@ class TooMuchToReckon(TooMuch):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Calls from `since` until just before `until`. None: of all there are."""
+    """Calls from `since` until just before `until`. None: of all there are.
+
+    `sandbox`: those that were tried out, instead of those that count.
+    """
 
     since: datetime
     until: datetime
@@ -57,6 +60,7 @@ class Question:
     service: str | None = None
     contract_id: str | None = None
     operation: str | None = None
+    sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)

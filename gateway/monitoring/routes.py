@@ -78,12 +78,13 @@ def router(records: Records, clock: Clock) -> APIRouter:
         service: Annotated[str | None, Query(max_length=100)] = None,
         contract_id: Annotated[str | None, Query(max_length=200)] = None,
         operation: Annotated[str | None, Query(max_length=500)] = None,
+        sandbox: Annotated[bool, Query(description="those that were tried out, instead")] = False,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: str | None = None,
     ) -> MonitoringShown:
         end = until or clock()
         question = checked(
-            Question(since or end - USUAL, end, by, every, service, contract_id, operation)
+            Question(since or end - USUAL, end, by, every, service, contract_id, operation, sandbox)
         )
         page = await records.figures(caller.party, question, limit=limit, cursor=cursor)
         response.headers.update(page_link(request, page.next_cursor))

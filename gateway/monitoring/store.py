@@ -33,7 +33,7 @@ SELECT * FROM (
       CASE WHEN :by_contract THEN coalesce(contract_id, '') ELSE '' END AS contract_id,
       CASE WHEN :by_operation THEN operation ELSE '' END AS operation
     FROM gateway.usage
-    WHERE at >= :since AND at < :until
+    WHERE at >= :since AND at < :until AND sandbox = :sandbox
       AND (CAST(:party AS text) IS NULL OR requester = :party OR provider = :party)
       AND (CAST(:service AS text) IS NULL OR service = :service)
       AND (CAST(:contract_id AS text) IS NULL OR contract_id = :contract_id)
@@ -75,6 +75,7 @@ class SqlRecords:
             "service": question.service,
             "contract_id": question.contract_id,
             "operation": question.operation,
+            "sandbox": question.sandbox,
             "after_at": after[0],
             "after_service": after[1],
             "after_major": after[2],

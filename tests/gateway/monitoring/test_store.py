@@ -97,6 +97,13 @@ async def test_one_service_contract_or_operation_alone(
     assert one.calls == 1
 
 
+async def test_what_was_tried_out_is_told_apart_from_what_counts(database: Database) -> None:
+    records = await filled(database, record(1), record(2, sandbox=True, duration_us=7))
+    [live] = await figures(records, QUESTION)
+    [tried] = await figures(records, replace(QUESTION, sandbox=True))
+    assert (live.calls, live.p99_us, tried.calls, tried.p99_us) == (1, 1_500, 1, 7)
+
+
 async def test_pages_hold_every_row_once(database: Database) -> None:
     records = await filled(database, *(record(n, operation=f"GET /{n}") for n in range(7)))
     seen: list[str | None] = []
