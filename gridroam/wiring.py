@@ -96,6 +96,7 @@ from gridroam.answers import (
     DirectoryForConsole,
     EndpointsOfPartners,
     EvsesForClearing,
+    InterfacesOfProviders,
     KeyClients,
     MapForConsole,
     SpendingForAuthorisation,
@@ -275,7 +276,13 @@ class _Hub:
                 hub=parts.hub,
             ),
             service_routes.router(
-                parts.catalogue, parts.database, parts.clock, parts.book, allow_loopback=loopback
+                parts.catalogue,
+                parts.database,
+                parts.clock,
+                parts.book,
+                reader=InterfacesOfProviders(),
+                box=parts.box,
+                allow_loopback=loopback,
             ),
             offering_routes.router(parts.offerings, parts.database, parts.clock),
             contract_routes.router(parts.contracts, parts.database, parts.clock, parts.book),

@@ -49,8 +49,12 @@ async def once(
     database: Database,
     party: str,
     clock: Clock,
+    body: bytes | None = None,
 ) -> Response:
-    """Run a write at most once for its Idempotency-Key; without a key, just run it."""
+    """Run a write at most once for its Idempotency-Key; without a key, just run it.
+
+    `body`: the request's, where it has been read already.
+    """
     key = request.headers.get("idempotency-key")
     if key is None:
         return await run()
@@ -59,7 +63,13 @@ async def once(
             "the key is too long", field="Idempotency-Key", value=key, rule="1 to 255 characters"
         )
     asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    content = b"\n".join([request.method.encode(), asked.encode(), await request.body()])
+    content = b"\n".join(
+        [
+            request.method.encode(),
+            asked.encode(),
+            body if body is not None else await request.body(),
+        ]
+    )
     digest = hashlib.sha256(content).digest()
     known = await _take(database, party, key, digest, clock)
     if known is not None:

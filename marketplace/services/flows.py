@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from bridge.document import Document
 from kit.outside_url import check_url
-from marketplace.services import model
+from marketplace.services import changes, model
+from marketplace.services.changes import Change
+from marketplace.services.handling import BadHandling, Handling, Mode
 from marketplace.services.model import (
     Action,
+    Endpoint,
     NotYourService,
     Service,
     ServiceExists,
     UnknownService,
 )
-from marketplace.services.ports import Catalogue, Memory, Shelf
+from marketplace.services.ports import Catalogue, Memory, Reader, Shelf
 from roaming.party import PartyId
+from roaming.refusal import Malformed, Unknown
+
+
+class NoInterface(Unknown):
+    """The service has no document, or the document no such file."""
 
 
 async def register(
     catalogue: Catalogue,
     service: Service,
     *,
+    reader: Reader,
     memory: Memory,
     allow_loopback: bool,
     now: datetime,
@@ -29,11 +39,13 @@ async def register(
     """Put a draft of the caller's service (`service.provider`) into the catalogue.
 
     A name belongs to the provider who had it first, in all its versions. The same description again
-    is the service as it stands. BadService, BadUrl, ServiceExists.
+    is the service as it stands, whatever of it was changed since.
+    BadService, BadUrl, BadHandling, ServiceExists.
     """
     model.checked(service)
-    if service.endpoint is not None:
-        check_url(service.endpoint, allow_loopback=allow_loopback, field="endpoint")
+    changes.with_handling(service, service.handling)
+    _check_maps(reader, service.handling)
+    _check_urls(service.endpoint, service.more_endpoints, allow_loopback=allow_loopback)
     async with catalogue.open() as shelf:
         kept = await _add(shelf, service, now)
     await memory.refresh()
@@ -86,23 +98,198 @@ async def change(
     *,
     memory: Memory,
     now: datetime,
+    overseer: bool = False,
 ) -> Service:
     """Publish, suspend or retire the caller's service; repeating it changes nothing.
 
-    ServiceCannot, NotYourService, UnknownService.
+    ServiceCannot, ServiceIncomplete, NotYourService, UnknownService.
     """
-    if not model.is_name(name):
-        raise _unknown(name, major)
-    async with catalogue.open() as shelf:
-        await shelf.lock(name)
-        known = _version(await shelf.versions(name), name, major, caller)
-        if known.provider != caller:
+    changing = _Changing(catalogue, caller, name, major, memory, now, overseer)
+    return await changing.to(Change.STATUS, lambda known: model.changed(known, action))
+
+
+async def set_endpoints(
+    catalogue: Catalogue,
+    caller: PartyId,
+    name: str,
+    major: int,
+    endpoint: str | None,
+    more_endpoints: Sequence[Endpoint],
+    *,
+    memory: Memory,
+    allow_loopback: bool,
+    now: datetime,
+) -> Service:
+    """Say where the caller's service is answered from now on; it stays the same version.
+
+    BadService, BadUrl, ServiceIncomplete, OfTheHub, NotYourService, UnknownService.
+    """
+    _check_urls(endpoint, more_endpoints, allow_loopback=allow_loopback)
+    changing = _Changing(catalogue, caller, name, major, memory, now)
+    return await changing.to(
+        Change.ENDPOINTS, lambda known: changes.with_endpoints(known, endpoint, more_endpoints)
+    )
+
+
+async def set_handling(
+    catalogue: Catalogue,
+    caller: PartyId,
+    name: str,
+    major: int,
+    handling: Handling,
+    *,
+    reader: Reader,
+    memory: Memory,
+    now: datetime,
+) -> Service:
+    """Say how calls of the caller's service are carried from now on, all of it at once.
+
+    BadHandling, NotYourService, UnknownService.
+    """
+    _check_maps(reader, handling)
+    changing = _Changing(catalogue, caller, name, major, memory, now)
+    return await changing.to(Change.HANDLING, lambda known: changes.with_handling(known, handling))
+
+
+async def set_mode(
+    catalogue: Catalogue,
+    hub: PartyId,
+    name: str,
+    major: int,
+    mode: Mode,
+    *,
+    memory: Memory,
+    now: datetime,
+) -> Service:
+    """The hub says how contracts are minded for anybody's service. UnknownService."""
+    changing = _Changing(catalogue, hub, name, major, memory, now, overseer=True)
+    return await changing.to(Change.HANDLING, lambda known: changes.with_mode(known, mode))
+
+
+async def set_interface(
+    catalogue: Catalogue,
+    caller: PartyId,
+    name: str,
+    major: int,
+    document: Document,
+    *,
+    reader: Reader,
+    memory: Memory,
+    now: datetime,
+) -> Service:
+    """Describe the caller's service by a document, in the place of the one before.
+
+    The service's operations are those of the document from then on. BadDocument, WrongKind,
+    BadOperation, OperationsRemoved, OfTheHub, NotYourService, UnknownService.
+    """
+    known = await _own(catalogue, caller, name, major)
+    changes.fits(known, document.kind)
+    digest = document.digest
+    if known.interface_digest == digest:
+        return known
+    # Slow, and so before the transaction.
+    operations = await reader.operations(document)
+    changing = _Changing(catalogue, caller, name, major, memory, now)
+    return await changing.to(
+        Change.INTERFACE,
+        lambda known: changes.with_interface(known, digest, operations),
+        keeping=document,
+    )
+
+
+async def set_login(
+    catalogue: Catalogue,
+    caller: PartyId,
+    name: str,
+    major: int,
+    sealed: bytes | None,
+    *,
+    memory: Memory,
+    now: datetime,
+) -> Service:
+    """Say by what login the caller's SOAP server knows the hub; None: by none.
+
+    WrongKind, OfTheHub, NotYourService, UnknownService.
+    """
+    changing = _Changing(catalogue, caller, name, major, memory, now)
+    return await changing.to(Change.LOGIN, lambda known: changes.with_login(known, sealed))
+
+
+async def interface(catalogue: Catalogue, viewer: PartyId, name: str, major: int) -> Document:
+    """The document of a service that the viewer may see. UnknownService, NoInterface."""
+    service = await find(catalogue, viewer, name, major)
+    found = None
+    if service.interface_digest is not None:
+        async with catalogue.open() as shelf:
+            found = await shelf.document(service.interface_digest)
+    if found is None:
+        raise NoInterface(
+            "the service is described by no document", field="service", value=f"{name} v{major}"
+        )
+    return found
+
+
+async def _own(catalogue: Catalogue, caller: PartyId, name: str, major: int) -> Service:
+    """The caller's own service. NotYourService, UnknownService."""
+    known = await find(catalogue, caller, name, major)
+    if known.provider != caller:
+        raise NotYourService("only its provider changes a service", field="name", value=name)
+    return known
+
+
+class _Changing:
+    """One change of one version of a service. `overseer`: the caller is the hub, who may any."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        caller: PartyId,
+        name: str,
+        major: int,
+        memory: Memory,
+        now: datetime,
+        overseer: bool = False,
+    ) -> None:
+        self._catalogue = catalogue
+        self._caller = caller
+        self._key = name, major
+        self._memory = memory
+        self._now = now
+        self._overseer = overseer
+
+    async def to(
+        self,
+        change: Change,
+        changed: Callable[[Service], Service],
+        *,
+        keeping: Document | None = None,
+    ) -> Service:
+        """The service after it, kept and told of where it differs from before."""
+        name, major = self._key
+        if not model.is_name(name):
+            raise _unknown(name, major)
+        async with self._catalogue.open() as shelf:
+            await shelf.lock(name)
+            known = self._found(await shelf.versions(name))
+            after = changed(known)
+            if after != known:
+                if keeping is not None:
+                    await shelf.keep(keeping, self._now)
+                await shelf.save(after, change, self._caller, self._now)
+        await self._memory.refresh()
+        return after
+
+    def _found(self, versions: Sequence[Service]) -> Service:
+        name, major = self._key
+        if self._overseer:
+            for service in versions:
+                if service.major == major:
+                    return service
+            raise _unknown(name, major)
+        known = _version(versions, name, major, self._caller)
+        if known.provider != self._caller:
             raise NotYourService("only its provider changes a service", field="name", value=name)
-        changed = model.changed(known, action)
-        if changed is not known:
-            await shelf.save_status(changed, caller, now)
-    await memory.refresh()
-    return changed
+        return known
 
 
 async def find(catalogue: Catalogue, viewer: PartyId, name: str, major: int) -> Service:
@@ -136,3 +323,28 @@ def _unknown(name: str, major: int) -> UnknownService:
     return UnknownService(
         "the catalogue has no such service", field="service", value=f"{name[:100]} v{major}"
     )
+
+
+def _check_urls(
+    endpoint: str | None, more_endpoints: Sequence[Endpoint], *, allow_loopback: bool
+) -> None:
+    if endpoint is not None:
+        check_url(endpoint, allow_loopback=allow_loopback, field="endpoint")
+    for n, one in enumerate(more_endpoints):
+        check_url(one.url, allow_loopback=allow_loopback, field=f"more_endpoints.{n}.url")
+
+
+def _check_maps(reader: Reader, handling: Handling) -> None:
+    for operation, one in handling.maps.items():
+        for side, expression in (("request", one.request), ("answer", one.answer)):
+            if expression is None:
+                continue
+            try:
+                reader.check_expression(expression)
+            except Malformed as bad:
+                raise BadHandling(
+                    bad.detail,
+                    field=f"handling.maps.{operation}.{side}",
+                    value=bad.value,
+                    rule=bad.rule,
+                ) from None

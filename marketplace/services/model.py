@@ -16,6 +16,7 @@ ROAMING = "roaming"
 LONGEST_TEXT = 10_000
 LONGEST_URL = 2_000
 MOST_OPERATIONS = 500
+MOST_ENDPOINTS = 20
 MOST_MAJOR = 9_999
 
 
@@ -76,6 +77,10 @@ class ServiceCannot(Clash):
     """The service's status does not allow this."""
 
 
+class ServiceIncomplete(Clash):
+    """The service lacks what a call of it would need; `rule` says what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One thing to call: `name`, and the method and path template that it is called by."""
@@ -129,6 +134,11 @@ class Service:
         """Whether it is called at the gateway."""
         return self.protocol in (Protocol.REST, Protocol.SOAP)
 
+    @property
+    def of_hub(self) -> bool:
+        """Whether the hub itself answers it."""
+        return self.name in HUB_SERVICES or self.protocol is Protocol.AGREEMENT
+
     def seen_by(self, party: PartyId) -> bool:
         """A draft and what is retired are their provider's business."""
         return party == self.provider or self.status in (Status.PUBLISHED, Status.SUSPENDED)
@@ -181,6 +191,31 @@ def checked(service: Service) -> Service:
                 rule=f"at most {LONGEST_TEXT} characters and no NUL",
             )
     _check_operations(service.operations)
+    return checked_endpoints(service)
+
+
+def checked_endpoints(service: Service) -> Service:
+    """The service itself, where it may be answered at these endpoints. BadService."""
+    urls = [] if service.endpoint is None else [service.endpoint]
+    urls += [one.url for one in service.more_endpoints]
+    if urls and not service.callable:
+        raise BadService(
+            f"a service of protocol {service.protocol} is answered nowhere",
+            field="endpoint",
+            value=urls[0],
+            rule="no endpoints: it is subscribed to at the hub",
+        )
+    if len(urls) > MOST_ENDPOINTS:
+        raise BadService(
+            "too many endpoints",
+            field="more_endpoints",
+            value=len(urls),
+            rule=f"at most {MOST_ENDPOINTS} in all",
+        )
+    if len(set(urls)) != len(urls):
+        raise BadService(
+            "an endpoint is named twice", field="more_endpoints", rule="each address once"
+        )
     return service
 
 
@@ -217,7 +252,10 @@ def _check_operations(operations: Sequence[Operation]) -> None:
 
 
 def changed(service: Service, action: Action) -> Service:
-    """The service after an action; the same one where it is there already. ServiceCannot."""
+    """The service after an action; the same one where it is there already.
+
+    ServiceCannot, ServiceIncomplete.
+    """
     if service.status is _REACHED[action]:
         return service
     target = TRANSITIONS[service.status].get(action)
@@ -228,12 +266,60 @@ def changed(service: Service, action: Action) -> Service:
             value=service.status,
             rule=f"one of: {', '.join(TRANSITIONS[service.status]) or 'nothing any more'}",
         )
-    return replace(service, status=target)
+    after = replace(service, status=target)
+    return complete(after) if target is Status.PUBLISHED else after
+
+
+def complete(service: Service) -> Service:
+    """The service itself, where others may call it as it stands; ServiceIncomplete."""
+    lacks = []
+    if service.callable and service.endpoint is None and not service.of_hub:
+        lacks.append("endpoint")
+    if service.protocol is Protocol.SOAP and service.interface_digest is None:
+        lacks.append("interface")
+    if lacks:
+        raise ServiceIncomplete(
+            f"nobody can call this service yet: it has no {' and no '.join(lacks)}",
+            field=lacks[0],
+            rule=" and ".join(_SUPPLIED[one] for one in lacks),
+        )
+    return service
+
+
+_SUPPLIED = {
+    "endpoint": "tell where it is answered: PUT …/endpoints",
+    "interface": "upload its WSDL: PUT …/interface",
+}
 
 
 def same_description(one: Service, other: Service) -> bool:
-    """Whether two registrations say the same, their status and time aside."""
-    return replace(one, status=other.status, registered_at=other.registered_at) == other
+    """Whether a registration (`other`) says what is known of a service.
+
+    Only what stays as long as the service does is compared. Endpoints, handling, login and document
+    have ways of their own to be changed, and a programme that registers its service at each start
+    shall find it, however it was changed since. The same goes for operations that came out of a
+    document.
+    """
+    operations = one.operations if one.interface_digest is None else other.operations
+    return (
+        other.name,
+        other.major,
+        other.provider,
+        other.protocol,
+        other.category,
+        other.description,
+        other.documentation,
+        other.operations,
+    ) == (
+        one.name,
+        one.major,
+        one.provider,
+        one.protocol,
+        one.category,
+        one.description,
+        one.documentation,
+        operations,
+    )
 
 
 HUB_SERVICES: Mapping[str, tuple[Protocol, str, str, tuple[str, ...]]] = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     DateTime,
+    Index,
     Integer,
     LargeBinary,
     Table,
@@ -22,11 +24,13 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bridge.document import Document
 from kit.database import Database, metadata
 from kit.event_log import NewEvent, append
+from marketplace.services.changes import Change
 from marketplace.services.handling import USUAL, Handling
 from marketplace.services.model import (
     Endpoint,
@@ -40,6 +44,7 @@ from roaming.events import EventType
 from roaming.party import PartyId
 
 CHANNEL = "services"
+THIS_TRANSACTION = text("pg_current_xact_id()::text::bigint")
 
 services = Table(
     "service",
@@ -59,8 +64,11 @@ services = Table(
     Column("handling", JSONB, nullable=False, server_default=text("'{}'")),
     Column("interface_digest", LargeBinary),
     Column("login", LargeBinary),
+    # The transaction that wrote the row last: what the book asks by (see contracts/book.py).
+    Column("changed_xid", BigInteger, nullable=False, server_default=THIS_TRANSACTION),
     schema="marketplace",
 )
+Index("ix_service_changed_xid", services.c.changed_xid)
 interfaces = Table(
     "interface",
     metadata,
@@ -98,8 +106,8 @@ class SqlShelf:
             "endpoint": service.endpoint,
             "protocol": service.protocol.value,
             "documentation": service.documentation,
-            "operations": [[one.name, one.method, one.path] for one in service.operations],
-            "more_endpoints": [[one.url, one.environment.value] for one in service.more_endpoints],
+            "operations": _operations_to_json(service),
+            "more_endpoints": _endpoints_to_json(service),
             "handling": service.handling.to_json(),
         }
         await self._connection.execute(
@@ -107,14 +115,45 @@ class SqlShelf:
         )
         await self._tell(EventType.SERVICE_REGISTERED, service, service.provider, values, now)
 
-    async def save_status(self, service: Service, by: PartyId, now: datetime) -> None:
+    async def save(self, service: Service, change: Change, by: PartyId, now: datetime) -> None:
         await self._connection.execute(
             update(services)
             .where(services.c.name == service.name, services.c.major == service.major)
-            .values(status=service.status.value)
+            .values(
+                status=service.status.value,
+                endpoint=service.endpoint,
+                more_endpoints=_endpoints_to_json(service),
+                handling=service.handling.to_json(),
+                operations=_operations_to_json(service),
+                interface_digest=service.interface_digest,
+                login=service.login,
+                changed_xid=THIS_TRANSACTION,
+            )
         )
-        body = {"name": service.name, "major": service.major, "status": service.status.value}
-        await self._tell(EventType.SERVICE_STATUS_CHANGED, service, by, body, now)
+        kind, told = _TOLD[change]
+        body = {"name": service.name, "major": service.major, "by": by, **told(service)}
+        await self._tell(kind, service, service.provider, body, now)
+
+    async def keep(self, document: Document, now: datetime) -> None:
+        await self._connection.execute(
+            insert(interfaces)
+            .values(
+                digest=document.digest,
+                kind=document.kind.value,
+                content=document.to_bytes(),
+                uploaded_at=now,
+            )
+            .on_conflict_do_nothing()
+        )
+
+    async def document(self, digest: bytes) -> Document | None:
+        content = await self._connection.scalar(
+            select(interfaces.c.content).where(interfaces.c.digest == digest)
+        )
+        return None if content is None else Document.of_bytes(content)
+
+    async def everything(self, after: tuple[str, int] | None, limit: int) -> Sequence[Service]:
+        return await self._page(select(services), after, limit)
 
     async def search(
         self, viewer: PartyId, words: str, after: tuple[str, int] | None, limit: int
@@ -135,7 +174,11 @@ class SqlShelf:
         matches = [
             everything.contains(word, autoescape=True) for word in words.lower().split()[:20]
         ]
-        query = select(services).where(visible, and_(True, *matches))
+        return await self._page(select(services).where(visible, and_(True, *matches)), after, limit)
+
+    async def _page(
+        self, query: Any, after: tuple[str, int] | None, limit: int
+    ) -> Sequence[Service]:
         if after is not None:
             query = query.where(tuple_(services.c.name, services.c.major) > after)
         query = query.order_by(services.c.name, services.c.major).limit(limit)
@@ -157,6 +200,45 @@ class SqlCatalogue:
     async def open(self) -> AsyncIterator[SqlShelf]:
         async with self._database.begin() as connection:
             yield SqlShelf(connection)
+
+
+def _operations_to_json(service: Service) -> list[list[str]]:
+    return [[one.name, one.method, one.path] for one in service.operations]
+
+
+def _endpoints_to_json(service: Service) -> list[list[str]]:
+    return [[one.url, one.environment.value] for one in service.more_endpoints]
+
+
+# What is told of each change; of a login only whether there is one.
+_TOLD: Mapping[Change, tuple[EventType, Callable[[Service], dict[str, Any]]]] = {
+    Change.STATUS: (
+        EventType.SERVICE_STATUS_CHANGED,
+        lambda service: {"status": service.status.value},
+    ),
+    Change.ENDPOINTS: (
+        EventType.SERVICE_ENDPOINTS_CHANGED,
+        lambda service: {
+            "endpoint": service.endpoint,
+            "more_endpoints": _endpoints_to_json(service),
+        },
+    ),
+    Change.HANDLING: (
+        EventType.SERVICE_HANDLING_CHANGED,
+        lambda service: {"handling": service.handling.to_json()},
+    ),
+    Change.INTERFACE: (
+        EventType.SERVICE_INTERFACE_CHANGED,
+        lambda service: {
+            "sha256": service.interface_digest and service.interface_digest.hex(),
+            "operations": _operations_to_json(service),
+        },
+    ),
+    Change.LOGIN: (
+        EventType.SERVICE_LOGIN_CHANGED,
+        lambda service: {"login": service.login is not None},
+    ),
+}
 
 
 def to_service(row: Any) -> Service:

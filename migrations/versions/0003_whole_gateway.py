@@ -32,6 +32,12 @@ ALTER TABLE marketplace.service ADD COLUMN interface_digest BYTEA
     """
 ALTER TABLE marketplace.service ADD COLUMN login BYTEA
 """,
+    """
+ALTER TABLE marketplace.service ADD COLUMN changed_xid BIGINT DEFAULT pg_current_xact_id()::text::bigint NOT NULL
+""",
+    """
+CREATE INDEX ix_service_changed_xid ON marketplace.service (changed_xid)
+""",
 ]
 
 ACCESS: list[str] = [

@@ -76,6 +76,7 @@ RESTLESS = {"/marketplace/usage", "/marketplace/monitoring", "/metrics"}
 ROLES = ("evse-operator", "evsp", "dso", "service-provider")
 SECRET = "canary-4f1d"
 FILE = f"file-{SECRET}"
+DOCUMENT = f"plan-{SECRET}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,8 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         await until(refused)
         await provider.listens_at("authorisation", f"{refusing.url}/{SECRET}")
         await provider.post("/marketplace/services", service())
+        described = f"/marketplace/services/{service()['name']}/v1/interface?root={DOCUMENT}"
+        await provider.put(described, interface())
         await evsp.put(f"/marketplace/partners/{evsp.party}/business-details", DETAILS)
         lines = json.dumps({"contract_id": CONTRACT, "token_uids": [CARD]}).encode()
         await evsp.post(f"{CLEARING_HOUSE}/customer-contracts/bulk?upload=list-{SECRET}", lines)
@@ -167,6 +170,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "/marketplace/contracts contract_id": found.agreement,
                 "/services/clearing-house/customer-contracts contract_id": CONTRACT,
                 "/marketplace/services name": service()["name"],
+                "/marketplace/services path": DOCUMENT,
                 "party": evsp.party,
                 "client_id": evsp.client_id,
                 "major": "1",
@@ -228,6 +232,18 @@ def service() -> dict[str, Any]:
         "category": "energy",
         "description": f"a plan, {SECRET}",
         "endpoint": f"http://127.0.0.1:9/{SECRET}",
+        "more_endpoints": [{"url": f"http://127.0.0.1:10/{SECRET}", "environment": "sandbox"}],
+        "handling": {"mode": "shadow", "timeout_s": 5},
+    }
+
+
+def interface() -> dict[str, Any]:
+    """An OpenAPI document."""
+    plan = {"operationId": "plan", "responses": {"200": {"description": "OK"}}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": f"Plan {SECRET}", "version": "1"},
+        "paths": {"/plan": {"get": plan}},
     }
 
 
@@ -259,6 +275,14 @@ def body_of(route: Route, victims: Victims) -> Any:
         "PUT /marketplace/partners/{party}/endpoints/{purpose}": {"url": "http://127.0.0.1:9/"},
         "PUT /marketplace/partners/{party}/business-details": DETAILS,
         "POST /marketplace/services": service(),
+        "PUT /marketplace/services/{name}/v{major}/endpoints": {"endpoint": "http://127.0.0.1:9/"},
+        "PUT /marketplace/services/{name}/v{major}/handling": {
+            "mode": "off",
+            "timeouts_s": {"plan": 1},
+            "maps": {"plan": {"request": "@", "answer": "@"}},
+        },
+        "PUT /marketplace/services/{name}/v{major}/interface": interface(),
+        "PUT /marketplace/services/{name}/v{major}/login": {"username": "a", "password": "b"},
         "POST /marketplace/offerings": {"service": service()["name"]},
         "POST /marketplace/contracts": {"offering_id": victims.ids["offering_id"]},
         "POST /marketplace/contracts/{contract_id}/{action}": {"reason": "none"},

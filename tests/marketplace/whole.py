@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
+from gridroam.answers import InterfacesOfProviders
 from gridroam.core import Core, core
 from kit.access_token import Verifier
 from kit.clock import Clock
@@ -109,7 +110,13 @@ def build(
                 parts.business_files, parts.businesses, database, clock, hub=hub
             ),
             service_routes.router(
-                parts.catalogue, database, clock, parts.book, allow_loopback=True
+                parts.catalogue,
+                database,
+                clock,
+                parts.book,
+                reader=InterfacesOfProviders(),
+                box=parts.box,
+                allow_loopback=True,
             ),
             offering_routes.router(parts.offerings, database, clock),
             contract_routes.router(parts.contracts, database, clock, parts.book),
