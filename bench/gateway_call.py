@@ -30,16 +30,20 @@ from yarl import URL
 from bench.processes import PeerMissing, cpu_us_a_call, free_port, load_well, running
 from bench.row import Options, Row
 from bench.serving import DATABASE, server
+from gateway.calls.assertion import Assertions
 from gateway.calls.model import Limits
 from gateway.calls.routes import gateway
 from gateway.calls.store import RefusalLog, SqlQuotas
 from gateway.calls.upstream import Upstream
 from gateway.usage.store import SqlMeter
-from gridroam.answers import ContractsForGateway
+from gridroam.answers import ContractsForGateway, KeysForGateway
 from kit.access_token import Verifier
 from kit.clock import utc_now
 from kit.database import Database
+from kit.secrets import SecretBox
 from kit.worker import Worker
+from marketplace.access.keys import KeyRing, new_signing_key
+from marketplace.access.model import KeyRules
 from marketplace.contracts.book import ContractBook
 from marketplace.contracts.store import SqlBookSource, contracts
 from marketplace.offerings.model import ServiceTerms
@@ -312,6 +316,7 @@ async def _ours(port: int, upstream_port: int, keys: list[dict[str, Any]]) -> No
         local={},
         operations={},
         upstream=upstream,
+        assertions=Assertions(ISSUER, KeysForGateway(_ring())),
         clock=utc_now,
         registry=CollectorRegistry(),
         limits=Limits(calls_per_second=1e6),
@@ -323,6 +328,14 @@ async def _ours(port: int, upstream_port: int, keys: list[dict[str, Any]]) -> No
     await meter.close()
     await refusals.close()
     await database.close()
+
+
+def _ring() -> KeyRing:
+    """Keys of the hub's, for what it tells providers."""
+    box, now = SecretBox(os.urandom(32)), utc_now()
+    ring = KeyRing(box, KeyRules())
+    ring.replace([new_signing_key("bench", box, now, now)])
+    return ring
 
 
 def _looked(book: ContractBook) -> Callable[[], Awaitable[bool]]:

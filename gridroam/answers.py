@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jmespath
 import yaml
+from joserfc import jwt
 from lxml import etree
 
 from bridge.document import BadDocument, Document, Kind
@@ -37,10 +38,12 @@ from gateway.calls.model import (
     Speaks,
     covers,
 )
+from kit.access_token import ALGORITHM
 from kit.clock import Clock
 from kit.database import Database
 from kit.secrets import SecretBox
 from marketplace.access import flows as access_flows
+from marketplace.access.keys import KeyRing
 from marketplace.access.ports import Access
 from marketplace.business.book import BusinessBook
 from marketplace.business.model import BusinessDetails
@@ -245,6 +248,18 @@ class LoginsForGateway:
         if service.login is None:
             return None
         return unseal(self._box, service.login, service.name, service.major)
+
+
+class KeysForGateway:
+    """The keys that sign access tokens, for what else the hub signs."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+
+    def sign_jwt(self, kind: str, claims: Mapping[str, Any], at: datetime) -> str:
+        kid, key = self._ring.current(at)
+        header = {"alg": ALGORITHM, "typ": kind, "kid": kid}
+        return jwt.encode(header, dict(claims), key, algorithms=[ALGORITHM])
 
 
 class AgreementInForce:

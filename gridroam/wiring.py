@@ -76,6 +76,7 @@ from clearinghouse.settlement.store import SqlBooks as Statements
 from clearinghouse.settling import routes as settling_routes
 from console import routes as console_routes
 from console.feed import Feed
+from gateway.calls.assertion import Assertions
 from gateway.calls.guard import authenticate
 from gateway.calls.model import Limits
 from gateway.calls.routes import gateway
@@ -98,6 +99,7 @@ from gridroam.answers import (
     EvsesForClearing,
     InterfacesOfProviders,
     KeyClients,
+    KeysForGateway,
     MapForConsole,
     SpendingForAuthorisation,
 )
@@ -191,6 +193,7 @@ class _Hub:
         self.registry = CollectorRegistry()
         self.url = settings.public_url
         self.verifier = Verifier(self.url, AUDIENCE, parts.clock)
+        self.ring = KeyRing(parts.box, KeyRules())
         self.front: ASGIApp | None = None
 
     async def build(self) -> ASGIApp:
@@ -247,13 +250,12 @@ class _Hub:
 
     async def _access(self, main: FastAPI) -> None:
         parts = self.parts
-        ring = KeyRing(parts.box, KeyRules())
-        server = TokenServer(self.url, AUDIENCE, ring, self.verifier)
+        server = TokenServer(self.url, AUDIENCE, self.ring, self.verifier)
         await self.stack.enter_async_context(
             access_tasks.kept_current(
                 parts.database,
                 parts.access,
-                ring=ring,
+                ring=self.ring,
                 verifier=self.verifier,
                 box=parts.box,
                 clock=parts.clock,
@@ -439,6 +441,7 @@ class _Hub:
             local={name: service.app for name, service in services.items()},
             operations={name: service.operations for name, service in services.items()},
             upstream=upstream,
+            assertions=Assertions(self.url, KeysForGateway(self.ring)),
             clock=parts.clock,
             registry=self.registry,
             limits=Limits(streams=STREAMS),

@@ -37,6 +37,7 @@ from gateway.calls.model import (
 )
 from gateway.calls.ports import (
     Answer,
+    Assertions,
     Body,
     Carry,
     Catalogue,
@@ -72,6 +73,7 @@ class Door:
     local: Mapping[tuple[str, int], Carry]
     operations: Mapping[tuple[str, int], Operations]
     remote: Carry
+    assertions: Assertions
     limits: Limits
     lanes: dict[str, Lane]
     sandboxed: frozenset[str] = frozenset()
@@ -369,6 +371,8 @@ async def forward(
     assert service is not None
     if carry is None:
         carry = straight_to(service, door)
+    if service.endpoint is not None:
+        call.credentials = door.assertions.credentials(call)
     try:
         await carry(call, body, answer)
     except Refusal as refusal:

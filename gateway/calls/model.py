@@ -227,6 +227,7 @@ class Call:
     """One call, filled in step by step on its way through the pipeline.
 
     `scope` is the ASGI scope that it came with; only a service of this process ever sees it.
+    `credentials` are what its provider knows it by, and never the caller's own.
     `sandbox`: it is tried out, so it goes to an endpoint that is there for that and counts nowhere.
     `alias` is `METHOD /path` where the operation has a name: a contract may say either.
     """
@@ -252,6 +253,7 @@ class Call:
     alias: str | None = None
     grant: Grant | None = None
     allowance: Allowance | None = None
+    credentials: str | None = field(default=None, repr=False)
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0

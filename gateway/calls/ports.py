@@ -50,6 +50,20 @@ class Verifier(Protocol):
         ...
 
 
+class Signer(Protocol):
+    """Signs in the hub's name, with the key whose public half it publishes."""
+
+    def sign_jwt(self, kind: str, claims: Mapping[str, Any], at: datetime) -> str:
+        """A JWT whose header says `typ: kind`."""
+        ...
+
+
+class Assertions(Protocol):
+    def credentials(self, call: Call) -> str:
+        """By what a provider knows who calls and what for: its `Authorization` header."""
+        ...
+
+
 class Catalogue(Protocol):
     def find_service(self, name: str, major: int) -> Service | None: ...
 

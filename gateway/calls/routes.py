@@ -38,7 +38,16 @@ from gateway.calls.model import (
     continue_trace,
     split_path,
 )
-from gateway.calls.ports import Catalogue, Contracts, Meter, Quotas, Refusals, Verifier, Words
+from gateway.calls.ports import (
+    Assertions,
+    Catalogue,
+    Contracts,
+    Meter,
+    Quotas,
+    Refusals,
+    Verifier,
+    Words,
+)
 from gateway.calls.spans import span_of
 from gateway.calls.upstream import Upstream
 from kit.clock import Clock
@@ -72,6 +81,7 @@ def gateway(
     local: Mapping[str, ASGIApp],
     operations: Mapping[str, Sequence[tuple[str, str, str]]],
     upstream: Upstream,
+    assertions: Assertions,
     clock: Clock,
     registry: CollectorRegistry,
     limits: Limits | None = None,
@@ -95,6 +105,7 @@ def gateway(
         local={_versioned(key): local_service(app) for key, app in local.items()},
         operations={_versioned(key): Operations(table) for key, table in operations.items()},
         remote=upstream.carry,
+        assertions=assertions,
         limits=limits or Limits(),
         lanes={},
         sandboxed=frozenset(sandboxed),

@@ -1,6 +1,7 @@
 """The way to a partner's service: HTTP over connections that are kept and used again.
 
-What the partner gets is an allow-list: no credentials, no cookies, nothing that belongs to one hop.
+What the partner gets is an allow-list: no cookies, nothing that belongs to one hop, and none of the
+caller's credentials but an assertion of the hub's in their place.
 What comes back is another. The address is the catalogue's; nothing of the caller's can change it.
 
 Two ways lead there. A call whose body is small, or that has none, is written in one piece to a
@@ -527,6 +528,8 @@ def request_headers(call: Call) -> list[tuple[str, str]]:
         ("traceparent", call.traceparent),
         ("X-Caller-Party", str(call.party)),
     ]
+    if call.credentials is not None:
+        headers.append(("Authorization", call.credentials))
     if call.grant is not None:
         headers.append(("X-Contract-Id", call.grant.contract_id))
     for name, value in call.headers.items():

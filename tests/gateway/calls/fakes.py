@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from gateway.calls.model import (
     Allowance,
+    Call,
     Denial,
     Grant,
     Lease,
@@ -134,6 +135,14 @@ class RefusalList:
 
 
 @dataclass
+class Unsigned:
+    """Assertions that anybody can read, and nobody needs to check."""
+
+    def credentials(self, call: Call) -> str:
+        return f"Bearer {call.party}-calls-{call.service_name}"
+
+
+@dataclass
 class House:
     """A door with everything it asks in reach of a test."""
 
@@ -160,6 +169,7 @@ class House:
             local=self.local,
             operations=self.operations,
             upstream=self.upstream,
+            assertions=Unsigned(),
             clock=lambda: NOON,
             registry=self.registry,
             limits=self.limits,

@@ -81,7 +81,7 @@ async def test_a_call_reaches_the_partner_and_its_answer_the_caller(
     assert record.at == NOON
 
 
-async def test_a_partner_is_told_who_calls_and_no_credentials(
+async def test_a_partner_is_told_who_calls_and_none_of_the_callers_credentials(
     house: House, client: httpx.AsyncClient
 ) -> None:
     async with partner(hello) as theirs:
@@ -107,6 +107,7 @@ async def test_a_partner_is_told_who_calls_and_no_credentials(
     assert told == {
         "Accept": "application/json",
         "Accept-Encoding": "gzip",
+        "Authorization": "Bearer FR*PD1-calls-weather",
         "Idempotency-Key": "k-1",
         "X-Caller-Party": "FR*PD1",
         "X-Contract-Id": "C-7",
