@@ -31,7 +31,9 @@ from bench import (
     customer_bulk,
     documents,
     gateway_call,
+    gateway_workers,
     restart_undelivered,
+    revocation,
 )
 from bench.processes import PeerMissing
 from bench.row import Options, Row
@@ -53,6 +55,8 @@ class Benchmark(Protocol):
 
 BENCHMARKS: Sequence[Benchmark] = (
     gateway_call,
+    gateway_workers,
+    revocation,
     authorise,
     authorise_ask,
     customer_bulk,

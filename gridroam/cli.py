@@ -66,6 +66,9 @@ Lifeline = Annotated[
     int | None,
     typer.Option(hidden=True, help="A pipe: when its other end closes, the hub ends in order."),
 ]
+ClientRate = Annotated[
+    float, typer.Option(min=1.0, help="Calls a second that one client may make in one process.")
+]
 OtlpEndpoint = Annotated[
     str | None,
     typer.Option(help="An OpenTelemetry collector for spans of calls, as http://127.0.0.1:4318."),
@@ -120,6 +123,7 @@ def serve(
         str | None,
         typer.Option(help="The hub of a central system that runs alone; see `operator-key`."),
     ] = None,
+    client_rate: ClientRate = 2_000.0,
     otlp_endpoint: OtlpEndpoint = None,
     trace_ratio: TraceRatio = 1.0,
     lifeline_fd: Lifeline = None,
@@ -156,6 +160,7 @@ def serve(
         hub_url=hub_url,
         log_format=log_format,
         log_level=log_level,
+        client_rate=client_rate,
         otlp_endpoint=otlp_endpoint,
         trace_ratio=trace_ratio,
         lifeline_fd=lifeline_fd,
@@ -176,6 +181,7 @@ def serve_worker(
     refuse_loopback_endpoints: Annotated[bool, typer.Option()] = False,
     trust_station_time: Annotated[bool, typer.Option()] = False,
     hub_url: Annotated[str | None, typer.Option()] = None,
+    client_rate: ClientRate = 2_000.0,
     otlp_endpoint: OtlpEndpoint = None,
     trace_ratio: TraceRatio = 1.0,
     lifeline_fd: Lifeline = None,
@@ -196,6 +202,7 @@ def serve_worker(
         runs_tasks=not no_tasks,
         log_format=log_format,
         log_level=log_level,
+        client_rate=client_rate,
         otlp_endpoint=otlp_endpoint,
         trace_ratio=trace_ratio,
         lifeline_fd=lifeline_fd,

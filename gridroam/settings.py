@@ -47,6 +47,8 @@ class Settings:
     hub_url: str | None = None
     # Timed and queued work (forwarding, outboxes) runs in one process of several.
     runs_tasks: bool = True
+    # What one client may ask of one process, so that it leaves room for others.
+    client_rate: float = 2_000.0
     # Where spans of calls go (OTLP over HTTP), and how many of the traces that begin here.
     otlp_endpoint: str | None = None
     trace_ratio: float = 1.0

@@ -444,7 +444,7 @@ class _Hub:
             assertions=Assertions(self.url, KeysForGateway(self.ring)),
             clock=parts.clock,
             registry=self.registry,
-            limits=Limits(streams=STREAMS),
+            limits=Limits(streams=STREAMS, calls_per_second=self.settings.client_rate),
             sandboxed=SANDBOXED,
             tracing=self._tracing(),
         )
