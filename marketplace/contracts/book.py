@@ -24,7 +24,7 @@ import structlog
 from kit.clock import Clock
 from marketplace.contracts import model
 from marketplace.contracts.model import Absence, StatusChange
-from marketplace.contracts.ports import BookRow, BookSource
+from marketplace.contracts.ports import BookRow, BookSource, Counted, ServiceRow
 from marketplace.offerings.model import (
     Coverage,
     RoamingTerms,
@@ -175,7 +175,6 @@ class ContractBook:
         self._current_at: datetime | None = None
         self._fence: int | None = None
         self._edition = 0
-        self._services: dict[tuple[str, int], ServiceEntry] = {}
         self._pages = _Pages()
         self._parsed: OrderedDict[bytes, Terms] = OrderedDict()
         self._agreements: OrderedDict[tuple[str, int], RoamingAgreement] = OrderedDict()
@@ -185,9 +184,7 @@ class ContractBook:
 
     @property
     def edition(self) -> int:
-        """Grows with every look at the database, so with every change too: whoever remembers what
-        it found here asks anew when this differs.
-        """
+        """Grows with every change: whoever remembers what it found here asks anew when it has."""
         return self._edition
 
     async def load(self) -> None:
@@ -218,9 +215,9 @@ class ContractBook:
                 await self._load()
                 return True
             counted = await self._read(self._pages, self._fence, count=True)
-            if counted == (self._pages.contracts, self._pages.versions):
+            if counted == self._pages.counted():
                 return True
-            log.warning("book differs", database=counted, contracts=self._pages.contracts)
+            log.warning("book differs", database=counted, book=self._pages.counted())
             await self._load()
             return False
 
@@ -232,7 +229,7 @@ class ContractBook:
 
     def service(self, name: str, major: int) -> ServiceEntry | None:
         """A service that is published, suspended for now, or a draft yet."""
-        return self._services.get((name, major))
+        return self._pages.services.get((name, major))
 
     def find(
         self, requester: PartyId, provider: PartyId | None, service: str, major: int, at: datetime
@@ -242,7 +239,7 @@ class ContractBook:
         `provider` None: whoever provides the service, which for roaming is nobody in particular.
         """
         if provider is None:
-            entry = self._services.get((service, major))
+            entry = self._pages.services.get((service, major))
             if entry is None:
                 return _NOTHING
             provider = entry.provider
@@ -332,7 +329,7 @@ class ContractBook:
 
     async def _read(
         self, pages: _Pages, fence: int | None, *, count: bool = False
-    ) -> tuple[int | None, int | None]:
+    ) -> Counted | None:
         began = self._clock()
 
         def take(rows: Sequence[BookRow]) -> None:
@@ -340,32 +337,35 @@ class ContractBook:
             pages.take(rows)
             self._edition += 1
 
+        def take_services(rows: Sequence[ServiceRow]) -> None:
+            if pages.take_services(rows):
+                self._edition += 1
+
         reading = await self._source.read(
             fence,
             known_terms=pages.terms.keys(),
             take_terms=pages.take_terms,
             take=take,
+            take_services=take_services,
             count=count,
         )
-        self._services = {
-            (service.name, service.major): _entry(service)
-            for service in reading.services
-            if service.status is not Status.RETIRED
-        }
-        self._edition += 1
         self._fence = reading.fence
         self._current_at = began
-        return reading.contracts, reading.versions
+        return reading.counted
 
 
 class _Pages:
-    """The contracts themselves, by (requester, provider, service, major), and the terms' texts.
+    """The contracts themselves, by (requester, provider, service, major), the terms' texts, and the
+    services by (name, major).
 
     `contracts` is how many there are and `versions` the sum of their versions: what the database
-    is compared with.
+    is compared with, as with the transactions that wrote the services (`_written`).
     """
 
     def __init__(self) -> None:
+        self.services: dict[tuple[str, int], ServiceEntry] = {}
+        # Of those that are retired, too.
+        self._written: dict[tuple[str, int], int] = {}
         self.held: dict[_Key, tuple[_Held, ...]] = {}
         self.terms: dict[bytes, str] = {}
         # With whom each operator has, had or will have agreed on roaming.
@@ -380,6 +380,23 @@ class _Pages:
     def take(self, rows: Sequence[BookRow]) -> None:
         for row in rows:
             self._hold(row)
+
+    def take_services(self, rows: Sequence[ServiceRow]) -> bool:
+        """Whether any of them is news."""
+        news = [row for row in rows if self._written.get(_key_of(row.service)) != row.changed]
+        for row in news:
+            key = _key_of(row.service)
+            self._written[key] = row.changed
+            if row.service.status is Status.RETIRED:
+                self.services.pop(key, None)
+            else:
+                self.services[key] = _entry(row.service)
+        return bool(news)
+
+    def counted(self) -> Counted:
+        return Counted(
+            self.contracts, self.versions, len(self._written), sum(self._written.values())
+        )
 
     def _hold(self, row: BookRow) -> None:
         one = _Held()
@@ -428,6 +445,10 @@ def _in_force(held: tuple[_Held, ...], at: datetime) -> _Held | NotInForce:
         if closest is None or _CLOSENESS.index(reason) < _CLOSENESS.index(closest.reason):
             closest = NotInForce(reason, one.contract_id)
     return closest or _NOTHING
+
+
+def _key_of(service: Service) -> tuple[str, int]:
+    return service.name, service.major
 
 
 def _entry(service: Service) -> ServiceEntry:

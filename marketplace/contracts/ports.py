@@ -86,14 +86,32 @@ class BookRow:
 class Reading:
     """What one look at the database told, besides the rows. All of it is of one moment.
 
-    `fence`: the oldest transaction that still ran; the next look begins there. `contracts` and
-    `versions` are the number of all contracts and the sum of their versions, where asked for.
+    `fence`: the oldest transaction that still ran; the next look begins there. `counted` is how
+    much there is of everything, where that was asked for.
     """
 
     fence: int
-    services: Sequence[Service]
-    contracts: int | None
-    versions: int | None
+    counted: Counted | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The number of all contracts and the sum of their versions; the number of all services and the
+    sum of the transactions that wrote them last.
+    """
+
+    contracts: int
+    versions: int
+    services: int
+    changes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRow:
+    """A service as the book reads it. `changed`: the transaction that wrote it last."""
+
+    service: Service
+    changed: int
 
 
 class BookSource(Protocol):
@@ -104,9 +122,12 @@ class BookSource(Protocol):
         known_terms: Collection[bytes],
         take_terms: Callable[[bytes, str], None],
         take: Callable[[Sequence[BookRow]], None],
+        take_services: Callable[[Sequence[ServiceRow]], None],
         count: bool = False,
     ) -> Reading:
-        """Contracts changed since `fence`, or all; each row's terms are given before the row."""
+        """Contracts and services changed since `fence`, or all of them; each contract's terms are
+        given before it.
+        """
         ...
 
 

@@ -34,7 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.database import Database, Hot, metadata
 from kit.event_log import NewEvent, append
 from marketplace.contracts.model import Action, Contract, Status, StatusChange
-from marketplace.contracts.ports import BookRow, Reading
+from marketplace.contracts.ports import BookRow, Counted, Reading, ServiceRow
 from marketplace.offerings.model import Offering, parse_terms
 from marketplace.offerings.store import (
     SELECT_OFFERING,
@@ -85,6 +85,14 @@ _ALL = (
     "SELECT contract_id, provider, requester, service, major, terms_digest, valid_from,"
     " valid_until, version, CASE WHEN version > 1 THEN history END AS history"
     " FROM marketplace.contract"
+)
+_ALL_SERVICES = "SELECT * FROM marketplace.service"
+_COUNTED = (
+    "SELECT contracts, versions, services, changes FROM"
+    " (SELECT count(*) AS contracts, coalesce(sum(version), 0)::bigint AS versions"
+    " FROM marketplace.contract) AS c,"
+    " (SELECT count(*) AS services, coalesce(sum(changed_xid), 0)::bigint AS changes"
+    " FROM marketplace.service) AS s"
 )
 _SELECT = select(contracts, terms_table.c.body.label("terms")).join(
     terms_table, terms_table.c.digest == contracts.c.terms_digest
@@ -248,6 +256,7 @@ class SqlBookSource:
         known_terms: Collection[bytes],
         take_terms: Callable[[bytes, str], None],
         take: Callable[[Sequence[BookRow]], None],
+        take_services: Callable[[Sequence[ServiceRow]], None],
         count: bool = False,
     ) -> Reading:
         async with (
@@ -260,11 +269,7 @@ class SqlBookSource:
             )
             if fence is None:
                 await self._all_terms(cast(Hot, connection), take_terms)
-            cursor = (
-                await connection.cursor(_ALL)
-                if fence is None
-                else await connection.cursor(f"{_ALL} WHERE changed_xid >= $1", fence)
-            )
+            cursor = await _since(connection, _ALL, fence)
             while rows := await cursor.fetch(ROWS_AT_ONCE):
                 missing = {row["terms_digest"] for row in rows} - set(known_terms)
                 if missing:
@@ -274,20 +279,13 @@ class SqlBookSource:
                     ):
                         take_terms(digest, body)
                 take([_to_book_row(row) for row in rows])
-            services = await connection.fetch("SELECT * FROM marketplace.service")
-            counted = (
-                await connection.fetchrow(
-                    "SELECT count(*), coalesce(sum(version), 0)::bigint FROM marketplace.contract"
+            cursor = await _since(connection, _ALL_SERVICES, fence)
+            while rows := await cursor.fetch(ROWS_AT_ONCE):
+                take_services(
+                    [ServiceRow(to_service(_Attributes(row)), row["changed_xid"]) for row in rows]
                 )
-                if count
-                else None
-            )
-        return Reading(
-            fence=begun,
-            services=[to_service(_Attributes(row)) for row in services],
-            contracts=None if counted is None else counted[0],
-            versions=None if counted is None else counted[1],
-        )
+            counted = await connection.fetchrow(_COUNTED) if count else None
+        return Reading(begun, None if counted is None else Counted(*counted))
 
     @staticmethod
     async def _all_terms(connection: Hot, take_terms: Callable[[bytes, str], None]) -> None:
@@ -297,6 +295,13 @@ class SqlBookSource:
             prefetch=1_000,
         ):
             take_terms(digest, body)
+
+
+async def _since(connection: Any, query: str, fence: int | None) -> Any:
+    """A cursor over what was written by the transactions from `fence` on, or over everything."""
+    if fence is None:
+        return await connection.cursor(query)
+    return await connection.cursor(f"{query} WHERE changed_xid >= $1", fence)
 
 
 class _Attributes:

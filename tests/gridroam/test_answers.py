@@ -22,7 +22,7 @@ from marketplace.access.model import KeyRules
 from marketplace.contracts import model
 from marketplace.contracts.book import ContractBook
 from marketplace.contracts.model import Action, Contract
-from marketplace.contracts.ports import BookRow, Reading
+from marketplace.contracts.ports import BookRow, Reading, ServiceRow
 from marketplace.offerings import model as offerings
 from marketplace.offerings.model import Audience, Offering, ServiceTerms
 from marketplace.services.handling import ContentMap, Handling
@@ -51,6 +51,7 @@ class Rows:
         known_terms: Collection[bytes],
         take_terms: Callable[[bytes, str], None],
         take: Callable[[Sequence[BookRow]], None],
+        take_services: Callable[[Sequence[ServiceRow]], None],
         count: bool = False,
     ) -> Reading:
         self._looks += 1
@@ -60,7 +61,8 @@ class Rows:
             take([row(one, digest, version=self._looks)])
         if self.broken:
             raise ConnectionError("the database is away")
-        return Reading(fence=1, services=self.services, contracts=None, versions=None)
+        take_services([ServiceRow(one, self._looks) for one in self.services])
+        return Reading(fence=1, counted=None)
 
 
 def row(one: Contract, digest: bytes, *, version: int) -> BookRow:
@@ -166,7 +168,7 @@ async def test_a_service_suspended_or_retired_is_seen_at_once() -> None:
     found = answers.find_service("weather", 1)
     assert found is not None
     assert found.suspended
-    rows.services = []
+    rows.services = [weather(Status.RETIRED)]
     await book.refresh()
     assert answers.find_service("weather", 1) is None
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 from marketplace.contracts.book import ContractBook, ContractInForce, NotInForce
 from marketplace.contracts.model import Absence
+from marketplace.contracts.ports import BookRow, Reading, ServiceRow
 from marketplace.contracts.store import SqlBookSource
 from marketplace.services import flows as service_flows
+from marketplace.services.changes import Change
+from marketplace.services.handling import Mode
 from marketplace.services.model import Action
+from marketplace.services.store import SqlShelf
 from roaming.evse_id import EvseId
 from tests.marketplace.fakes import (
     EVSP,
@@ -23,6 +29,7 @@ from tests.marketplace.fakes import (
     Member,
     agree_roaming,
 )
+from tests.marketplace.services.test_routes import PARKING
 from tests.marketplace.whole import Marketplace
 
 
@@ -161,6 +168,113 @@ async def test_a_book_that_differs_is_found_out_and_loaded_anew(
     assert not await book.check()
     assert await book.check()
     assert book.find(OPERATOR, None, "search-evse", 1, NOW) == NotInForce(Absence.NO_CONTRACT)
+
+
+async def test_a_service_changed_behind_its_back_is_found_out_too(
+    market: Marketplace, operator: Member
+) -> None:
+    book = new_book(market)
+    await book.load()
+    await operator.http.post("/marketplace/services", json=PARKING)
+    await book.refresh()
+    assert await book.check()
+    assert book.service("parking", 1) is not None
+    async with market.database.begin() as connection:
+        await connection.exec_driver_sql("DELETE FROM marketplace.service WHERE name = 'parking'")
+    assert not await book.check()
+    assert book.service("parking", 1) is None
+
+
+async def test_a_service_that_a_slow_writer_changes_is_not_missed(
+    market: Marketplace, operator: Member, clock: HandClock
+) -> None:
+    await operator.http.post("/marketplace/services", json=PARKING)
+    book = new_book(market)
+    await book.load()
+    async with market.database.begin() as connection:
+        slow = SqlShelf(connection)
+        (parking,) = await slow.versions("parking")
+        moved = replace(parking, endpoint="https://slow.example/")
+        await slow.save(moved, Change.ENDPOINTS, OPERATOR, clock())
+        # Another, quicker transaction commits in between and is seen.
+        await operator.http.post("/marketplace/services", json=PARKING | {"name": "quick"})
+        await book.refresh()
+        assert book.service("quick", 1) is not None
+        assert _endpoint(book) == PARKING["endpoint"]
+    await book.refresh()
+    assert _endpoint(book) == "https://slow.example/"
+
+
+def _endpoint(book: ContractBook) -> str | None:
+    entry = book.service("parking", 1)
+    assert entry is not None
+    return entry.endpoint
+
+
+async def test_only_what_has_changed_is_read_again_of_a_large_catalogue(
+    market: Marketplace, operator: Member, clock: HandClock
+) -> None:
+    """Ten thousand services would otherwise be parsed every few seconds, in every process."""
+    await operator.http.post("/marketplace/services", json=PARKING)
+    async with market.database.begin() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO marketplace.service (name, major, provider, status, category, description,"
+            " endpoint, protocol, documentation, operations, registered_at)"
+            " SELECT 'many-' || n, 1, provider, 'published', category, description,"
+            " endpoint, protocol, documentation, operations, registered_at"
+            " FROM marketplace.service, generate_series(1, 10000) AS n WHERE name = 'parking'"
+        )
+    source = Counting(SqlBookSource(market.database))
+    book = ContractBook(source, market.clock)
+    await book.load()
+    assert source.services > 10_000
+    source.services, edition = 0, book.edition
+    for _ in range(3):
+        await book.refresh()
+        assert await book.check()
+    assert (source.services, book.edition) == (0, edition)
+    before = book.service("many-1", 1)
+    await operator.http.put(
+        "/marketplace/services/parking/v1/handling", json={"mode": "shadow", "timeout_s": 2}
+    )
+    await book.refresh()
+    assert source.services == 1
+    assert book.edition > edition
+    parking = book.service("parking", 1)
+    assert parking is not None
+    assert parking.handling.mode is Mode.SHADOW
+    assert book.service("many-1", 1) is before
+
+
+class Counting:
+    """Counts the services that a source gives."""
+
+    def __init__(self, source: SqlBookSource) -> None:
+        self._source = source
+        self.services = 0
+
+    async def read(
+        self,
+        fence: int | None,
+        *,
+        known_terms: Collection[bytes],
+        take_terms: Callable[[bytes, str], None],
+        take: Callable[[Sequence[BookRow]], None],
+        take_services: Callable[[Sequence[ServiceRow]], None],
+        count: bool = False,
+    ) -> Reading:
+        def counted(rows: Sequence[ServiceRow]) -> None:
+            self.services += len(rows)
+            take_services(rows)
+
+        return await self._source.read(
+            fence,
+            known_terms=known_terms,
+            take_terms=take_terms,
+            take=take,
+            take_services=counted,
+            count=count,
+        )
 
 
 async def test_its_age_is_the_time_since_it_was_last_known_to_be_right(
