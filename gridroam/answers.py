@@ -8,12 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import jmespath
-import yaml
 from joserfc import jwt
-from lxml import etree
 
-from bridge.document import BadDocument, Document, Kind
+from bridge.document import Document
 from clearinghouse.authorisation.services import Left
 from clearinghouse.customers.model import CustomerContract
 from clearinghouse.exchange import flows as exchange_flows
@@ -60,12 +57,11 @@ from marketplace.partners import flows as partner_flows
 from marketplace.partners.model import Endpoint, Purpose
 from marketplace.partners.ports import Partners
 from marketplace.services.login import Login, unseal
-from marketplace.services.model import Environment, Operation, Protocol
+from marketplace.services.model import Environment, Protocol
 from marketplace.services.ports import Catalogue
-from marketplace.services.reader import Aside
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
-from roaming.refusal import Malformed, Unavailable
+from roaming.refusal import Unavailable
 from roaming.tariff import Tariff
 from search_evse.sites.store import EvseRegister
 
@@ -184,45 +180,6 @@ def _allowed(contract: ContractInForce) -> _Allowed:
         contract.holds_from,
         contract.holds_until,
     )
-
-
-class InterfacesOfProviders:
-    """The documents that providers upload, read by those who know what is in them."""
-
-    def __init__(self) -> None:
-        self._aside = Aside()
-
-    async def operations(self, document: Document) -> Sequence[Operation]:
-        return await self._aside.run(lambda: _operations(document))
-
-    def check_expression(self, expression: str) -> None:
-        try:
-            jmespath.compile(expression)
-        except jmespath.exceptions.JMESPathError as error:
-            raise Malformed(
-                f"no expression of JMESPath: {error}"[:300], value=expression[:100]
-            ) from None
-
-
-def _operations(document: Document) -> list[Operation]:
-    if document.kind is Kind.WSDL:
-        parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
-        try:
-            root = etree.fromstring(document.files[document.root], parser)
-        except etree.XMLSyntaxError as error:
-            raise BadDocument(f"no XML: {error}", field=document.root) from None
-        names: Any = root.xpath("//*[local-name()='portType']/*[local-name()='operation']/@name")
-        return [Operation(name, "POST", f"/{name}") for name in dict.fromkeys(map(str, names))]
-    try:
-        told = yaml.safe_load(document.files[document.root])
-        return [
-            Operation(one.get("operationId", f"{method.upper()} {path}"), method.upper(), path)
-            for path, item in told["paths"].items()
-            for method, one in item.items()
-            if method in ("get", "put", "post", "patch", "delete")
-        ]
-    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadDocument(f"no OpenAPI: {error}"[:300], field=document.root) from None
 
 
 class InterfacesForGateway:

@@ -97,7 +97,6 @@ from gridroam.answers import (
     DirectoryForConsole,
     EndpointsOfPartners,
     EvsesForClearing,
-    InterfacesOfProviders,
     KeyClients,
     KeysForGateway,
     MapForConsole,
@@ -125,6 +124,7 @@ from marketplace.contracts import tasks as contract_tasks
 from marketplace.offerings import routes as offering_routes
 from marketplace.partners import routes as partner_routes
 from marketplace.services import routes as service_routes
+from marketplace.services.reader import DocumentReader
 from search_evse.availability import routes as availability_routes
 from search_evse.availability.store import SqlBoards
 from search_evse.finder import routes as finder_routes
@@ -282,7 +282,7 @@ class _Hub:
                 parts.database,
                 parts.clock,
                 parts.book,
-                reader=InterfacesOfProviders(),
+                reader=DocumentReader(),
                 box=parts.box,
                 allow_loopback=loopback,
             ),

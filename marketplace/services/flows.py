@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from bridge.document import Document
+from bridge.maps import ContentMap
 from kit.outside_url import check_url
 from marketplace.services import changes, model
 from marketplace.services.changes import Change
-from marketplace.services.handling import BadHandling, Handling, Mode
+from marketplace.services.handling import Handling, Mode
 from marketplace.services.model import (
     Action,
     Endpoint,
@@ -20,7 +21,7 @@ from marketplace.services.model import (
 )
 from marketplace.services.ports import Catalogue, Memory, Reader, Shelf
 from roaming.party import PartyId
-from roaming.refusal import Malformed, Unknown
+from roaming.refusal import Unknown
 
 
 class NoInterface(Unknown):
@@ -31,7 +32,6 @@ async def register(
     catalogue: Catalogue,
     service: Service,
     *,
-    reader: Reader,
     memory: Memory,
     allow_loopback: bool,
     now: datetime,
@@ -40,11 +40,11 @@ async def register(
 
     A name belongs to the provider who had it first, in all its versions. The same description again
     is the service as it stands, whatever of it was changed since.
-    BadService, BadUrl, BadHandling, ServiceExists.
+    BadService, BadUrl, BadHandling, BadMap, ServiceExists.
     """
     model.checked(service)
     changes.with_handling(service, service.handling)
-    _check_maps(reader, service.handling)
+    _check_maps(service.handling)
     _check_urls(service.endpoint, service.more_endpoints, allow_loopback=allow_loopback)
     async with catalogue.open() as shelf:
         kept = await _add(shelf, service, now)
@@ -138,15 +138,14 @@ async def set_handling(
     major: int,
     handling: Handling,
     *,
-    reader: Reader,
     memory: Memory,
     now: datetime,
 ) -> Service:
     """Say how calls of the caller's service are carried from now on, all of it at once.
 
-    BadHandling, NotYourService, UnknownService.
+    BadHandling, BadMap, NotYourService, UnknownService.
     """
-    _check_maps(reader, handling)
+    _check_maps(handling)
     changing = _Changing(catalogue, caller, name, major, memory, now)
     return await changing.to(Change.HANDLING, lambda known: changes.with_handling(known, handling))
 
@@ -334,17 +333,8 @@ def _check_urls(
         check_url(one.url, allow_loopback=allow_loopback, field=f"more_endpoints.{n}.url")
 
 
-def _check_maps(reader: Reader, handling: Handling) -> None:
+def _check_maps(handling: Handling) -> None:
     for operation, one in handling.maps.items():
         for side, expression in (("request", one.request), ("answer", one.answer)):
-            if expression is None:
-                continue
-            try:
-                reader.check_expression(expression)
-            except Malformed as bad:
-                raise BadHandling(
-                    bad.detail,
-                    field=f"handling.maps.{operation}.{side}",
-                    value=bad.value,
-                    rule=bad.rule,
-                ) from None
+            if expression is not None:
+                ContentMap.read(f"handling.maps.{operation}.{side}", expression)

@@ -146,7 +146,7 @@ class Service:
 
 # One pattern with the gateway's path: `/services/{name}/…`.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]")
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _OPERATION = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 _PATH = re.compile(r"/[A-Za-z0-9._~{}/-]{0,199}")
 _CATEGORY = re.compile(r"[a-z][a-z0-9-]{0,49}")
@@ -233,12 +233,12 @@ def _check_operations(operations: Sequence[Operation]) -> None:
                 value=operation.name[:100],
                 rule="1 to 100 letters, digits, _, . and -, begins with a letter",
             )
-        if operation.method not in _METHODS:
+        if operation.method not in METHODS:
             raise BadService(
                 "no method that can be called",
                 field=f"{field}.method",
                 value=operation.method[:100],
-                rule=", ".join(_METHODS),
+                rule=", ".join(METHODS),
             )
         if not _PATH.fullmatch(operation.path):
             raise BadService(

@@ -54,10 +54,6 @@ class Reader(Protocol):
         """What can be called by a document; BadDocument where it cannot be read."""
         ...
 
-    def check_expression(self, expression: str) -> None:
-        """Whether a content map can be made of an expression; Malformed where it cannot."""
-        ...
-
 
 class Memory(Protocol):
     async def refresh(self) -> None:

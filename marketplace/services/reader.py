@@ -1,13 +1,20 @@
-"""Documents are read beside the event loop: few at once, and none for longer than it may take."""
+"""What an interface document says can be called, by those of `bridge` who understand it.
+
+Documents are read beside the event loop: few at once, and none for longer than it may take.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from bridge.document import BadDocument
+from lxml import etree
+
+from bridge.document import BadDocument, Document, Kind
+from bridge.openapi import RestInterface
+from marketplace.services.model import METHODS, Operation
 from roaming.refusal import Unavailable
 
 Told = TypeVar("Told")
@@ -18,6 +25,30 @@ WITHIN_S = 30.0
 
 class TooBusy(Unavailable):
     """Others' documents are being read."""
+
+
+class DocumentReader:
+    """Operations by the names that a contract calls them."""
+
+    def __init__(self) -> None:
+        self._aside = Aside()
+
+    async def operations(self, document: Document) -> Sequence[Operation]:
+        return await self._aside.run(lambda: _operations(document))
+
+
+def _operations(document: Document) -> list[Operation]:
+    if document.kind is Kind.WSDL:
+        parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+        try:
+            root = etree.fromstring(document.files[document.root], parser)
+        except etree.XMLSyntaxError as error:
+            raise BadDocument(f"no XML: {error}", field=document.root) from None
+        names: Any = root.xpath("//*[local-name()='portType']/*[local-name()='operation']/@name")
+        return [Operation(name, "POST", f"/{name}") for name in dict.fromkeys(map(str, names))]
+    told = RestInterface.read(document).operations.values()
+    # Of the rest (OPTIONS, HEAD, TRACE) nobody makes a contract.
+    return [Operation(one.name, one.method, one.path) for one in told if one.method in METHODS]
 
 
 class Aside:

@@ -283,7 +283,6 @@ def router(
             return await flows.register(
                 catalogue,
                 asked.of(caller, now),
-                reader=reader,
                 memory=memory,
                 allow_loopback=allow_loopback,
                 now=now,
@@ -345,7 +344,6 @@ def router(
                 name,
                 major,
                 Handling.parse(asked),
-                reader=reader,
                 memory=memory,
                 now=clock(),
             )

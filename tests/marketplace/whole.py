@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
-from gridroam.answers import InterfacesOfProviders
 from gridroam.core import Core, core
 from kit.access_token import Verifier
 from kit.clock import Clock
@@ -30,6 +29,7 @@ from marketplace.partners import routes as partner_routes
 from marketplace.partners.flows import Registration
 from marketplace.partners.model import roles_of
 from marketplace.services import routes as service_routes
+from marketplace.services.reader import DocumentReader
 from roaming.party import PartyId
 
 
@@ -114,7 +114,7 @@ def build(
                 database,
                 clock,
                 parts.book,
-                reader=InterfacesOfProviders(),
+                reader=DocumentReader(),
                 box=parts.box,
                 allow_loopback=True,
             ),
