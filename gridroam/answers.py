@@ -35,6 +35,7 @@ from gateway.calls.model import (
     Speaks,
     covers,
 )
+from gateway.packs.model import Bargain, Pack
 from kit.access_token import ALGORITHM
 from kit.clock import Clock
 from kit.database import Database
@@ -44,6 +45,7 @@ from marketplace.access.keys import KeyRing
 from marketplace.access.ports import Access
 from marketplace.business.book import BusinessBook
 from marketplace.business.model import BusinessDetails
+from marketplace.contracts import flows as contract_flows
 from marketplace.contracts.book import (
     ContractBook,
     ContractInForce,
@@ -51,7 +53,8 @@ from marketplace.contracts.book import (
     RoamingAgreement,
     ServiceEntry,
 )
-from marketplace.contracts.model import Absence
+from marketplace.contracts.model import Absence, absence
+from marketplace.contracts.ports import Contracts
 from marketplace.offerings.model import ServiceTerms
 from marketplace.partners import flows as partner_flows
 from marketplace.partners.model import Endpoint, Purpose
@@ -69,7 +72,7 @@ _REASONS = {
     Absence.NO_CONTRACT: Reason.NO_CONTRACT,
     Absence.NOT_YET_VALID: Reason.NOT_YET_VALID,
     Absence.EXPIRED: Reason.CONTRACT_EXPIRED,
-    Absence.TERMINATED: Reason.CONTRACT_EXPIRED,
+    Absence.TERMINATED: Reason.CONTRACT_TERMINATED,
     Absence.SUSPENDED: Reason.CONTRACT_SUSPENDED,
 }
 assert _REASONS.keys() == set(Absence)
@@ -173,7 +176,12 @@ class ContractsForGateway:
 def _allowed(contract: ContractInForce) -> _Allowed:
     terms = contract.terms
     assert isinstance(terms, ServiceTerms), "what can be called has service terms"
-    quota = Quota(terms.quota.calls_per_day, terms.quota.calls_per_second)
+    quota = Quota(
+        per_day=terms.quota.calls_per_day,
+        per_second=terms.quota.calls_per_second,
+        per_month=terms.quota.calls_per_month,
+        pack=None if terms.pack is None else terms.pack.calls,
+    )
     return _Allowed(
         Grant(contract.contract_id, quota or None, terms.price_per_call_minor > 0),
         terms.operations,
@@ -217,6 +225,27 @@ class KeysForGateway:
         kid, key = self._ring.current(at)
         header = {"alg": ALGORITHM, "typ": kind, "kid": kid}
         return jwt.encode(header, dict(claims), key, algorithms=[ALGORITHM])
+
+
+class BargainsForPacks:
+    """What the terms of a contract say about packs, for its own two sides."""
+
+    def __init__(self, contracts: Contracts, clock: Clock) -> None:
+        self._contracts = contracts
+        self._clock = clock
+
+    async def find(self, party: PartyId, contract_id: str) -> Bargain:
+        contract = await contract_flows.find(self._contracts, party, contract_id)
+        terms = contract.terms
+        pack = terms.pack if isinstance(terms, ServiceTerms) else None
+        absent = absence(contract.valid_from, contract.valid_until, contract.history, self._clock())
+        return Bargain(
+            contract_id=contract.contract_id,
+            requester=contract.requester,
+            provider=contract.provider,
+            pack=None if pack is None else Pack(pack.calls, pack.price_minor, terms.currency),
+            in_force=absent is None,
+        )
 
 
 class AgreementInForce:

@@ -45,6 +45,8 @@ class Settings:
     trust_station_time: bool = False
     # Where the central system finds its hub when that is not this process.
     hub_url: str | None = None
+    # The gateway goes by contracts that were last known to be current so long ago, and no longer.
+    oldest_contracts_s: float = 30.0
     # Timed and queued work (forwarding, outboxes) runs in one process of several.
     runs_tasks: bool = True
     # What one client may ask of one process, so that it leaves room for others.

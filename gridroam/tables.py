@@ -23,6 +23,7 @@ STORES = [
     "clearinghouse.periods.store",
     "clearinghouse.disputes.store",
     "gateway.calls.store",
+    "gateway.packs.store",
     "gateway.usage.store",
     "kit.event_log",
     "kit.idempotency",

@@ -84,12 +84,15 @@ from gateway.calls.store import RefusalLog, SqlQuotas
 from gateway.calls.upstream import Upstream
 from gateway.monitoring import routes as monitoring_routes
 from gateway.monitoring.store import SqlRecords
+from gateway.packs import routes as pack_routes
+from gateway.packs.store import SqlBooks as SqlPacks
 from gateway.usage import routes as usage_routes
 from gateway.usage.store import SqlMeter, SqlUsage
 from gridroam import clearing
 from gridroam.answers import (
     AgreementsForClearing,
     AgreementsForOfflineLists,
+    BargainsForPacks,
     BusinessesForInvoicing,
     ClearingsForConsole,
     ClientsByHand,
@@ -287,6 +290,13 @@ class _Hub:
                 allow_loopback=loopback,
             ),
             offering_routes.router(parts.offerings, parts.database, parts.clock),
+            # Before the contracts' own routes, which take any word behind a contract for an action.
+            pack_routes.router(
+                BargainsForPacks(parts.contracts, parts.clock),
+                SqlPacks(parts.database),
+                parts.database,
+                parts.clock,
+            ),
             contract_routes.router(parts.contracts, parts.database, parts.clock, parts.book),
             usage_routes.router(SqlUsage(parts.database), parts.clock),
             monitoring_routes.router(SqlRecords(parts.database), parts.clock),
@@ -444,7 +454,11 @@ class _Hub:
             assertions=Assertions(self.url, KeysForGateway(self.ring)),
             clock=parts.clock,
             registry=self.registry,
-            limits=Limits(streams=STREAMS, calls_per_second=self.settings.client_rate),
+            limits=Limits(
+                streams=STREAMS,
+                calls_per_second=self.settings.client_rate,
+                oldest_contracts_s=self.settings.oldest_contracts_s,
+            ),
             sandboxed=SANDBOXED,
             tracing=self._tracing(),
         )

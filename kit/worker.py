@@ -16,16 +16,23 @@ BACK_OFF_MOST_S = 30.0
 class Worker:
     """Runs `step` until closed. True: there is more, go on at once. False: wait to be woken.
 
-    A step that raises is logged and tried again, after a pause that doubles up to half a minute: a
-    database that is away must not turn the worker into a busy loop, nor end it.
+    A step that raises is logged and tried again, after a pause that doubles up to
+    `back_off_most_s`: a database that is away must not turn the worker into a busy loop, nor end
+    it.
     """
 
     def __init__(
-        self, name: str, step: Callable[[], Awaitable[bool]], *, idle_s: float = 1.0
+        self,
+        name: str,
+        step: Callable[[], Awaitable[bool]],
+        *,
+        idle_s: float = 1.0,
+        back_off_most_s: float = BACK_OFF_MOST_S,
     ) -> None:
         self._name = name
         self._step = step
         self._idle_s = idle_s
+        self._back_off_most_s = back_off_most_s
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -53,7 +60,7 @@ class Worker:
                 more = await self._step()
                 pause_s = 0.0
             except Exception as error:  # noqa: BLE001  a worker outlives any one failure
-                pause_s = min(max(0.2, pause_s * 2), BACK_OFF_MOST_S)
+                pause_s = min(max(0.2, pause_s * 2), self._back_off_most_s)
                 log.warning("step failed", worker=self._name, error=repr(error), again_in_s=pause_s)
                 await asyncio.sleep(pause_s)
                 continue

@@ -27,6 +27,7 @@ class EventType(StrEnum):
     CONTRACT_AGREED = "contract-agreed"
     CONTRACT_STATUS_CHANGED = "contract-status-changed"
     CALL_REFUSED = "call-refused"
+    PACK_BOUGHT = "pack-bought"
     EVSE_CHANGED = "evse-changed"
     EVSE_STATUS_CHANGED = "evse-status-changed"
     CUSTOMER_CONTRACT_CHANGED = "customer-contract-changed"

@@ -26,7 +26,8 @@ from gateway.calls.model import (
     NotServedHere,
     Operations,
     OperationUnknown,
-    QuotaExceeded,
+    OverLimit,
+    QuotaUnreadable,
     Reason,
     RefusedCall,
     SandboxNotServed,
@@ -324,6 +325,7 @@ def _not_covered(call: Call, service: Service, denial: Denial) -> NotCovered:
         Reason.NO_CONTRACT: f"agree a contract with {service.provider}: GET /marketplace/offerings",
         Reason.CONTRACT_SUSPENDED: f"ask {service.provider} to resume the contract",
         Reason.CONTRACT_EXPIRED: "agree a new contract: GET /marketplace/offerings",
+        Reason.CONTRACT_TERMINATED: "agree a new contract: GET /marketplace/offerings",
         Reason.NOT_YET_VALID: "wait until the contract begins",
         Reason.OPERATION_NOT_COVERED: "agree a contract whose operations include this one",
     }.get(denial.reason, f"ask {service.provider}")
@@ -343,9 +345,8 @@ async def turn(call: Call, body: Body, door: Door) -> Carry:
 async def reserve(call: Call, door: Door) -> None:
     """4 The contract's quota: one call is taken before it is made.
 
-    Raises QuotaExceeded, and NotRecorded where nothing could be metered.
-
-    Most contracts have none, and pay nothing for it.
+    Raises QuotaExceeded, PackUsedUp, QuotaUnreadable, and NotRecorded where nothing could be
+    metered. Most contracts have no quota, and pay nothing for it.
     """
     grant = call.grant
     if door.meter.full:
@@ -354,10 +355,12 @@ async def reserve(call: Call, door: Door) -> None:
         return
     try:
         call.allowance = await door.quotas.reserve(grant.contract_id, grant.quota, call.at)
-    except QuotaExceeded as refusal:
+    except (OverLimit, QuotaUnreadable) as refusal:
         if call.service is None or call.service.mode is not Mode.SHADOW:
             raise
-        _note(call, refusal.reason, grant.contract_id, door, shadow=True)
+        # What cannot be read would not have been refused for what the caller did.
+        if isinstance(refusal, OverLimit):
+            _note(call, refusal.reason, grant.contract_id, door, shadow=True)
 
 
 async def forward(

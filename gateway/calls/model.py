@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,6 +38,7 @@ class Reason(StrEnum):
     NO_CONTRACT = "no-contract"
     CONTRACT_SUSPENDED = "contract-suspended"
     CONTRACT_EXPIRED = "contract-expired"
+    CONTRACT_TERMINATED = "contract-terminated"
     NOT_YET_VALID = "not-yet-valid"
     OPERATION_NOT_COVERED = "operation-not-covered"
     SERVICE_UNKNOWN = "service-unknown"
@@ -44,6 +46,7 @@ class Reason(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     SCOPE_MISSING = "scope-missing"
     QUOTA_EXCEEDED = "quota-exceeded"
+    PACK_USED_UP = "pack-used-up"
     RATE_EXCEEDED = "rate-exceeded"
     TOO_MANY_AT_ONCE = "too-many-at-once"
     SANDBOX_NOT_SERVED = "sandbox-not-served"
@@ -104,15 +107,59 @@ class Naming(Protocol):
         ...
 
 
+class Period(StrEnum):
+    """What a limit counts in. Seconds, days and calendar months are those of UTC; a pack lasts
+    until it is used up.
+    """
+
+    SECOND = "second"
+    DAY = "day"
+    MONTH = "month"
+    PACK = "pack"
+
+    def window(self, at: datetime) -> int:
+        """The number of the second, day or month that a moment falls in."""
+        if self is Period.MONTH:
+            return at.year * 12 + at.month - 1
+        length_s = _LENGTHS_S.get(self)
+        return 0 if length_s is None else int(at.timestamp()) // length_s
+
+    def reset_s(self, at: datetime) -> int | None:
+        """Seconds until the next window, 1 at least; None: there will be none."""
+        if self is Period.MONTH:
+            days = monthrange(at.year, at.month)[1] - at.day
+            return days * _DAY_S + _DAY_S - int(at.timestamp()) % _DAY_S
+        length_s = _LENGTHS_S.get(self)
+        return None if length_s is None else length_s - int(at.timestamp()) % length_s
+
+
+_DAY_S = 86_400
+_LENGTHS_S = {Period.SECOND: 1, Period.DAY: _DAY_S}
+
+
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Calls that a contract allows; None is unlimited. Days are UTC, seconds are calendar ones."""
+    """Calls that a contract allows; None is unlimited. `pack`: calls are bought in packs of so many
+    before they are made. `limits` are those that there are, the shortest first.
+    """
 
     per_day: int | None = None
     per_second: int | None = None
+    per_month: int | None = None
+    pack: int | None = None
+    limits: tuple[tuple[Period, int], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        told = (
+            (Period.SECOND, self.per_second),
+            (Period.DAY, self.per_day),
+            (Period.MONTH, self.per_month),
+            (Period.PACK, self.pack),
+        )
+        object.__setattr__(self, "limits", tuple((p, most) for p, most in told if most is not None))
 
     def __bool__(self) -> bool:
-        return self.per_day is not None or self.per_second is not None
+        return bool(self.limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,28 +179,37 @@ class Denial:
     contract_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """One call taken from a quota: `window` is the day or second (epoch) that it counts in."""
+class Lease(NamedTuple):
+    """One call taken from a quota: `window` is the day, month or second that it counts in."""
 
     contract_id: str
     period: Period
     window: int
 
 
-class Period(StrEnum):
-    DAY = "day"
-    SECOND = "second"
+class Left(NamedTuple):
+    """What is left of one limit. `reset_s` None: nothing comes back by itself."""
+
+    period: Period
+    limit: int
+    remaining: int
+    reset_s: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a quota after this call, for the RateLimit headers."""
+    """What is left of a quota after this call, limit by limit, for the RateLimit headers."""
 
     leases: tuple[Lease, ...]
-    limit: int
-    remaining: int
-    reset_s: int
+    lefts: tuple[Left, ...]
+
+    @property
+    def tightest(self) -> Left:
+        return min(self.lefts, key=_remaining)
+
+
+def _remaining(left: Left) -> int:
+    return left.remaining
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,18 +380,52 @@ class NotCovered(CallRefused, NotYours):
         self.contract_id = denial.contract_id
 
 
-class QuotaExceeded(CallRefused, TooMuch):
-    """The contract's calls of this day or second are used up. `retry_after_s` until the next."""
+class OverLimit(CallRefused, TooMuch):
+    """The base of the two ways in which a contract's calls are used up. `lefts` is what is left of
+    its limits, the one that stands in the way last.
+    """
+
+    lefts: tuple[Left, ...]
+    retry_after_s: int | None = None
+
+
+class QuotaExceeded(OverLimit):
+    """The calls of this second, day or month are used up. `retry_after_s` until the next."""
 
     reason = Reason.QUOTA_EXCEEDED
 
-    def __init__(self, detail: str, *, contract_id: str, limit: int, retry_after_s: int) -> None:
+    def __init__(self, *, contract_id: str, lefts: tuple[Left, ...]) -> None:
+        period, limit, _, reset_s = lefts[-1]
         super().__init__(
-            detail, field="quota", value=limit, rule=f"try again in {retry_after_s} seconds"
+            f"contract {contract_id} allows {limit} calls a {period}",
+            field="quota",
+            value=limit,
+            rule=f"try again in {reset_s} seconds",
         )
         self.contract_id = contract_id
-        self.limit = limit
-        self.retry_after_s = retry_after_s
+        self.lefts = lefts
+        self.retry_after_s = reset_s
+
+
+class PackUsedUp(OverLimit):
+    """All calls that were bought are made, or none was bought yet."""
+
+    reason = Reason.PACK_USED_UP
+
+    def __init__(self, *, contract_id: str, lefts: tuple[Left, ...]) -> None:
+        bought = lefts[-1].limit
+        super().__init__(
+            f"contract {contract_id} is prepaid, and of {bought} calls bought none is left",
+            field="pack",
+            value=bought,
+            rule=f"buy a pack: POST /marketplace/contracts/{contract_id}/packs",
+        )
+        self.contract_id = contract_id
+        self.lefts = lefts
+
+
+class QuotaUnreadable(Unavailable):
+    """How much of the quota is used cannot be known now; so nothing of it is given out."""
 
 
 class CallerTooBusy(CallRefused, TooMuch):

@@ -84,7 +84,7 @@ class Quotas(Protocol):
     """Exact counts of calls, shared by all processes."""
 
     async def reserve(self, contract_id: str, quota: Quota, at: datetime) -> Allowance:
-        """Take one call. Raises QuotaExceeded; then nothing is taken."""
+        """Take one call. Raises QuotaExceeded, PackUsedUp, QuotaUnreadable; then none is taken."""
         ...
 
     def release(self, leases: Sequence[Lease]) -> None:

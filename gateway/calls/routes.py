@@ -3,8 +3,8 @@
     /services/{service}/{path}        major version 1
     /services/{service}/v2/{path}     any other
 
-Answers carry `X-Request-Id`, `X-Contract-Id`, `traceparent`, and `RateLimit-*` where the contract
-has a quota. Every no is a problem document (RFC 9457).
+Answers carry `X-Request-Id`, `X-Contract-Id`, `traceparent`, and `RateLimit`, `RateLimit-*` where
+the contract has a quota. Every no is a problem document (RFC 9457).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -24,14 +25,17 @@ from gateway.calls.flows import Bridge, Door, meter_billable, pass_through
 from gateway.calls.local import local_service
 from gateway.calls.metrics import CallMetrics
 from gateway.calls.model import (
-    Allowance,
     BadPath,
     BodyTooLarge,
     Call,
     CallerGone,
+    CallRefused,
     HeadersTooLarge,
+    Left,
     Limits,
     Operations,
+    OverLimit,
+    Period,
     ProviderBroken,
     ProviderSilent,
     ProviderUnreachable,
@@ -336,7 +340,7 @@ class _Answer:
         if grant is not None:
             headers.append((b"x-contract-id", grant.contract_id.encode()))
         if call.allowance is not None:
-            headers += _rate_limit(call.allowance)
+            headers += _rate_limit(call.allowance.lefts)
         message: Message = {"type": "http.response.start", "status": status, "headers": headers}
         if grant is not None and grant.priced and 200 <= status < 300:
             self._held = [message]
@@ -374,6 +378,11 @@ class _Answer:
             "rule": refusal.rule,
         }
         headers = []
+        if isinstance(refusal, CallRefused):
+            more["reason"] = refusal.reason.value
+        if isinstance(refusal, OverLimit):
+            more["violated-policies"] = [refusal.lefts[-1].period.value]
+            headers += _rate_limit(refusal.lefts)
         if status == 401:
             headers.append((b"www-authenticate", b'Bearer realm="gridroam"'))
         retry_after_s = getattr(refusal, "retry_after_s", None)
@@ -435,10 +444,32 @@ def _problem(status: int, members: Mapping[str, Any]) -> tuple[int, str, bytes]:
     return status, MEDIA_TYPE, encode_json(members)
 
 
-def _rate_limit(allowance: Allowance) -> list[tuple[bytes, bytes]]:
-    """draft-ietf-httpapi-ratelimit-headers-07: three plain fields that clients know."""
-    return [
-        (b"ratelimit-limit", str(allowance.limit).encode()),
-        (b"ratelimit-remaining", str(allowance.remaining).encode()),
-        (b"ratelimit-reset", str(allowance.reset_s).encode()),
+def _rate_limit(lefts: Sequence[Left]) -> list[tuple[bytes, bytes]]:
+    """What is left of each limit (draft-ietf-httpapi-ratelimit-headers-10), and of the tightest
+    once more in the three plain fields of draft 06, which more clients know.
+
+    A month has no one length and a pack no end, so their policies tell no window.
+    """
+    tightest = min(lefts, key=_REMAINING)
+    told = [
+        (b"ratelimit-limit", str(tightest.limit).encode()),
+        (b"ratelimit-remaining", str(tightest.remaining).encode()),
+        (b"ratelimit-policy", ", ".join(map(_policy, lefts)).encode()),
+        (b"ratelimit", ", ".join(map(_state, lefts)).encode()),
     ]
+    if tightest.reset_s is not None:
+        told.append((b"ratelimit-reset", str(tightest.reset_s).encode()))
+    return told
+
+
+_REMAINING = attrgetter("remaining")
+_WINDOWS = {Period.SECOND: ";w=1", Period.DAY: ";w=86400", Period.MONTH: "", Period.PACK: ""}
+
+
+def _policy(left: Left) -> str:
+    return f'"{left.period.value}";q={left.limit}{_WINDOWS[left.period]}'
+
+
+def _state(left: Left) -> str:
+    reset = "" if left.reset_s is None else f";t={left.reset_s}"
+    return f'"{left.period.value}";r={left.remaining}{reset}'

@@ -61,6 +61,7 @@ _INSERT = (
 
 FLUSH_S = 0.1
 MOST_IN_ONE_COPY = 5_000
+BACK_OFF_MOST_S = 1.0
 # So many records may wait in memory for a database that is away; then no call is let through.
 MOST_WAITING = 50_000
 
@@ -72,7 +73,7 @@ class SqlMeter:
         self._database = database
         self._waiting: list[UsageRecord] = []
         self._priced: Batcher[UsageRecord, None] = Batcher(self._write)
-        self._worker = Worker("usage", self._flush, idle_s=FLUSH_S)
+        self._worker = Worker("usage", self._flush, idle_s=FLUSH_S, back_off_most_s=BACK_OFF_MOST_S)
         self._worker.start()
 
     @property

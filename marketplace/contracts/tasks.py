@@ -43,6 +43,7 @@ async def kept_current(
         heard = [await stack.enter_async_context(database.listen(name)) for name in CHANNELS]
         # Not before the listening: what is told from here on is heard.
         await step()
-        worker = Worker("contract-book", step, idle_s=idle_s)
+        # Calls are refused while the book is too old: it must know soon that the database is back.
+        worker = Worker("contract-book", step, idle_s=idle_s, back_off_most_s=1.0)
         async with woken_by(worker, *heard):
             yield

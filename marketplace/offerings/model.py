@@ -28,6 +28,7 @@ MOST_PATTERNS = 10_000
 MOST_OPERATIONS = 500
 LONGEST_PAYMENT_DAYS = 365
 MOST = 10**12
+MOST_CALLS_IN_A_PACK = 10**9
 _DEEPEST = 40
 
 
@@ -123,10 +124,49 @@ class Audience:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Calls that are allowed; None: as many as come. Days are UTC."""
+    """Calls that are allowed; None: as many as come. Days and calendar months are UTC."""
 
     calls_per_day: int | None = None
     calls_per_second: int | None = None
+    calls_per_month: int | None = None
+
+    @classmethod
+    def parse(cls, raw: object) -> Quota:
+        if not isinstance(raw, Mapping):
+            raise _bad("terms.quota", raw, "an object")
+        names = ("calls_per_day", "calls_per_second", "calls_per_month")
+        _only(raw, "terms.quota", names)
+        return cls(*(_limit(raw, name, "terms.quota") for name in names))
+
+    def to_json(self) -> dict[str, Any]:
+        told = {"calls_per_day": self.calls_per_day, "calls_per_second": self.calls_per_second}
+        # Left out where there is none: terms of before are still the same texts.
+        if self.calls_per_month is not None:
+            told["calls_per_month"] = self.calls_per_month
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Calls that are paid for before they are made, so many at a time."""
+
+    calls: int
+    price_minor: int = 0
+
+    @classmethod
+    def parse(cls, raw: object) -> Pack | None:
+        if raw is None:
+            return None
+        if not isinstance(raw, Mapping):
+            raise _bad("terms.pack", raw, "null or an object")
+        _only(raw, "terms.pack", ["calls", "price_minor"])
+        return cls(
+            _whole(raw, "calls", 1, MOST_CALLS_IN_A_PACK, 0, path="terms.pack"),
+            _whole(raw, "price_minor", 0, MOST, 0, path="terms.pack"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {"calls": self.calls, "price_minor": self.price_minor}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +174,8 @@ class ServiceTerms:
     """What a contract on a service that is called allows and costs.
 
     `operations` are names, or patterns `METHOD path` with `*`; `*` alone is all of them.
-    `notice_days`: a party that terminates is bound for so long.
+    `notice_days`: a party that terminates is bound for so long. `pack`: calls are bought in packs
+    before they are made, and without a bought pack none is.
     """
 
     operations: tuple[str, ...] = ("*",)
@@ -142,12 +183,18 @@ class ServiceTerms:
     price_per_call_minor: int = 0
     currency: str | None = None
     notice_days: int = 0
+    pack: Pack | None = None
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> ServiceTerms:
         """From JSON; BadTerms names the path of what is wrong."""
         _only(
-            raw, "terms", ["operations", "quota", "price_per_call_minor", "currency", "notice_days"]
+            raw,
+            "terms",
+            [
+                *("operations", "quota", "price_per_call_minor", "currency", "notice_days"),
+                "pack",
+            ],
         )
         operations = raw.get("operations", ["*"])
         if not isinstance(operations, list) or not 0 < len(operations) <= MOST_OPERATIONS:
@@ -155,37 +202,34 @@ class ServiceTerms:
         for n, operation in enumerate(operations):
             if not isinstance(operation, str) or not _OPERATION.fullmatch(operation):
                 raise _bad(f"terms.operations.{n}", operation, "a name, or `METHOD /path` with *")
-        quota = raw.get("quota", {})
-        if not isinstance(quota, Mapping):
-            raise _bad("terms.quota", quota, "an object")
-        _only(quota, "terms.quota", ["calls_per_day", "calls_per_second"])
         price_minor = _whole(raw, "price_per_call_minor", 0, MOST, 0)
+        pack = Pack.parse(raw.get("pack"))
+        if pack is not None and price_minor:
+            raise _bad(
+                "terms.price_per_call_minor", price_minor, "0: calls of a pack are paid for already"
+            )
         currency = raw.get("currency")
         if currency is not None:
             places_of(_text(currency, "terms.currency"))
-        elif price_minor:
+        elif price_minor or (pack is not None and pack.price_minor):
             raise _bad("terms.currency", None, "a price has a currency")
         return cls(
             operations=tuple(operations),
-            quota=Quota(
-                _limit(quota, "calls_per_day", "terms.quota"),
-                _limit(quota, "calls_per_second", "terms.quota"),
-            ),
+            quota=Quota.parse(raw.get("quota", {})),
             price_per_call_minor=price_minor,
             currency=currency,
             notice_days=_whole(raw, "notice_days", 0, 3_650, 0),
+            pack=pack,
         )
 
     def to_json(self) -> dict[str, Any]:
         return {
             "operations": list(self.operations),
-            "quota": {
-                "calls_per_day": self.quota.calls_per_day,
-                "calls_per_second": self.quota.calls_per_second,
-            },
+            "quota": self.quota.to_json(),
             "price_per_call_minor": self.price_per_call_minor,
             "currency": self.currency,
             "notice_days": self.notice_days,
+            **({} if self.pack is None else {"pack": self.pack.to_json()}),
         }
 
 
@@ -417,10 +461,12 @@ def _limit(raw: Mapping[str, Any], key: str, path: str) -> int | None:
     return value
 
 
-def _whole(raw: Mapping[str, Any], key: str, least: int, most: int, default: int) -> int:
+def _whole(
+    raw: Mapping[str, Any], key: str, least: int, most: int, default: int, *, path: str = "terms"
+) -> int:
     value = raw.get(key, default)
     if type(value) is not int or not least <= value <= most:
-        raise _bad(f"terms.{key}", value, f"a whole number from {least} to {most}")
+        raise _bad(f"{path}.{key}", value, f"a whole number from {least} to {most}")
     return value
 
 

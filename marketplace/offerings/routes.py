@@ -64,7 +64,13 @@ class AudienceShape(BaseModel):
 
 
 class OfferingAsked(BaseModel):
-    """An offering of the calling party. `terms` as the kind of service wants them."""
+    """An offering of the calling party. `terms` as the kind of service wants them.
+
+    Of a service that is called: `operations`, `quota` (`calls_per_second`, `calls_per_day`,
+    `calls_per_month`), `price_per_call_minor` or a `pack` of prepaid calls (`calls`,
+    `price_minor`), `currency`, `notice_days`. Of roaming: `currency`, `tariff`, `vat_percent`,
+    `time_zone`, `payment_terms_days`, `clearing_strategy`, `clearing_group`, `evses`.
+    """
 
     model_config = ConfigDict(extra="forbid")
     service: str

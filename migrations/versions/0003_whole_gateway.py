@@ -46,7 +46,36 @@ ALTER TABLE marketplace.client ADD COLUMN environment TEXT DEFAULT 'live' NOT NU
 """,
 ]
 
-QUOTAS: list[str] = []
+QUOTAS: list[str] = [
+    "ALTER TABLE gateway.quota ALTER COLUMN used TYPE BIGINT",
+    "ALTER TABLE gateway.quota ALTER COLUMN granted TYPE BIGINT",
+    """
+CREATE TABLE gateway.pack_balance (
+    contract_id TEXT NOT NULL,
+    bought BIGINT NOT NULL,
+    used BIGINT NOT NULL,
+    granted BIGINT NOT NULL,
+    CONSTRAINT pk_pack_balance PRIMARY KEY (contract_id)
+)
+""",
+    """
+CREATE TABLE gateway.pack_purchase (
+    purchase_id TEXT NOT NULL,
+    contract_id TEXT NOT NULL,
+    packs INTEGER NOT NULL,
+    calls BIGINT NOT NULL,
+    price_minor BIGINT NOT NULL,
+    currency TEXT,
+    bought_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    key TEXT,
+    CONSTRAINT pk_pack_purchase PRIMARY KEY (purchase_id),
+    CONSTRAINT uq_pack_purchase_contract_id_key UNIQUE (contract_id, key)
+)
+""",
+    """
+CREATE INDEX ix_pack_purchase_contract_id ON gateway.pack_purchase (contract_id, purchase_id)
+""",
+]
 
 USAGE: list[str] = [
     """

@@ -286,6 +286,7 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /marketplace/offerings": {"service": service()["name"]},
         "POST /marketplace/contracts": {"offering_id": victims.ids["offering_id"]},
         "POST /marketplace/contracts/{contract_id}/{action}": {"reason": "none"},
+        "POST /marketplace/contracts/{contract_id}/packs": {"packs": 1},
         "PUT /central-system/stations": STATIONS,
         "PUT /central-system/cards": [{"id_tag": CARD}],
         "POST /services/search-evse/locations": [site.site((EVSE,), "Asia/Tokyo")],

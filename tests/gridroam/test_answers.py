@@ -183,7 +183,7 @@ async def test_a_contract_ends_at_its_end_and_a_notice_when_it_has_run_with_no_l
     ends = model.changed(contract(ServiceTerms(notice_days=1)), Action.TERMINATE, OWNER, NOW)
     _, _, answers = await opened(ends)
     assert asked(answers, NOW + 23 * HOUR) == Grant("c1")
-    assert asked(answers, NOW + 24 * HOUR) == Denial(Reason.CONTRACT_EXPIRED, "c1")
+    assert asked(answers, NOW + 24 * HOUR) == Denial(Reason.CONTRACT_TERMINATED, "c1")
 
 
 async def test_one_partys_contract_is_not_anothers_and_not_for_other_operations() -> None:

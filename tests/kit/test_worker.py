@@ -71,6 +71,22 @@ async def test_a_failed_step_is_tried_again() -> None:
     await worker.close()
 
 
+async def test_the_pause_after_failures_grows_no_longer_than_it_may() -> None:
+    # The fifth try would be 3 seconds after the first, if each pause were twice the one before.
+    tried = asyncio.Queue[int]()
+
+    async def step() -> bool:
+        tried.put_nowait(1)
+        raise OSError("away")
+
+    worker = Worker("failing", step, back_off_most_s=0.001)
+    worker.start()
+    async with asyncio.timeout(2):
+        for _ in range(5):
+            await tried.get()
+    await worker.close()
+
+
 async def test_whatever_is_heard_wakes_it_until_the_block_is_left() -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
     steps: asyncio.Queue[None] = asyncio.Queue()

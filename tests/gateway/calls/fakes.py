@@ -15,7 +15,9 @@ from gateway.calls.model import (
     Denial,
     Grant,
     Lease,
+    Left,
     Limits,
+    PackUsedUp,
     Period,
     Quota,
     QuotaExceeded,
@@ -95,13 +97,16 @@ class CountedQuotas:
     released: list[Lease] = field(default_factory=list)
 
     async def reserve(self, contract_id: str, quota: Quota, at: datetime) -> Allowance:
-        limit = quota.per_day or quota.per_second or 0
+        (period, limit) = quota.limits[0]
         if self.left == 0:
-            raise QuotaExceeded(
-                "used up", contract_id=contract_id, limit=limit, retry_after_s=43_200
-            )
+            refused = PackUsedUp if period is Period.PACK else QuotaExceeded
+            none = Left(period, limit, 0, period.reset_s(at))
+            raise refused(contract_id=contract_id, lefts=(none,))
         self.left -= 1
-        return Allowance((Lease(contract_id, Period.DAY, 1),), limit, self.left, 43_200)
+        lefts = tuple(
+            Left(period, limit, self.left, period.reset_s(at)) for period, limit in quota.limits
+        )
+        return Allowance((Lease(contract_id, Period.DAY, 1),), lefts)
 
     def release(self, leases: Sequence[Lease]) -> None:
         self.released += leases

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import http_sf
 import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -303,9 +304,46 @@ async def test_a_quota_is_told_and_kept(client: httpx.AsyncClient, house: House)
     assert second.headers["RateLimit-Remaining"] == "0"
     assert third.status_code == 429
     assert third.headers["Retry-After"] == "43200"
+    assert third.headers["RateLimit"] == '"day";r=0;t=43200'
     assert third.json()["type"] == PROBLEMS + "quota-exceeded"
+    assert third.json()["reason"] == "quota-exceeded"
+    assert third.json()["violated-policies"] == ["day"]
     assert house.refusals.noted[0].reason is Reason.QUOTA_EXCEEDED
     assert len(house.meter.noted) == 2
+
+
+async def test_every_limit_is_told_with_what_is_left_of_it(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    assert isinstance(house.quotas, CountedQuotas)
+    house.quotas.left = 9
+    quota = Quota(per_second=10, per_day=100, per_month=2000, pack=500)
+    house.book.answers[OPERATOR, "search-evse"] = Grant("C-1", quota)
+    headers = (await client.get(PATH)).headers
+    assert headers["RateLimit-Policy"] == (
+        '"second";q=10;w=1, "day";q=100;w=86400, "month";q=2000, "pack";q=500'
+    )
+    # It is noon on the fourth of May.
+    assert headers["RateLimit"] == (
+        '"second";r=8;t=1, "day";r=8;t=43200, "month";r=8;t=2376000, "pack";r=8'
+    )
+    for name in ("RateLimit-Policy", "RateLimit"):
+        told: Any = http_sf.parse(headers[name].encode(), tltype="list")
+        assert [one[0] for one in told] == ["second", "day", "month", "pack"]
+
+
+async def test_a_pack_that_is_used_up_says_where_the_next_one_is_bought(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    house.book.answers[OPERATOR, "search-evse"] = Grant("C-1", Quota(pack=500))
+    answer = await client.get(PATH)
+    told = answer.json()
+    assert (answer.status_code, told["type"]) == (429, PROBLEMS + "pack-used-up")
+    assert (told["reason"], told["violated-policies"]) == ("pack-used-up", ["pack"])
+    assert "POST /marketplace/contracts/C-1/packs" in told["rule"]
+    assert "Retry-After" not in answer.headers
+    assert "RateLimit-Reset" not in answer.headers
+    assert house.refusals.noted[0].reason is Reason.PACK_USED_UP
 
 
 async def test_a_call_of_a_contract_without_a_quota_tells_no_limit(

@@ -14,6 +14,7 @@ from marketplace.offerings.model import (
     BadOffering,
     Coverage,
     NotYourServiceToOffer,
+    Pack,
     RoamingTerms,
     ServiceTerms,
     Strategy,
@@ -116,6 +117,15 @@ def test_terms_without_a_word_on_vat_are_refused() -> None:
         {"quota": {"calls_per_day": 0}},
         {"quota": {"calls_per_day": 1.5}},
         {"quota": {"calls_per_year": 1}},
+        {"quota": {"calls_per_month": 0}},
+        {"pack": 500},
+        {"pack": {}},
+        {"pack": {"calls": 0}},
+        {"pack": {"calls": 1.5}},
+        {"pack": {"calls": 500, "price_minor": 1}},
+        {"pack": {"calls": 500, "price_minor": -1}, "currency": "EUR"},
+        {"pack": {"calls": 500, "price": 1}},
+        {"pack": {"calls": 500}, "price_per_call_minor": 1, "currency": "EUR"},
         {"quota": 7},
         {"price_per_call_minor": -1},
         {"price_per_call_minor": 1},
@@ -143,22 +153,44 @@ def test_terms_too_deep_to_read_are_refused() -> None:
 @given(
     some.lists(some.sampled_from(["*", "search", "GET /evses/*"]), min_size=1, max_size=3),
     some.none() | some.integers(1, 10**9),
+    some.none() | some.integers(1, 10**9),
     some.integers(0, 10**6),
+    some.booleans(),
     some.integers(0, 3_650),
 )
 def test_service_terms_come_back_as_they_were_written(
-    operations: list[str], per_day: int | None, price_minor: int, notice_days: int
+    operations: list[str],
+    per_day: int | None,
+    per_month: int | None,
+    price_minor: int,
+    prepaid: bool,
+    notice_days: int,
 ) -> None:
     raw = {
         "operations": operations,
-        "quota": {"calls_per_day": per_day},
-        "price_per_call_minor": price_minor,
+        "quota": {"calls_per_day": per_day, "calls_per_month": per_month},
+        "price_per_call_minor": 0 if prepaid else price_minor,
+        "pack": {"calls": 500, "price_minor": price_minor} if prepaid else None,
         "currency": "EUR",
         "notice_days": notice_days,
     }
     terms = ServiceTerms.parse(raw)
     assert ServiceTerms.parse(terms.to_json()) == terms
-    assert terms.quota.calls_per_day == per_day
+    assert (terms.quota.calls_per_day, terms.quota.calls_per_month) == (per_day, per_month)
+    assert terms.pack == (Pack(500, price_minor) if prepaid else None)
+
+
+def test_terms_that_were_agreed_before_there_were_months_and_packs_are_still_the_same_texts() -> (
+    None
+):
+    before = {
+        "operations": ["*"],
+        "quota": {"calls_per_day": 7, "calls_per_second": None},
+        "price_per_call_minor": 0,
+        "currency": None,
+        "notice_days": 0,
+    }
+    assert ServiceTerms.parse(before).to_json() == before
 
 
 def test_an_audience_is_everybody_or_roles_or_parties() -> None:
