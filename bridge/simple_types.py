@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import xmlschema.names as nm
@@ -12,7 +13,7 @@ from xmlschema.validators import XsdAtomicRestriction, XsdList, XsdSimpleType, X
 
 from bridge import simple_values
 from bridge.simple_values import Simple, compared, type_of_check, wrong
-from bridge.xsd_reading import XSD, patterns_of
+from bridge.xsd_reading import XSD, documentation_of, patterns_of
 
 
 class SimpleTypes:
@@ -25,6 +26,9 @@ class SimpleTypes:
         made = self._made.get(id(xsd_type))
         if made is None:
             made = self._made[id(xsd_type)] = self._make(xsd_type)
+            told = documentation_of(xsd_type)
+            if told and not str(xsd_type.name).startswith(f"{{{XSD}}}"):
+                made.schema["description"] = told
         return made
 
     def _make(self, xsd_type: Any) -> Simple:
@@ -71,7 +75,7 @@ def _restricted(xsd_type: Any, base: Simple) -> Simple:
 def _enumeration(allowed: list[str], base: Simple, schema: dict[str, object]) -> type_of_check:
     values = [base.read(one, False) for one in allowed]
     said = ", ".join(allowed[:30]) + (", …" if len(allowed) > 30 else "")
-    schema["enum"] = values
+    schema["enum"] = [_plain(one) for one in values]
     rule = f"one of: {said}"
     try:
         known: Any = frozenset(values)
@@ -83,6 +87,13 @@ def _enumeration(allowed: list[str], base: Simple, schema: dict[str, object]) ->
             raise wrong(value, rule)
 
     return check
+
+
+def _plain(value: object) -> object:
+    """For a schema, which is there to be read: no Decimal."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
 
 
 def _pattern(patterns: list[str], schema: dict[str, object]) -> list[type_of_check]:
@@ -122,7 +133,7 @@ def _bound(
     def make(limit: str, base: Simple, schema: dict[str, object]) -> type_of_check:
         bound = compared(base.value(limit.strip()))
         if bound is not None:
-            schema[keyword] = int(bound) if bound == bound.to_integral_value() else bound
+            schema[keyword] = _plain(bound)
 
         def check(value: object, text: str) -> None:
             number = compared(value)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from calendar import monthrange
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -184,8 +185,7 @@ _YEAR = r"-?(?:[1-9]\d{3,}|0\d{3})"
 _MONTH, _DAY = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
 _DATE = f"{_YEAR}-{_MONTH}-{_DAY}"
 _TIME = r"(?:(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?|24:00:00(?:\.0+)?)"
-# Where JSON Schema has a format of the same strictness or a laxer one, it is not given: RFC 3339
-# demands a zone, which XSD leaves open.
+# JSON Schema's own formats are those of RFC 3339, which demands a zone where XSD leaves it open.
 _DATES: dict[str, tuple[str, str]] = {
     "dateTime": (f"{_DATE}T{_TIME}{_ZONE}", "a date and time as 2026-03-01T12:00:00Z"),
     "date": (f"{_DATE}{_ZONE}", "a date as 2026-03-01"),
@@ -200,6 +200,13 @@ _DATES: dict[str, tuple[str, str]] = {
     "gMonthDay": (f"--{_MONTH}-{_DAY}{_ZONE}", "a day of a year as --03-01"),
     "gDay": (f"---{_DAY}{_ZONE}", "a day of a month as ---01"),
 }
+
+
+def _day_of_the_calendar(value: object, text: str) -> None:
+    year, month, day = text.lstrip("-").split("-", 2)
+    if int(day[:2]) > 28 and int(day[:2]) > monthrange(int(year[-4:]) or 2000, int(month))[1]:
+        raise wrong(value, "a day of the calendar")
+
 
 _RANGES: dict[str, tuple[int | None, int | None]] = {
     "integer": (None, None),
@@ -260,8 +267,9 @@ def built_in(name: str) -> Simple:
     if name in _DATES:
         pattern, rule = _DATES[name]
         text_of, value_of = _checked_string(pattern, rule)
-        schema = {"type": "string", "description": rule}
-        return Simple(name, text_of, value_of, schema=schema)
+        schema = {"type": "string", "pattern": f"^(?:{pattern})$", "description": rule}
+        days = (_day_of_the_calendar,) if name in ("date", "dateTime") else ()
+        return Simple(name, text_of, value_of, True, days, days, schema)
     keeps = name in _STRINGS
     return Simple(name, _text_of_string, _as_it_is, not keeps, schema={"type": "string"})
 

@@ -51,6 +51,17 @@ class SoapFault:
     actor: str | None = None
     detail: object = None
 
+    def as_json(self) -> dict[str, object]:
+        """As a problem's member "fault", which the generated OpenAPI document describes."""
+        told = {
+            "code": self.code,
+            "subcode": self.subcode,
+            "reason": self.reason,
+            "actor": self.actor,
+            "detail": self.detail,
+        }
+        return {key: value for key, value in told.items() if value is not None}
+
     @property
     def client(self) -> bool:
         """The sender of the request is at fault; else it is the one who answers."""

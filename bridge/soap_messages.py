@@ -113,6 +113,24 @@ class MessageCodec:
         return {"value": payload, HEADERS: found}
 
 
+@dataclass(frozen=True, slots=True)
+class SoapOperation:
+    """`style` is "document" or "rpc". One-way: nothing is answered but the HTTP status."""
+
+    name: str
+    style: str
+    version: str
+    soap_action: str
+    documentation: str
+    request: MessageCodec
+    answer: MessageCodec | None
+    faults: tuple[Element, ...]
+
+    @property
+    def one_way(self) -> bool:
+        return self.answer is None
+
+
 def compiled_message(message: Message, compiler: Compiler, prefixes: Prefixes) -> MessageCodec:
     """Raises BadDocument."""
     headers = tuple(_element(part, compiler) for part in message.headers)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lxml import etree
 
 from bridge import soap_envelope, wsdl_reading
 from bridge.document import Document, checked
+from bridge.openapi_of_wsdl import openapi_of
 from bridge.payload import BadAnswer, BadPayload, UnknownOperation
 from bridge.soap_envelope import (
     WSSE,
@@ -22,7 +24,7 @@ from bridge.soap_envelope import (
     Parts,
     SoapFault,
 )
-from bridge.soap_messages import MessageCodec, compiled_message
+from bridge.soap_messages import SoapOperation, compiled_message
 from bridge.wsdl_files import XmlFiles, bad
 from bridge.wsdl_reading import BoundOperation
 from bridge.xml_nodes import Element, escaped_attribute
@@ -68,24 +70,6 @@ class Question:
     payload: object
     version: str
     security: etree._Element | None
-
-
-@dataclass(frozen=True, slots=True)
-class SoapOperation:
-    """`style` is "document" or "rpc". One-way: nothing is answered but the HTTP status."""
-
-    name: str
-    style: str
-    version: str
-    soap_action: str
-    documentation: str
-    request: MessageCodec
-    answer: MessageCodec | None
-    faults: tuple[Element, ...]
-
-    @property
-    def one_way(self) -> bool:
-        return self.answer is None
 
 
 class SoapInterface:
@@ -135,6 +119,17 @@ class SoapInterface:
                 rule="one of: " + ", ".join(sorted(self.operations)[:50]),
             )
         return found
+
+    def openapi(self, *, title: str, version: str, server_url: str) -> dict[str, Any]:
+        """What a REST caller reads: an OpenAPI 3.1 document, in which each operation is
+        `POST /{Operation}`."""
+        return openapi_of(
+            self.operations,
+            title=title,
+            version=version,
+            server_url=server_url,
+            documentation=self.documentation,
+        )
 
     # --- towards the provider ---
 

@@ -14,7 +14,7 @@ from bridge.simple_types import SimpleTypes
 from bridge.simple_values import Simple
 from bridge.wsdl_files import bad
 from bridge.xml_nodes import Codec, Element, Name, Text, Untyped
-from bridge.xsd_reading import XSD
+from bridge.xsd_reading import XSD, documentation_of
 
 
 class Prefixes:
@@ -100,7 +100,7 @@ class Compiler:
 
     def _complex(self, xsd_type: Any) -> Complex:
         made = Complex(
-            xsd_type.local_name or "" if xsd_type.name else "",
+            _name_of(xsd_type),
             bool(xsd_type.abstract),
             documentation_of(xsd_type),
         )
@@ -258,10 +258,11 @@ def _refuse_twins(steps: tuple[Step, ...], particle: Any) -> None:
         seen |= step.keys
 
 
-def documentation_of(component: Any) -> str:
-    """What its xsd:annotation says, in one line."""
-    annotation = component.annotation
-    if annotation is None:
-        return ""
-    texts = ("".join(one.itertext()) for one in annotation.documentation)
-    return " ".join(" ".join(texts).split())
+def _name_of(xsd_type: Any) -> str:
+    """Of a type, or of the global element that alone has it; others have none."""
+    if xsd_type.name:
+        return str(xsd_type.local_name)
+    parent = xsd_type.parent
+    if isinstance(parent, XsdElement) and parent.parent is None:
+        return str(parent.local_name)
+    return ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import xmlschema
 from lxml import etree
@@ -147,3 +148,12 @@ def patterns_of(elements: Iterable[object]) -> list[str]:
         if kept is not None:
             return list(json.loads(kept))
     return []
+
+
+def documentation_of(component: Any) -> str:
+    """What its xsd:annotation says, in one line."""
+    annotation = component.annotation
+    if annotation is None:
+        return ""
+    texts = ("".join(one.itertext()) for one in annotation.documentation)
+    return " ".join(" ".join(texts).split())
