@@ -467,7 +467,7 @@ class NotServedHere(Unavailable):
 
 
 class ForwardFailed(Refusal):
-    """The provider gave no answer that can be passed on: the base of the three ways it can fail."""
+    """The provider gave no answer that can be passed on: the base of the ways it can fail."""
 
 
 class ProviderUnreachable(ForwardFailed):
@@ -480,6 +480,14 @@ class ProviderBroken(ForwardFailed):
 
 class ProviderSilent(ForwardFailed):
     """The provider did not answer in time."""
+
+
+class ProviderResting(ForwardFailed):
+    """All endpoints failed so often that none is asked for a while."""
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail, rule=f"try again in {retry_after_s} seconds")
+        self.retry_after_s = retry_after_s
 
 
 class CallerGone(ForwardFailed):

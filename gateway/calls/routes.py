@@ -37,6 +37,7 @@ from gateway.calls.model import (
     OverLimit,
     Period,
     ProviderBroken,
+    ProviderResting,
     ProviderSilent,
     ProviderUnreachable,
     continue_trace,
@@ -68,6 +69,7 @@ _STATUS: Mapping[type[Refusal], int] = {
     ProviderUnreachable: 502,
     ProviderBroken: 502,
     ProviderSilent: 504,
+    ProviderResting: 503,
     CallerGone: 499,
 }
 # Of an answer that costs money, this much is held back until the call is in the books.

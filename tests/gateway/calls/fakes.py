@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
@@ -162,6 +163,12 @@ class House:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     limits: Limits = field(default_factory=Limits)
     sandboxed: frozenset[str] = frozenset()
+
+    def publish(self, name: str, *endpoints: str, **more: Any) -> None:
+        """A service of a partner at these addresses, and the operator's contract for it."""
+        service = Service(name, 1, PROVIDER, endpoints[0], further_endpoints=endpoints[1:], **more)
+        self.book.add(service)
+        self.book.answers[OPERATOR, name] = Grant("C-7")
 
     def open(self) -> ASGIApp:
         return gateway(

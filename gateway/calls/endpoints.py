@@ -1,0 +1,230 @@
+"""Which of a service's endpoints a call goes to, and what is known of each in this process."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from gateway.calls.breaker import Breaker, RetryBudget, Rules, State
+from gateway.calls.connections import Address, Connections
+from gateway.calls.model import Call, Service
+
+# Of so many answers the time is remembered, the last ones.
+RECENT = 512
+_MOST_SERVICES = 4096
+
+
+class Failure(StrEnum):
+    """How an endpoint failed. A 500 is none: that call went wrong, and the endpoint is there."""
+
+    UNREACHABLE = "unreachable"
+    CERTIFICATE = "certificate"
+    NO_CONNECTION_IN_TIME = "no-connection-in-time"
+    BROKE_OFF = "broke-off"
+    NO_HTTP = "no-http"
+    SILENT = "silent"
+    AILING = "answered-502-503-504"
+
+    @property
+    def nothing_sent(self) -> bool:
+        """The partner cannot have seen the call."""
+        return self in _NOTHING_SENT
+
+    @property
+    def may_pass(self) -> bool:
+        """The same endpoint may do better in a moment."""
+        return self in (Failure.UNREACHABLE, Failure.BROKE_OFF)
+
+
+_NOTHING_SENT = frozenset((Failure.UNREACHABLE, Failure.CERTIFICATE, Failure.NO_CONNECTION_IN_TIME))
+
+
+@dataclass(frozen=True, slots=True)
+class LastFailure:
+    kind: Failure
+    at: datetime
+
+
+class Endpoint:
+    """One address of one service. Another service's calls to the same address count there."""
+
+    __slots__ = (
+        "address",
+        "breaker",
+        "budget",
+        "failures",
+        "last_failure",
+        "number",
+        "recent_us",
+        "sandbox",
+        "under_way",
+        "url",
+    )
+
+    def __init__(self, url: str, address: Address, rules: Rules, *, sandbox: bool) -> None:
+        self.url = url
+        self.sandbox = sandbox
+        self.number = 1
+        self.address = address
+        self.breaker = Breaker(rules)
+        self.budget = RetryBudget()
+        self.under_way = 0
+        self.failures = 0
+        self.last_failure: LastFailure | None = None
+        self.recent_us: deque[int] = deque(maxlen=RECENT)
+
+    @property
+    def place(self) -> str:
+        """What it is called where its address is nobody's affair."""
+        return f"{'sandbox' if self.sandbox else 'live'}-{self.number}"
+
+    def begin(self, began_ns: int) -> Turn:
+        self.under_way += 1
+        return Turn(self, began_ns, self.breaker.begin(began_ns / 1e9))
+
+
+class Turn:
+    """One call at an endpoint. What became of it is told once; what is told after is not heard."""
+
+    __slots__ = ("_began_ns", "_endpoint", "_epoch", "open")
+
+    def __init__(self, endpoint: Endpoint, began_ns: int, epoch: int) -> None:
+        self._endpoint = endpoint
+        self._began_ns = began_ns
+        self._epoch = epoch
+        self.open = True
+
+    def heard(self) -> None:
+        """The answer begins: how long that took."""
+        took_ns = time.perf_counter_ns() - self._began_ns
+        self._endpoint.recent_us.append(took_ns // 1000)
+
+    def succeeded(self) -> None:
+        if self.open:
+            self.open = False
+            endpoint = self._endpoint
+            endpoint.under_way -= 1
+            endpoint.breaker.succeeded(self._epoch)
+
+    def failed(self, kind: Failure, call: Call) -> None:
+        if self.open:
+            self.open = False
+            endpoint, now_ns = self._endpoint, time.perf_counter_ns()
+            endpoint.under_way -= 1
+            endpoint.failures += 1
+            after = timedelta(microseconds=(now_ns - call.started_ns) // 1000)
+            endpoint.last_failure = LastFailure(kind, call.at + after)
+            endpoint.breaker.failed(self._epoch, now_ns / 1e9)
+
+    def of_no_account(self) -> None:
+        if self.open:
+            self.open = False
+            self._endpoint.under_way -= 1
+            self._endpoint.breaker.of_no_account(self._epoch)
+
+
+class Choice:
+    """Endpoints of one service that may stand for each other."""
+
+    __slots__ = ("_turn", "all", "only")
+
+    def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
+        self.all = endpoints
+        self.only = endpoints[0] if len(endpoints) == 1 else None
+        self._turn = 0
+
+    def take(
+        self, now_s: float, *, repeatable: bool, tried: Collection[Endpoint] = ()
+    ) -> Endpoint | None:
+        """The healthy one with the least under way, by turns where that is the same.
+
+        One that failed is tried again by a call that can be repeated elsewhere if it fails there
+        too, or where no other is left. None: all of them rest, or were tried.
+        """
+        everyone = self.all
+        best = resting = None
+        self._turn += 1
+        for number in range(len(everyone)):
+            one = everyone[(self._turn + number) % len(everyone)]
+            if one in tried:
+                continue
+            if one.breaker.state is State.CLOSED:
+                if best is None or one.under_way < best.under_way:
+                    best = one
+            elif resting is None and one.breaker.lets_through(now_s):
+                resting = one
+        if best is None or (resting is not None and repeatable and not tried):
+            return resting
+        return best
+
+    def rest_s(self, now_s: float) -> float:
+        """How long until one of them is tried again."""
+        return min((one.breaker.rest_s(now_s) for one in self.all), default=0.0)
+
+
+@dataclass(slots=True)
+class ServiceEndpoints:
+    service: Service
+    live: Choice
+    sandbox: Choice
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        yield from self.live.all
+        yield from self.sandbox.all
+
+
+class Endpoints:
+    """Of all services that were called. What is known of an address outlives other changes."""
+
+    def __init__(self, rules: Rules, *, allow_loopback: bool) -> None:
+        self._rules = rules
+        self._allow_loopback = allow_loopback
+        self._services: dict[tuple[str, int], ServiceEndpoints] = {}
+
+    def __iter__(self) -> Iterator[ServiceEndpoints]:
+        return iter(self._services.values())
+
+    def of(self, service: Service, connections: Connections) -> ServiceEndpoints:
+        known = self._services.get((service.name, service.major))
+        if known is not None and known.service is service:
+            return known
+        return self._anew(service, known, connections)
+
+    def clear(self) -> None:
+        self._services.clear()
+
+    def _anew(
+        self, service: Service, known: ServiceEndpoints | None, connections: Connections
+    ) -> ServiceEndpoints:
+        before = {} if known is None else {(one.sandbox, one.url): one for one in known}
+        if len(self._services) >= _MOST_SERVICES:
+            self._services.clear()
+
+        def choice(urls: tuple[str, ...], *, sandbox: bool) -> Choice:
+            found = []
+            for number, url in enumerate(dict.fromkeys(urls), 1):
+                one = before.get((sandbox, url)) or self._endpoint(url, connections, sandbox)
+                if one is not None:
+                    one.number = number
+                    found.append(one)
+            return Choice(tuple(found))
+
+        live = () if service.endpoint is None else (service.endpoint, *service.further_endpoints)
+        found = self._services[service.name, service.major] = ServiceEndpoints(
+            service,
+            choice(live, sandbox=False),
+            choice(service.sandbox_endpoints, sandbox=True),
+        )
+        return found
+
+    def _endpoint(self, url: str, connections: Connections, sandbox: bool) -> Endpoint | None:
+        """None: the address is none, or leads into the hub's own network."""
+        try:
+            address = Address.of(url, connections, allow_loopback=self._allow_loopback)
+        except ValueError:
+            return None
+        return None if address.inside else Endpoint(url, address, self._rules, sandbox=sandbox)

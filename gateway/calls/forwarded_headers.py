@@ -1,0 +1,130 @@
+"""What a partner is told of a call, and what of its answer the caller is told: two allow-lists.
+
+No cookies, nothing that belongs to one hop, and none of the caller's credentials but an
+assertion of the hub's in their place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from gateway.calls.connections import Address
+from gateway.calls.model import BadHeader, Call
+
+REQUEST_HEADERS = {
+    name.lower().encode(): name
+    for name in (
+        "Accept",
+        "Accept-Encoding",
+        "Accept-Language",
+        "Content-Encoding",
+        "Content-Language",
+        "Content-Type",
+        "Idempotency-Key",
+        "If-Match",
+        "If-Modified-Since",
+        "If-None-Match",
+        "If-Unmodified-Since",
+        "Prefer",
+        "Range",
+        "SOAPAction",
+        "Tracestate",
+    )
+}
+RESPONSE_HEADERS = frozenset(
+    name.encode()
+    for name in (
+        "accept-ranges",
+        "age",
+        "allow",
+        "cache-control",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-range",
+        "content-type",
+        "etag",
+        "expires",
+        "last-modified",
+        "link",
+        "location",
+        "preference-applied",
+        "retry-after",
+        "vary",
+    )
+)
+# Addresses in answers that point into the partner's own house are told in ours.
+_POINTING = frozenset((b"location", b"link", b"content-location"))
+# The caller's browser must not guess that a partner's answer is a page of the hub.
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+# What these mean lies in the body, so where there is none its length is told as 0 (RFC 9110, 8.6).
+_WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
+# What a header's value may not hold (RFC 9110, section 5.5): it could end the line.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def request_head(call: Call, address: Address, length: int) -> bytes:
+    """A request up to where its body begins (RFC 9112, section 3)."""
+    lines = [f"{call.method} {address.target(call)} HTTP/1.1\r\nHost: {address.host}"]
+    lines += [f"{name}: {value}" for name, value in request_headers(call)]
+    if length or call.method in _WITH_BODY:
+        lines.append(f"Content-Length: {length}")
+    lines.append("\r\n")
+    return "\r\n".join(lines).encode("latin-1")
+
+
+def request_headers(call: Call) -> list[tuple[str, str]]:
+    """What the partner is told: the allow-list, who calls, under which contract, which trace."""
+    headers = [
+        ("X-Request-Id", call.request_id),
+        ("traceparent", call.traceparent),
+        ("X-Caller-Party", str(call.party)),
+    ]
+    if call.credentials is not None:
+        headers.append(("Authorization", call.credentials))
+    if call.grant is not None:
+        headers.append(("X-Contract-Id", call.grant.contract_id))
+    for name, value in call.headers.items():
+        known = REQUEST_HEADERS.get(name)
+        if known is not None:
+            text = value.decode("latin-1")
+            if _CONTROL.search(text):
+                raise BadHeader(
+                    "a header's value holds a control character",
+                    field=known,
+                    rule="RFC 9110, section 5.5",
+                )
+            headers.append((known, text))
+    return headers
+
+
+def response_headers(
+    raw: Iterable[tuple[bytes, bytes]], address: Address, root: str
+) -> list[tuple[bytes, bytes]]:
+    """What of a partner's headers the caller is told."""
+    kept = [_NOSNIFF]
+    for given, value in raw:
+        name = given.lower()
+        if name in RESPONSE_HEADERS:
+            if name in _POINTING:
+                ours = _in_our_house(name, value, address.beginning, root.encode())
+                if ours is None:
+                    continue
+                value = ours
+            kept.append((name, value))
+    return kept
+
+
+def _in_our_house(
+    name: bytes, value: bytes, beginning: re.Pattern[bytes], root: bytes
+) -> bytes | None:
+    """An address below the endpoint becomes one below the service; any other stays untold.
+
+    A redirect elsewhere would carry the caller, and its access token, past the door.
+    """
+    if name == b"location":
+        found = beginning.match(value)
+        return None if found is None else root + value[found.end() :]
+    told = re.sub(b"<" + beginning.pattern, lambda _: b"<" + root, value)
+    return None if b"://" in told or b"<//" in told else told
