@@ -110,6 +110,7 @@ from gridroam.doors import Document, doors
 from gridroam.home import Home
 from gridroam.service_apps import ServiceApp, operation_name
 from gridroam.settings import Settings
+from gridroam.topics import Topics
 from kit import problem
 from kit.access_token import Verifier
 from kit.clock import utc_now
@@ -230,7 +231,7 @@ class _Hub:
             )
         if "clearinghouse" in settings.only:
             services["clearing-house"] = self._clearing_house()
-        door = self._gateway(services) if "gateway" in settings.only else None
+        door = self._gateway(main, services) if "gateway" in settings.only else None
         console = await self._console() if "console" in settings.only else None
         points: ASGIApp | None = None
         if "central-system" in settings.only:
@@ -430,7 +431,7 @@ class _Hub:
             worker.start()
             self.stack.push_async_callback(worker.close)
 
-    def _gateway(self, services: Mapping[str, ServiceApp]) -> ASGIApp:
+    def _gateway(self, main: FastAPI, services: Mapping[str, ServiceApp]) -> ASGIApp:
         parts, stack = self.parts, self.stack
         contracts = ContractsForGateway(parts.book)
         quotas = SqlQuotas(parts.database)
@@ -439,6 +440,18 @@ class _Hub:
         stack.push_async_callback(meter.close)
         refusals = RefusalLog(parts.database, hub=parts.hub)
         stack.push_async_callback(refusals.close)
+        topics = Topics(
+            parts,
+            contracts=contracts,
+            meter=meter,
+            refusals=refusals,
+            registry=self.registry,
+            url=self.url,
+            allow_loopback=self.settings.allow_loopback_endpoints,
+            stopping=self.stopping,
+        )
+        self._start(topics)
+        main.include_router(topics.router)
         upstream = Upstream(allow_loopback=self.settings.allow_loopback_endpoints)
         stack.push_async_callback(upstream.close)
         return gateway(

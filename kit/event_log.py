@@ -225,6 +225,13 @@ _APPEND = (
 )
 
 
+# Behind a cursor ($1, $2), what has finished, and whatever is older has finished, too.
+READABLE = (
+    "(xid, position) > ($1::bigint::text::xid8, $2::bigint)"
+    " AND xid < pg_snapshot_xmin(pg_current_snapshot())"
+)
+
+
 async def append(connection: AsyncConnection | Hot, new_events: Sequence[NewEvent]) -> list[Cursor]:
     """Write events in the caller's transaction; they become visible with its commit."""
     if not new_events:
@@ -253,22 +260,70 @@ async def read(
     stream: str | None = None,
 ) -> list[Event]:
     """The next events after a cursor, oldest transaction first; none skipped, none unfinished."""
-    raw = await raw_connection(connection)
-    rows = await raw.fetch(
-        f"SELECT {_COLUMNS} FROM kit.event"
-        " WHERE (xid, position) > ($1::bigint::text::xid8, $2)"
-        " AND xid < pg_snapshot_xmin(pg_current_snapshot())"
-        " AND ($3::text[] IS NULL OR type = ANY($3)) AND ($4::text IS NULL OR party = $4)"
-        " AND ($5::text IS NULL OR stream = $5)"
-        " ORDER BY xid, position LIMIT $6",
-        after.xid,
-        after.position,
+    return await read_where(
+        connection,
+        after,
+        "($4::text[] IS NULL OR type = ANY($4)) AND ($5::text IS NULL OR party = $5)"
+        " AND ($6::text IS NULL OR stream = $6)",
         None if types is None else [str(one) for one in types],
         party,
         stream,
+        limit=limit,
+    )
+
+
+async def read_where(
+    connection: AsyncConnection | Hot,
+    after: Cursor,
+    condition: str,
+    *arguments: object,
+    limit: int,
+    most_bytes: int | None = None,
+) -> list[Event]:
+    """As `read`, of those events that a condition in SQL picks; its arguments count from $4 on.
+
+    The condition is its capability's own text, never a caller's: it fits an index of the log that
+    the capability has declared. With `most_bytes`, bodies come up to so many bytes of JSON in all,
+    and one at least.
+    """
+    query = (
+        f"SELECT {_COLUMNS} FROM kit.event"
+        f" WHERE {READABLE} AND {condition} ORDER BY kit.event.xid, position LIMIT $3"
+    )
+    if most_bytes is not None:
+        query = (
+            "SELECT * FROM (SELECT *, sum(bytes) OVER (ORDER BY xid, position) - bytes AS before"
+            f" FROM (SELECT {_COLUMNS}, octet_length(body::text) AS bytes FROM kit.event"
+            f" WHERE {READABLE} AND {condition} ORDER BY kit.event.xid, position LIMIT $3) AS page"
+            f") AS added WHERE before < {most_bytes:d} ORDER BY xid, position"
+        )
+    raw = await raw_connection(connection)
+    rows = await raw.fetch(query, after.xid, after.position, limit, *arguments)
+    return [_to_event(row) for row in rows]
+
+
+class Heading(NamedTuple):
+    """What an event is about, without what it says."""
+
+    cursor: Cursor
+    stream: str
+    type: str
+    party: str
+
+
+async def headings(
+    connection: AsyncConnection | Hot, after: Cursor, *, limit: int
+) -> list[Heading]:
+    """As `read`, for whoever only wants to know that there is something to read."""
+    raw = await raw_connection(connection)
+    rows = await raw.fetch(
+        "SELECT xid::text::bigint, position, stream, type, party FROM kit.event"
+        f" WHERE {READABLE} ORDER BY kit.event.xid, position LIMIT $3",
+        after.xid,
+        after.position,
         limit,
     )
-    return [_to_event(row) for row in rows]
+    return [Heading(Cursor(row[0], row[1]), row[2], row[3], row[4]) for row in rows]
 
 
 def _to_event(row: Any) -> Event:

@@ -143,14 +143,14 @@ def _too_large(size: int, most_bytes: int) -> TooLarge:
     )
 
 
-def page_link(request: Request, next_cursor: str | None) -> dict[str, str]:
+def page_link(request: Request, next_cursor: str | None, *, name: str = "cursor") -> dict[str, str]:
     """The `Link` header to the next page, or nothing on the last one (RFC 8288)."""
     if next_cursor is None:
         return {}
-    query = urlencode([*((k, v) for k, v in request.query_params.items() if k != "cursor")])
+    query = urlencode([*((k, v) for k, v in request.query_params.multi_items() if k != name)])
     joined = f"{query}&" if query else ""
     path = request.scope.get("gridroam.path") or request.url.path
-    return {"Link": f'<{path}?{joined}{urlencode({"cursor": next_cursor})}>; rel="next"'}
+    return {"Link": f'<{path}?{joined}{urlencode({name: next_cursor})}>; rel="next"'}
 
 
 @dataclass(slots=True)

@@ -75,3 +75,8 @@ class EventType(StrEnum):
     OCPP_MESSAGE = "ocpp-message"
     CHARGE_STARTED = "charge-started"
     CHARGE_STOPPED = "charge-stopped"
+    TOPIC_EVENT_PUBLISHED = "topic-event-published"
+    TOPIC_SUBSCRIPTION_CHANGED = "topic-subscription-changed"
+    TOPIC_SUBSCRIPTION_ENDED = "topic-subscription-ended"
+    TOPIC_DELIVERY_PAUSED = "topic-delivery-paused"
+    TOPIC_EVENT_DEAD_LETTERED = "topic-event-dead-lettered"

@@ -341,6 +341,24 @@ HUB_SERVICES: Mapping[str, tuple[Protocol, str, str, tuple[str, ...]]] = {
         "Ask whether a contract between two parties is in force (SRV 1967).",
         ("evse-operator", "evsp", "dso", "service-provider"),
     ),
+    "own-events": (
+        Protocol.TOPIC,
+        "events",
+        "All that the log tells of the subscriber itself: its audit trail and history.",
+        ("evse-operator", "evsp", "dso", "service-provider"),
+    ),
+    "evse-status": (
+        Protocol.TOPIC,
+        "events",
+        "Changes of status of the charge points of all operators, as they are told.",
+        ("evse-operator", "evsp", "dso", "service-provider"),
+    ),
+    "evse-data": (
+        Protocol.TOPIC,
+        "events",
+        "Which charge points of all operators came, changed or went in the master data.",
+        ("evse-operator", "evsp", "dso", "service-provider"),
+    ),
 }
 """The hub's own services: protocol, category, description, and the roles that they are for."""
 

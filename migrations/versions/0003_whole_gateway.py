@@ -83,7 +83,46 @@ ALTER TABLE gateway.usage ADD COLUMN sandbox BOOLEAN DEFAULT false NOT NULL
 """,
 ]
 
-TOPICS: list[str] = []
+TOPICS: list[str] = [
+    """
+CREATE TABLE gateway.topic_subscription (
+    subscription_id TEXT COLLATE "C" NOT NULL,
+    topic TEXT COLLATE "C" NOT NULL,
+    party TEXT COLLATE "C" NOT NULL,
+    name TEXT COLLATE "C" NOT NULL,
+    delivery TEXT NOT NULL,
+    url TEXT,
+    types JSONB NOT NULL,
+    keys JSONB NOT NULL,
+    xid BIGINT NOT NULL,
+    position BIGINT NOT NULL,
+    single_xid BIGINT NOT NULL,
+    single_position BIGINT NOT NULL,
+    made_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    paused TEXT,
+    attempts INTEGER NOT NULL,
+    failing_since TIMESTAMP WITH TIME ZONE,
+    next_attempt_at TIMESTAMP WITH TIME ZONE,
+    last_error TEXT,
+    delivered_at TIMESTAMP WITH TIME ZONE,
+    holder TEXT NOT NULL,
+    held_until TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_topic_subscription PRIMARY KEY (subscription_id)
+)
+""",
+    """
+CREATE UNIQUE INDEX uq_topic_subscription_party_topic_name ON gateway.topic_subscription (party, topic, name)
+""",
+    """
+CREATE INDEX ix_event_of_evses ON kit.event (type, xid, position) WHERE type IN ('evse-status-changed', 'evse-changed')
+""",
+    """
+CREATE INDEX ix_event_of_party ON kit.event (party, xid, position)
+""",
+    """
+CREATE INDEX ix_event_of_topic ON kit.event (split_part(stream, ':', 2), xid, position) WHERE type = 'topic-event-published'
+""",
+]
 
 
 def upgrade() -> None:

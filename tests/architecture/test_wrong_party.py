@@ -72,10 +72,12 @@ OWN_AFFAIR = {
     "POST /services/clearing-house/cdr-files/{file_id}": 422,
 }
 # Changes by being looked at: what was called is metered.
-RESTLESS = {"/marketplace/usage", "/marketplace/monitoring", "/metrics"}
+RESTLESS = {"/marketplace/usage", "/marketplace/monitoring", "/metrics", "/events"}
 ROLES = ("evse-operator", "evsp", "dso", "service-provider")
 SECRET = "canary-4f1d"
 FILE = f"file-{SECRET}"
+# Long enough that no random number holds it.
+SERIAL_NUMBER = "ab12cd34ef56ab78"
 DOCUMENT = f"plan-{SECRET}.json"
 
 
@@ -109,8 +111,8 @@ class Victims:
     def canaries(self) -> set[str]:
         """What no stranger may be told."""
         told = {*self.ids.values(), CARD, CONTRACT, SECRET, DETAILS["iban"]}
-        # Charge points and partners are there for everybody to find; "1" is no secret.
-        told -= {EVSE, *(partner.party for partner in self.all)}
+        # Charge points, partners and topics are there for everybody to find; "1" is no secret.
+        told -= {EVSE, topic()["name"], *(partner.party for partner in self.all)}
         told = {one for one in told if not re.fullmatch(r"[0-9-]{1,10}", one)}
         return told | {partner.client_id for partner in self.all}
 
@@ -163,6 +165,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
             await reminded(hub, days)
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
+        await subscribed(provider, evsp)
         yield Victims(
             found,
             provider,
@@ -186,13 +189,34 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "period_id": "2026-01",
                 "dispute_id": dispute["dispute_id"],
                 "dead_letter_id": str(letters[0]["dead_letter_id"]),
+                "topic": topic()["name"],
+                "/topics name": SUBSCRIPTION,
                 "operator": operator.party,
                 "cdr_id": cdr()["cdr_id"],
-                "serial_number": "ab12",
+                "serial_number": SERIAL_NUMBER,
                 "file_id": FILE,
                 "charge_point": STATIONS[0]["charge_point"],
             },
         )
+
+
+async def subscribed(provider: Partner, subscriber: Partner) -> None:
+    """A topic, an event on it, and a subscription that has got it: what lags tells the time."""
+    name = topic()["name"]
+    await provider.post("/marketplace/services", topic())
+    await provider.post(f"/marketplace/services/{name}/v1/publish")
+    audience = {"kind": "parties", "parties": [subscriber.party]}
+    offering = await provider.post(
+        "/marketplace/offerings", {"service": name, "audience": audience}
+    )
+    await subscriber.accepts(offering["offering_id"])
+    wish = {"delivery": "pull", "from": "start", "filter": {"keys": [SECRET]}}
+    path = f"/topics/{name}/subscriptions/{SUBSCRIPTION}"
+    await subscriber.put(path, wish)
+    await provider.post(f"/topics/{name}/events", told())
+    page = await subscriber.get(f"{path}/events?wait_s=15")
+    assert page["events"]
+    await subscriber.post(f"{path}/acknowledge", {"id": page["next"]})
 
 
 async def reminded(hub: Hub, days: int) -> None:
@@ -247,8 +271,24 @@ def interface() -> dict[str, Any]:
     }
 
 
+def topic() -> dict[str, Any]:
+    """In the catalogue for everybody to see; what is on it is not."""
+    return {
+        "name": "what-happens",
+        "category": "energy",
+        "description": "Who may have it, the contract says.",
+        "protocol": "topic",
+    }
+
+
+def told() -> dict[str, Any]:
+    return {"key": SECRET, "type": "told", "data": {"secret": SECRET}}
+
+
+SUBSCRIPTION = f"mine-{SECRET}"
 RUN = {"period": "2026-01", "currency": "EUR", "strategy": "bilateral"}
 STATIONS: list[dict[str, Any]] = [{"charge_point": f"CP-{SECRET}", "connectors": {"1": EVSE}}]
+WRITTEN = (CARD, cdr()["cdr_id"], STATIONS, FILE, SERIAL_NUMBER)
 DETAILS = {
     "legal_name": f"Mobility {SECRET}",
     "street": "Unter den Linden 1",
@@ -341,6 +381,9 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /services/clearing-house/cdrs/approvals": {
             "cdrs": [{"operator": victims.world.operator.party, "cdr_id": cdr()["cdr_id"]}]
         },
+        "POST /topics/{topic}/events": told(),
+        "PUT /topics/{topic}/subscriptions/{name}": {"delivery": "pull", "from": "now"},
+        "POST /topics/{topic}/subscriptions/{name}/acknowledge": {"id": "0-0"},
         "POST /oauth/token": b"grant_type=client_credentials",
         "POST /oauth/revoke": b"token=x",
     }
@@ -484,8 +527,9 @@ async def test_a_stranger_is_told_nothing_and_changes_nothing(victims: Victims) 
                 for path in paths_of(route, victims.ids):
                     answer = await call(stranger, route, path, victims)
                     body = body_of(route, victims) if route.has_body else None
-                    # A stranger who holds a card in his hand knows its number, and his own records.
-                    known = (body, CARD, cdr()["cdr_id"], STATIONS) if round_ == "after" else body
+                    # A stranger who holds a card in his hand knows its number, and his own records:
+                    # what he wrote is in his history, by the names that he used.
+                    known = (body, *WRITTEN) if round_ == "after" else body
                     secrets = leaked(answer, path, known, victims)
                     if secrets or not allowed(route, answer):
                         wrong.append((role, round_, route.method, path, answer.status, secrets))

@@ -1,0 +1,84 @@
+"""Topics, put together: their desk, their routes, and what works beside the calls."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from fastapi import APIRouter
+from prometheus_client import CollectorRegistry
+
+from gateway.calls.model import Denial, Grant
+from gateway.calls.ports import Meter, Refusals
+from gateway.topics import routes
+from gateway.topics.bell import Bell
+from gateway.topics.desk import Desk
+from gateway.topics.metrics import TopicMetrics
+from gateway.topics.model import DELIVER, Topic
+from gateway.topics.store import SqlLog, SqlSubscriptions
+from gridroam.answers import ContractsForGateway
+from gridroam.core import Core
+from marketplace.contracts.book import ContractBook
+from marketplace.services.model import Protocol
+from roaming.party import PartyId
+
+
+class TopicsOfMarket:
+    """Topics of the catalogue and contracts on them, in the gateway's words.
+
+    A topic has one version: what is told in another way is another topic.
+    """
+
+    def __init__(self, book: ContractBook, contracts: ContractsForGateway) -> None:
+        self._book = book
+        self._contracts = contracts
+
+    def topic(self, name: str) -> Topic | None:
+        entry = self._book.service(name, 1)
+        if entry is None or entry.protocol is not Protocol.TOPIC:
+            return None
+        return Topic(name, entry.provider, entry.published, entry.suspended)
+
+    def grant(self, party: PartyId, topic: Topic, at: datetime) -> Grant | Denial:
+        return self._contracts.find(party, topic.name, 1, DELIVER, at)
+
+    def age_s(self, now: datetime) -> float:
+        return self._book.age_s(now)
+
+
+class Topics:
+    """The topics of one process: `start` and `close` what works beside the calls."""
+
+    def __init__(
+        self,
+        parts: Core,
+        *,
+        contracts: ContractsForGateway,
+        meter: Meter,
+        refusals: Refusals,
+        registry: CollectorRegistry,
+        url: str,
+        allow_loopback: bool,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._bell = Bell(parts.database, stopping)
+        desk = Desk(
+            market=TopicsOfMarket(parts.book, contracts),
+            log=SqlLog(parts.database),
+            meter=meter,
+            refusals=refusals,
+            bell=self._bell,
+            metrics=TopicMetrics(registry),
+            clock=parts.clock,
+            url=url,
+        )
+        subscriptions = SqlSubscriptions(parts.database)
+        self.router: APIRouter = routes.router(
+            desk, subscriptions, parts.database, allow_loopback=allow_loopback
+        )
+
+    def start(self) -> None:
+        self._bell.start()
+
+    async def close(self) -> None:
+        await self._bell.close()
