@@ -10,10 +10,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from lxml import etree
-
 from bridge.document import BadDocument, Document, Kind
 from bridge.openapi import RestInterface
+from bridge.wsdl import SoapInterface
 from marketplace.services.model import METHODS, Operation
 from roaming.refusal import Unavailable
 
@@ -39,13 +38,9 @@ class DocumentReader:
 
 def _operations(document: Document) -> list[Operation]:
     if document.kind is Kind.WSDL:
-        parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
-        try:
-            root = etree.fromstring(document.files[document.root], parser)
-        except etree.XMLSyntaxError as error:
-            raise BadDocument(f"no XML: {error}", field=document.root) from None
-        names: Any = root.xpath("//*[local-name()='portType']/*[local-name()='operation']/@name")
-        return [Operation(name, "POST", f"/{name}") for name in dict.fromkeys(map(str, names))]
+        return [
+            Operation(name, "POST", f"/{name}") for name in SoapInterface.read(document).operations
+        ]
     told = RestInterface.read(document).operations.values()
     # Of the rest (OPTIONS, HEAD, TRACE) nobody makes a contract.
     return [Operation(one.name, one.method, one.path) for one in told if one.method in METHODS]

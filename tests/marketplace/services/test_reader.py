@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
 
 from bridge.document import BadDocument, Document, Kind
+from marketplace.services.changes import with_interface
 from marketplace.services.reader import Aside, DocumentReader, TooBusy
+from marketplace.services.upload import ZIP, document_of
+from tests.marketplace.services.test_model import SERVICE
+from tests.marketplace.services.test_upload import zipped
 
 LONG_S = 30.0
+DATA = Path(__file__).parents[2] / "bridge/data"
 
 
 async def test_what_the_work_returns_or_raises_comes_back() -> None:
@@ -100,3 +106,20 @@ async def test_what_no_contract_could_name_is_no_operation() -> None:
         ("getIt", "GET", "/x"),
         ("deleteIt", "DELETE", "/x"),
     ]
+
+
+async def test_documents_as_partners_have_them_give_operations_that_the_catalogue_can_keep() -> (
+    None
+):
+    reader = DocumentReader()
+    folder = DATA / "ochp-1.4"
+    files = [*folder.rglob("*.wsdl"), *folder.rglob("*.xsd")]
+    archive = zipped([(str(one.relative_to(folder)), one.read_bytes()) for one in files])
+    openapi = DATA / "roaming-exchange.openapi.yaml"
+    soap = await reader.operations(document_of(archive, ZIP, None))
+    rest = await reader.operations(document_of(openapi.read_bytes(), "application/yaml", None))
+    assert ("SetRoamingAuthorisationList", "POST") in {(one.name, one.method) for one in soap}
+    assert {one.path for one in soap} == {f"/{one.name}" for one in soap}
+    assert len(rest) > 10
+    for operations in (soap, rest):
+        assert with_interface(SERVICE, b"digest", operations).operations == tuple(operations)
