@@ -62,6 +62,7 @@ OWN_AFFAIR = {
     "POST /services/clearing-house/clearing-runs": 201,
     # Answered, and each record in them refused: see `is_refused`.
     "POST /services/search-evse/locations": 200,
+    "POST /services/search-evse/statuses": 200,
     "POST /services/clearing-house/customer-contracts/bulk": 200,
     "POST /services/clearing-house/authorisations": 200,
     "POST /services/clearing-house/customer-services": 200,
@@ -331,6 +332,9 @@ def body_of(route: Route, victims: Victims) -> Any:
         "PUT /central-system/cards": [{"id_tag": CARD}],
         "POST /services/search-evse/locations": [site.site((EVSE,), "Asia/Tokyo")],
         "PUT /services/search-evse/evses/{evse_id}/status": {"status": "OUTOFORDER"},
+        "POST /services/search-evse/statuses": {
+            "statuses": [{"evse_id": EVSE, "status": "OUTOFORDER"}]
+        },
         "PUT /services/clearing-house/evsp-policy": {"on_silence": "accept"},
         "PUT /services/clearing-house/contract-certificates": {"certificates": ""},
         "PUT /services/clearing-house/contract-certificates/revoked/{serial_number}": {},
@@ -397,6 +401,8 @@ def is_refused(route: Route, answer: Answer) -> bool:
     told = answer.body
     if route.name == "POST /services/search-evse/locations":
         return bool(told["rejected"] == told["read"] == 1)
+    if route.name == "POST /services/search-evse/statuses":
+        return [one["status"] for one in told["statuses"]] == [None]
     if route.name == "POST /services/clearing-house/customer-contracts/bulk":
         return bool(told["rejected"] == told["read"] == 1)
     if route.name == "POST /services/clearing-house/authorisations":

@@ -101,3 +101,61 @@ async def test_only_the_operator_of_the_evse_reports(app: FastAPI) -> None:
 
 async def test_an_evse_that_nobody_provided_is_unknown(app: FastAPI) -> None:
     assert (await put(app, {"status": "CHARGING"}, evse_id="NL*FAS*E2")).status == 404
+
+
+async def post(app: FastAPI, statuses: object, *, role: str = "evse-operator") -> Answer:
+    return await call_asgi(
+        let_in(app, FAST, role),
+        "POST",
+        "/statuses",
+        headers={"content-type": "application/json"},
+        body=json.dumps({"statuses": statuses}).encode(),
+    )
+
+
+async def test_many_statuses_are_taken_each_by_itself_and_in_order(app: FastAPI) -> None:
+    told_at = "2026-08-01T11:30:00Z"
+    answer = await post(
+        app,
+        [
+            {"evse_id": "NL*STR*E1", "status": "CHARGING"},
+            {"evse_id": "no id", "status": "CHARGING"},
+            {"evse_id": "NLFASE1", "status": "CHARGING", "at": told_at},
+            {"evse_id": "NL*FAS*E1", "status": "BLOCKED", "at": "2026-08-01T11:00:00Z"},
+            {"evse_id": "NL*FAS*E1", "status": "BLOCKED", "at": "2027-08-01T11:00:00Z"},
+        ],
+    )
+    assert answer.status == 200
+    taken = json.loads(answer.body)["statuses"]
+    assert taken[2] == taken[3]
+    assert taken[2] == {
+        "evse_id": "NL*FAS*E1",
+        "status": "CHARGING",
+        "at": told_at,
+        "problem": None,
+    }
+    why = [None if one["problem"] is None else one["problem"]["type"] for one in taken]
+    assert [one and one.rpartition("/")[2] for one in why] == [
+        *("no-such-evse", "bad-identifier", None, None, "status-in-the-future"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "statuses",
+    [
+        [],
+        [{"evse_id": "NL*FAS*E1"}],
+        [{"evse_id": "NL*FAS*E1", "status": "CHARGING", "since": 1}],
+        [{"evse_id": "NL*FAS*E1", "status": "CHARGING"}] * 1001,
+    ],
+    ids=["none", "without-status", "with-more", "too-many"],
+)
+async def test_statuses_that_cannot_be_read_are_refused_as_a_whole(
+    app: FastAPI, statuses: object
+) -> None:
+    assert (await post(app, statuses)).status == 422
+
+
+async def test_statuses_are_the_operators_to_tell(app: FastAPI) -> None:
+    one = [{"evse_id": "NL*FAS*E1", "status": "CHARGING"}]
+    assert (await post(app, one, role="evsp")).status == 403
