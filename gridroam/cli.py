@@ -69,6 +69,14 @@ Lifeline = Annotated[
 ClientRate = Annotated[
     float, typer.Option(min=1.0, help="Calls a second that one client may make in one process.")
 ]
+OldestContracts = Annotated[
+    float,
+    typer.Option(
+        "--oldest-contracts-s",
+        min=1.0,
+        help="Seconds for which calls pass by contracts that could not be read anew.",
+    ),
+]
 OtlpEndpoint = Annotated[
     str | None,
     typer.Option(help="An OpenTelemetry collector for spans of calls, as http://127.0.0.1:4318."),
@@ -124,6 +132,7 @@ def serve(
         typer.Option(help="The hub of a central system that runs alone; see `operator-key`."),
     ] = None,
     client_rate: ClientRate = 2_000.0,
+    oldest_contracts_s: OldestContracts = 30.0,
     otlp_endpoint: OtlpEndpoint = None,
     trace_ratio: TraceRatio = 1.0,
     lifeline_fd: Lifeline = None,
@@ -161,6 +170,7 @@ def serve(
         log_format=log_format,
         log_level=log_level,
         client_rate=client_rate,
+        oldest_contracts_s=oldest_contracts_s,
         otlp_endpoint=otlp_endpoint,
         trace_ratio=trace_ratio,
         lifeline_fd=lifeline_fd,
@@ -182,6 +192,7 @@ def serve_worker(
     trust_station_time: Annotated[bool, typer.Option()] = False,
     hub_url: Annotated[str | None, typer.Option()] = None,
     client_rate: ClientRate = 2_000.0,
+    oldest_contracts_s: OldestContracts = 30.0,
     otlp_endpoint: OtlpEndpoint = None,
     trace_ratio: TraceRatio = 1.0,
     lifeline_fd: Lifeline = None,
@@ -203,6 +214,7 @@ def serve_worker(
         log_format=log_format,
         log_level=log_level,
         client_rate=client_rate,
+        oldest_contracts_s=oldest_contracts_s,
         otlp_endpoint=otlp_endpoint,
         trace_ratio=trace_ratio,
         lifeline_fd=lifeline_fd,

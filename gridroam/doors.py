@@ -23,7 +23,6 @@ from kit.http import json_response
 from kit.metrics import exposition
 
 READY_WITHIN_S = 2.0
-STALE_AFTER_S = 30.0
 
 
 class Document(NamedTuple):
@@ -47,6 +46,7 @@ def doors(
     registry: CollectorRegistry,
     database: Database,
     contracts_age_s: Callable[[], float],
+    oldest_contracts_s: float,
     parts: Collection[str],
     documents: Mapping[str, Document] | None = None,
 ) -> ASGIApp:
@@ -63,7 +63,9 @@ def doors(
     def documented() -> dict[str, Any]:
         return openapi.document(url, described, services, told)
 
-    operation = _operation(documented, registry, database, contracts_age_s)
+    operation = _operation(
+        documented, registry, database, lambda: contracts_age_s() > oldest_contracts_s
+    )
     roots: list[tuple[str, ASGIApp | None]] = [
         *((path, _app_of(path, one)) for path, one in (documents or {}).items()),
         ("/services/", gateway),
@@ -115,7 +117,7 @@ def _operation(
     documented: Callable[[], dict[str, Any]],
     registry: CollectorRegistry,
     database: Database,
-    contracts_age_s: Callable[[], float],
+    stale: Callable[[], bool],
 ) -> ASGIApp:
     whole: dict[str, Any] = {}
 
@@ -128,7 +130,7 @@ def _operation(
                 await database.pool.fetchval("SELECT 1")
         except (TimeoutError, OSError) as error:
             return _not_ready(f"the database does not answer: {type(error).__name__}")
-        if contracts_age_s() > STALE_AFTER_S:
+        if stale():
             return _not_ready("the table of contracts is too old to be trusted")
         return json_response({"status": "ready"})
 

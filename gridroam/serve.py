@@ -222,6 +222,7 @@ class _Supervising:
             *(["--otlp-endpoint", settings.otlp_endpoint] if settings.otlp_endpoint else []),
             *("--trace-ratio", str(settings.trace_ratio)),
             *("--client-rate", str(settings.client_rate)),
+            *("--oldest-contracts-s", str(settings.oldest_contracts_s)),
             *(["--refuse-loopback-endpoints"] * (not settings.allow_loopback_endpoints)),
             *([] if number == 0 else ["--no-tasks"]),
             *(["--trust-station-time"] if settings.trust_station_time else []),

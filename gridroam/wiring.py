@@ -247,6 +247,7 @@ class _Hub:
             registry=self.registry,
             database=parts.database,
             contracts_age_s=lambda: parts.book.age_s(parts.clock()),
+            oldest_contracts_s=settings.oldest_contracts_s,
             parts=settings.only,
             documents=DOCUMENTS if "clearinghouse" in settings.only else {},
         )

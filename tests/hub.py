@@ -218,10 +218,10 @@ class Hub:
 
 
 @asynccontextmanager
-async def running(database_url: str, home: Path) -> AsyncIterator[Hub]:
-    """The whole hub as `gridroam serve` puts it together, on an empty database."""
+async def running(database_url: str, home: Path, **more: Any) -> AsyncIterator[Hub]:
+    """The whole hub as `gridroam serve` puts it together. `more` are settings."""
     place = Home(home, database_url)
-    settings = Settings(home=home, public_url=URL)
+    settings = Settings(home=home, public_url=URL, **more)
     async with wired(settings, place, database_url) as app:
         beside = await Database.open(database_url, pool_size=2)
         try:

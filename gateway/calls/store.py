@@ -75,7 +75,8 @@ LARGEST_BLOCK = 500
 # Of a second, it is this share: what is left over is worth nothing when the second is over.
 BLOCKS_IN_A_SECOND = 200
 # The last calls of a day or month go one by one, so that none is refused while another process has
-# some to spare: whatever was taken before is used or given back until then.
+# some to spare: whatever was taken before is used or given back until then, and before the first
+# call is refused there is time for that once more.
 LAST_CALLS = 10_000
 # What a process holds and did not use since it looked last goes back this often.
 GIVE_BACK_S = 0.1
@@ -97,8 +98,8 @@ class _Block:
     """
 
     __slots__ = (
-        *("asking", "empty_until_s", "filled_s", "free", "idle", "limit", "served", "spare"),
-        *("used", "waiting", "window"),
+        *("asking", "doubted", "empty_until_s", "filled_s", "free", "idle", "limit", "served"),
+        *("spare", "used", "waiting", "window"),
     )
 
     def __init__(self, limit: int) -> None:
@@ -109,6 +110,7 @@ class _Block:
         self.spare = 0
         self.served = 0
         self.idle = 0
+        self.doubted = -1
         self.waiting: deque[asyncio.Future[int | None]] = deque()
         self.asking: asyncio.Task[None] | None = None
         self.empty_until_s = 0.0
@@ -132,6 +134,15 @@ class _Block:
         busy = now_s - self.filled_s < BUSY_S
         self.spare = min(LARGEST_BLOCK, 2 * self.spare + 1) if busy else self.spare // 2
         return self.spare, LAST_CALLS
+
+    def doubts(self, period: Period) -> bool:
+        """Whether another process may have some to spare where the row has none: asked once in each
+        window, and not where nobody takes any to spare.
+        """
+        if period in (Period.SECOND, Period.PACK) or self.limit <= LAST_CALLS:
+            return False
+        first, self.doubted = self.doubted < self.window, self.window
+        return first
 
     def serve(self, *, all_of_them: bool) -> None:
         """Those who wait get what is free; all of them an answer, where nothing more will come."""
@@ -257,6 +268,9 @@ class SqlQuotas:
                 block.free += granted
                 block.filled_s = loop.time()
                 if granted == 0:
+                    if block.doubts(period):
+                        await asyncio.sleep(2 * GIVE_BACK_S)
+                        continue
                     block.empty_until_s = block.filled_s + ASK_AGAIN_S
                 block.serve(all_of_them=granted == 0)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

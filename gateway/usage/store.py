@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -56,12 +57,16 @@ _COLUMNS = UsageRecord._fields
 _INSERT = (
     f"INSERT INTO gateway.usage ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'${place}' for place in range(1, len(_COLUMNS) + 1))})"
-    " ON CONFLICT (request_id) DO NOTHING"
+    # Whose answer was never given away, since nobody knew whether this was written, costs nothing.
+    " ON CONFLICT (request_id) DO UPDATE SET billable = false, status = excluded.status"
+    " WHERE usage.billable AND NOT excluded.billable"
 )
 
 FLUSH_S = 0.1
 MOST_IN_ONE_COPY = 5_000
 BACK_OFF_MOST_S = 1.0
+# A database that hangs is one that is away.
+COMMIT_WITHIN_S = 5.0
 # So many records may wait in memory for a database that is away; then no call is let through.
 MOST_WAITING = 50_000
 
@@ -85,7 +90,8 @@ class SqlMeter:
 
     async def commit(self, record: UsageRecord) -> None:
         try:
-            await self._priced.put(record)
+            async with asyncio.timeout(COMMIT_WITHIN_S):
+                await self._priced.put(record)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("usage not recorded", request_id=record.request_id, error=repr(error))
             raise NotRecorded("the call cannot be recorded now", rule="try again shortly") from None
@@ -107,7 +113,7 @@ class SqlMeter:
 
     async def _write(self, records: Sequence[UsageRecord]) -> Sequence[None]:
         """COPY. A batch that may have been written before (its commit was never confirmed) goes
-        row by row instead, and leaves what is there as it is.
+        row by row instead, and leaves what is there as it is; but for a price that is not due.
         """
         try:
             async with self._database.hot() as connection:

@@ -74,7 +74,7 @@ async def test_a_priced_call_is_durable_when_commit_returns(database: Database) 
 async def test_a_record_that_is_there_already_is_not_written_again(database: Database) -> None:
     meter = SqlMeter(database)
     await meter.commit(record(1, billable=True))
-    meter.note(record(1, status=503))
+    meter.note(record(1, billable=True, duration_us=9_999))
     meter.note(record(2))
     await meter.close()
     assert await rows(database) == [tuple(record(1, billable=True)), tuple(record(2))]
@@ -93,6 +93,25 @@ async def test_while_the_database_is_away_nothing_is_lost_and_nothing_priced_pas
         await connection.execute("ALTER TABLE gateway.away RENAME TO usage")
     await meter.close()
     assert await rows(database) == [tuple(record(1))]
+
+
+async def test_what_was_written_after_all_costs_nothing_when_its_answer_was_not_given_away(
+    database: Database,
+) -> None:
+    """Its commit came through, but word of it did not: so the caller was told no."""
+    meter = SqlMeter(database)
+    paid, refused = record(1, billable=True), record(2, billable=True)
+    await meter.commit(paid)
+    await meter.commit(refused)
+    meter.note(refused._replace(status=503, billable=False))
+    # Late, and once more: what is not due stays so.
+    await meter.close()
+    again = SqlMeter(database)
+    await again.commit(refused)
+    await again.close()
+    async with database.hot() as connection:
+        told = await connection.fetch("SELECT status, billable FROM gateway.usage ORDER BY 1")
+    assert [tuple(row) for row in told] == [(200, True), (503, False)]
 
 
 async def test_a_meter_with_too_much_to_write_says_so(database: Database) -> None:
