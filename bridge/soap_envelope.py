@@ -14,7 +14,6 @@ from roaming.refusal import Malformed
 
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
 SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
-WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
 ENVELOPES = {"1.1": SOAP_11, "1.2": SOAP_12}
 _VERSIONS = {f"{{{namespace}}}Envelope": version for version, namespace in ENVELOPES.items()}
 # SOAP 1.2 has other words for the same two.
@@ -125,6 +124,14 @@ def taken_apart(content: bytes, *, most_bytes: int = MOST_BYTES) -> Parts:
         raise BadEnvelope("an envelope without Body", field="body", rule="Envelope with a Body")
     header = root.find(f"{{{namespace}}}Header")
     return Parts(version, () if header is None else tuple(header), tuple(body))
+
+
+def only(content: bytes, *, most_bytes: int) -> tuple[etree._Element, str]:
+    """The one element of a message's body, and the SOAP version. Raises BadEnvelope."""
+    parts = taken_apart(content, most_bytes=most_bytes)
+    if len(parts.body) != 1:
+        raise BadEnvelope("no SOAP message with one element in its body", field="body")
+    return parts.body[0], parts.version
 
 
 def must_be_understood(header: etree._Element, version: str) -> bool:

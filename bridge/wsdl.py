@@ -18,13 +18,13 @@ from bridge.document import Document, checked
 from bridge.openapi_of_wsdl import openapi_of
 from bridge.payload import BadAnswer, BadPayload, UnknownOperation
 from bridge.soap_envelope import (
-    WSSE,
     BadEnvelope,
     MustUnderstand,
     Parts,
     SoapFault,
 )
 from bridge.soap_messages import SoapOperation, compiled_message
+from bridge.username_token import SECURITY
 from bridge.wsdl_files import XmlFiles, bad
 from bridge.wsdl_reading import BoundOperation
 from bridge.xml_nodes import Element, escaped_attribute
@@ -41,8 +41,6 @@ __all__ = [
     "SoapOperation",
     "UnknownOperation",
 ]
-
-_SECURITY = f"{{{WSSE}}}Security"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +187,7 @@ class SoapInterface:
         security = None
         known = found.request.header_tags
         for header in parts.headers:
-            if header.tag == _SECURITY:
+            if header.tag == SECURITY:
                 security = header
             elif header.tag not in known and soap_envelope.must_be_understood(
                 header, parts.version

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from bridge import soap_envelope
 from clearinghouse.forwarding import wire
 from clearinghouse.forwarding.model import Delivery, Proof, Reply, SftpPlace, Verdict
 from clearinghouse.forwarding.ports import Endpoint, FileSender, Sender
-from kit import sftp, soap
+from kit import sftp
 from kit.outside_resolver import OutsideResolver
 from kit.outside_url import is_inside, is_loopback
 
@@ -107,7 +108,7 @@ class SoapSender:
     async def send(self, endpoint: Endpoint, delivery: Delivery) -> Reply:
         body = wire.soap_body(delivery)
         headers = {
-            "Content-Type": soap.CONTENT_TYPE,
+            "Content-Type": soap_envelope.content_type("1.1", ""),
             "SOAPAction": wire.SOAP_ACTION,
             "Idempotency-Key": delivery.delivery_id,
         }

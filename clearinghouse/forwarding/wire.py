@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 from lxml import etree
 
+from bridge import soap_envelope
+from bridge.soap_envelope import BadEnvelope
 from clearinghouse.cdrs import wire
 from clearinghouse.cdrs.model import Cdr
 from clearinghouse.forwarding.model import Delivery, Verdict
-from kit import soap
 from kit.encoding import encode_json
 
 NAMESPACE = "urn:gridroam:service-detail-record-forwarding:1"
@@ -82,7 +83,8 @@ def soap_body(delivery: Delivery) -> bytes:
     _add(request, "deliveryId", delivery.delivery_id)
     for cdr in delivery.cdrs:
         _add_record(request, cdr)
-    return soap.envelope(request)
+    body = etree.tostring(request, encoding="unicode")
+    return soap_envelope.written("1.1", "", "", str(body))
 
 
 def _add_record(parent: etree._Element, cdr: Cdr) -> None:
@@ -150,11 +152,12 @@ def receipt_in(said: bytes) -> Any:
 def soap_answer(said: bytes, most_bytes: int) -> tuple[Verdict | None, str, Any]:
     """What an answer by our WSDL means, in words, and its receipt. None: it says nothing of it."""
     try:
-        held = soap.read(said, most_bytes=most_bytes)
-    except soap.NotSoap as error:
-        return None, str(error), None
-    if isinstance(held, soap.Fault):
-        return Verdict.REFUSED if held.client else Verdict.RETRY, held.says, None
+        held, version = soap_envelope.only(said, most_bytes=most_bytes)
+    except BadEnvelope as error:
+        return None, error.detail, None
+    if soap_envelope.is_fault(held, version):
+        fault, _ = soap_envelope.read_fault(held, version)
+        return Verdict.REFUSED if fault.client else Verdict.RETRY, fault.reason, None
     tag = f"{{{NAMESPACE}}}"
     given = held.find(f"{tag}acknowledgement")
     if held.tag != f"{tag}{OPERATION}Response" or given is None:

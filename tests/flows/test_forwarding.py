@@ -18,8 +18,8 @@ import zeep
 from aiohttp import web
 from lxml import etree
 
+from bridge.soap_envelope import SOAP_11
 from kit.clock import utc_now
-from kit.soap import ENVELOPE
 from tests.flows.world import CARD, EVSE, World, world
 from tests.hub import CLEARING_HOUSE, Hub, Partner, answering, server, until
 
@@ -141,14 +141,14 @@ async def test_an_evsp_with_a_soap_server_gets_its_records_by_its_own_tools(
     dislikes: set[str] = set()
 
     def answer(element: str, **told: Any) -> web.StreamResponse:
-        whole = etree.Element(f"{{{ENVELOPE}}}Envelope")
+        whole = etree.Element(f"{{{SOAP_11}}}Envelope")
         made = model.get_element(SDR + element)
-        made.render(etree.SubElement(whole, f"{{{ENVELOPE}}}Body"), made(**told))
+        made.render(etree.SubElement(whole, f"{{{SOAP_11}}}Body"), made(**told))
         return web.Response(body=etree.tostring(whole), content_type="text/xml")
 
     async def receive(request: web.BaseRequest) -> web.StreamResponse:
         content = evsp.came[-1].content
-        body = etree.fromstring(content).find(f"{{{ENVELOPE}}}Body")
+        body = etree.fromstring(content).find(f"{{{SOAP_11}}}Body")
         assert body is not None
         told = model.get_element(body[0].tag).parse(body[0], model.wsdl.types)
         ids = [one.cdrId for one in told.serviceDetailRecord]
@@ -156,7 +156,7 @@ async def test_an_evsp_with_a_soap_server_gets_its_records_by_its_own_tools(
             fault = "<faultcode>s:Client</faultcode><faultstring>what is this?</faultstring>"
             return web.Response(
                 status=500,
-                text=f'<s:Envelope xmlns:s="{ENVELOPE}"><s:Body><s:Fault>{fault}</s:Fault>'
+                text=f'<s:Envelope xmlns:s="{SOAP_11}"><s:Body><s:Fault>{fault}</s:Fault>'
                 "</s:Body></s:Envelope>",
                 content_type="text/xml",
             )

@@ -16,6 +16,7 @@ from aiohttp import web
 from lxml import etree
 
 import clearinghouse.forwarding
+from bridge.soap_envelope import SOAP_11
 from clearinghouse.cdrs import flows as cdr_flows
 from clearinghouse.forwarding import wire
 from clearinghouse.forwarding.client import HttpSender, SftpSender, SoapSender
@@ -23,7 +24,6 @@ from clearinghouse.forwarding.model import Delivery, Place, Reply, SftpPlace, Ve
 from clearinghouse.forwarding.store import SqlOutbox
 from kit import sftp
 from kit.database import Database
-from kit.soap import ENVELOPE
 from roaming.party import PartyId
 from tests.clearinghouse.cdrs.fakes import EVSP, NOW, intake_of, keep_customer, many
 from tests.clearinghouse.forwarding.fakes import Address, EvspServer
@@ -74,7 +74,7 @@ class SoapEvsp:
         content = await request.content.read()
         self.bodies.append(content)
         self.headers.append(dict(request.headers))
-        body = etree.fromstring(content).find(f"{{{ENVELOPE}}}Body")
+        body = etree.fromstring(content).find(f"{{{SOAP_11}}}Body")
         assert body is not None
         [held] = body
         STRICT.assertValid(held)
@@ -85,10 +85,8 @@ class SoapEvsp:
 
     def acknowledgement(self, **told: Any) -> bytes:
         element = self.model.get_element(f"{{{wire.NAMESPACE}}}{wire.OPERATION}Response")
-        whole = etree.Element(f"{{{ENVELOPE}}}Envelope")
-        element.render(
-            etree.SubElement(whole, f"{{{ENVELOPE}}}Body"), element(acknowledgement=told)
-        )
+        whole = etree.Element(f"{{{SOAP_11}}}Envelope")
+        element.render(etree.SubElement(whole, f"{{{SOAP_11}}}Body"), element(acknowledgement=told))
         return bytes(etree.tostring(whole))
 
 
@@ -150,7 +148,7 @@ async def test_records_by_soap_are_read_by_an_evsp_that_knows_the_wsdl_alone(
 
 def fault(code: str) -> bytes:
     return (
-        f'<s:Envelope xmlns:s="{ENVELOPE}"><s:Body><s:Fault><faultcode>s:{code}</faultcode>'
+        f'<s:Envelope xmlns:s="{SOAP_11}"><s:Body><s:Fault><faultcode>s:{code}</faultcode>'
         "<faultstring>what is this?</faultstring></s:Fault></s:Body></s:Envelope>"
     ).encode()
 
@@ -161,7 +159,7 @@ def fault(code: str) -> bytes:
         (500, fault("Client"), Verdict.REFUSED, "what is this?"),
         (500, fault("Server"), Verdict.RETRY, "what is this?"),
         (200, fault("Server"), Verdict.RETRY, "what is this?"),
-        (200, b"<html>Welcome to nginx!</html>", Verdict.RETRY, "no SOAP 1.1 envelope"),
+        (200, b"<html>Welcome to nginx!</html>", Verdict.RETRY, "no SOAP 1.1 or 1.2 envelope"),
         (200, b"", Verdict.RETRY, "no XML"),
         (400, b"no", Verdict.RETRY, "no XML"),
         (200, fault("Client").replace(b"Fault>", b"Thanks>"), Verdict.RETRY, "no acknowledgement"),
