@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 
 from gateway.calls.model import Denial, Grant
-from gateway.calls.ports import Meter, Refusals
+from gateway.calls.ports import Meter, Refusals, Verifier
 from gateway.topics import routes
 from gateway.topics.bell import Bell
 from gateway.topics.desk import Desk
@@ -53,6 +53,7 @@ class Topics:
         self,
         parts: Core,
         *,
+        verifier: Verifier,
         contracts: ContractsForGateway,
         meter: Meter,
         refusals: Refusals,
@@ -63,6 +64,7 @@ class Topics:
     ) -> None:
         self._bell = Bell(parts.database, stopping)
         desk = Desk(
+            verifier=verifier,
             market=TopicsOfMarket(parts.book, contracts),
             log=SqlLog(parts.database),
             meter=meter,

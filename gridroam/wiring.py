@@ -443,6 +443,7 @@ class _Hub:
         stack.push_async_callback(refusals.close)
         topics = Topics(
             parts,
+            verifier=self.verifier,
             contracts=contracts,
             meter=meter,
             refusals=refusals,

@@ -12,7 +12,7 @@ from datetime import datetime
 from uuid import uuid4
 
 from gateway.calls.model import RefusedCall
-from gateway.calls.ports import Meter, Refusals
+from gateway.calls.ports import Meter, Refusals, Verifier
 from gateway.topics import flows
 from gateway.topics.bell import Bell
 from gateway.topics.flows import Access
@@ -44,6 +44,7 @@ LOOK_AGAIN_S = 5.0
 class Desk:
     """Of one process. `url` is the hub's own."""
 
+    verifier: Verifier
     market: Market
     log: Log
     meter: Meter

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from gateway.topics import flows, wire
 from gateway.topics.desk import Desk
-from gateway.topics.flows import BEGINNING, Access
+from gateway.topics.flows import BEGINNING, NOW, Access
 from gateway.topics.model import (
     OWN_EVENTS,
     BadEvent,
@@ -37,6 +37,7 @@ from gateway.topics.shapes import (
     SubscriptionShown,
     subscription_shown,
 )
+from gateway.topics.stream import MEDIA_TYPE, EventStream
 from kit.database import Database
 from kit.encoding import encode_json
 from kit.http import Caller, Instant, caller_of, decode, json_response, page_link, read_body
@@ -83,13 +84,16 @@ def _add_events(routes: APIRouter, desk: Desk, database: Database) -> None:
     @routes.get(
         "/topics/{topic}/events",
         summary="Read a topic after an id, or as a stream (Accept: text/event-stream)",
+        description="JSON begins at the start and a stream at what is new, where no `after` is"
+        " given. A stream goes on after the header Last-Event-ID.",
         response_model=PageShown,
+        responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
     )
     async def read_topic(
         request: Request,
         topic: str,
         caller: Calling,
-        after: str = BEGINNING,
+        after: str | None = None,
         limit: Limit = 100,
         wait_s: Wait = 0,
         types: Types = None,
@@ -97,7 +101,12 @@ def _add_events(routes: APIRouter, desk: Desk, database: Database) -> None:
     ) -> Response:
         wanted = checked_filter(types or (), keys or ())
         desk.permit(caller, topic)
-        place = await flows.place(after, log=desk.log, field="after")
+        if MEDIA_TYPE in request.headers.get("accept", ""):
+            seen = request.headers.get("last-event-id") or after or NOW
+            place = await flows.place(seen, log=desk.log, field="Last-Event-ID")
+            token = request.headers["authorization"][len("Bearer ") :]
+            return EventStream(desk, caller, token, topic, place, wanted)
+        place = await flows.place(after or BEGINNING, log=desk.log, field="after")
         access, page = await desk.next(caller, topic, place, wanted, limit=limit, wait_s=wait_s)
         return await _given(request, desk, caller, access, page)
 
