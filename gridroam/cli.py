@@ -18,6 +18,7 @@ from gridroam import (
     cli_exposure,
     cli_partners,
     cli_rates,
+    cli_services,
     exits,
 )
 from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
@@ -46,6 +47,7 @@ Examples:
 )
 imports = typer.Typer(help="Bring master data in.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cli_partners.partner, name="partner")
+app.add_typer(cli_services.service, name="service")
 app.add_typer(imports, name="import")
 app.add_typer(cli_rates.rates, name="rates")
 app.add_typer(cli_rates.fees, name="fees")

@@ -102,10 +102,13 @@ async def change(
 ) -> Service:
     """Publish, suspend or retire the caller's service; repeating it changes nothing.
 
+    `overseer`: the caller is the hub, whose word on anybody's service is the last.
     ServiceCannot, ServiceIncomplete, NotYourService, UnknownService.
     """
     changing = _Changing(catalogue, caller, name, major, memory, now, overseer)
-    return await changing.to(Change.STATUS, lambda known: model.changed(known, action))
+    return await changing.to(
+        Change.STATUS, lambda known: model.changed(known, action, by_hub=overseer)
+    )
 
 
 async def set_endpoints(
@@ -281,18 +284,18 @@ class _Changing:
     def _found(self, versions: Sequence[Service]) -> Service:
         name, major = self._key
         if self._overseer:
-            for service in versions:
-                if service.major == major:
-                    return service
-            raise _unknown(name, major)
+            return _version(versions, name, major, None)
         known = _version(versions, name, major, self._caller)
         if known.provider != self._caller:
             raise NotYourService("only its provider changes a service", field="name", value=name)
         return known
 
 
-async def find(catalogue: Catalogue, viewer: PartyId, name: str, major: int) -> Service:
-    """One version of a service; UnknownService, also for another's draft."""
+async def find(catalogue: Catalogue, viewer: PartyId | None, name: str, major: int) -> Service:
+    """One version of a service; UnknownService, also for another's draft.
+
+    `viewer` None: the hub itself, which sees all.
+    """
     if not model.is_name(name):
         raise _unknown(name, major)
     async with catalogue.open() as shelf:
@@ -311,9 +314,17 @@ async def search(
         return await shelf.search(viewer, words.replace("\x00", " "), after, limit)
 
 
-def _version(versions: Sequence[Service], name: str, major: int, viewer: PartyId) -> Service:
+async def everything(
+    catalogue: Catalogue, after: tuple[str, int] | None, limit: int
+) -> Sequence[Service]:
+    """For the hub itself: all versions of all services, by name and version."""
+    async with catalogue.open() as shelf:
+        return await shelf.everything(after, limit)
+
+
+def _version(versions: Sequence[Service], name: str, major: int, viewer: PartyId | None) -> Service:
     for service in versions:
-        if service.major == major and service.seen_by(viewer):
+        if service.major == major and (viewer is None or service.seen_by(viewer)):
             return service
     raise _unknown(name, major)
 

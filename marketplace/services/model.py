@@ -110,7 +110,7 @@ class Service:
     """One major version of a service. `endpoint` None: the hub itself answers.
 
     `interface_digest` names its interface document. `login`: what the provider's own SOAP server
-    asks the hub for, sealed.
+    asks the hub for, sealed. `held`: the hub has suspended it, and alone publishes it again.
     """
 
     name: str
@@ -128,6 +128,7 @@ class Service:
     handling: Handling = USUAL
     interface_digest: bytes | None = None
     login: bytes | None = field(default=None, repr=False)
+    held: bool = False
 
     @property
     def callable(self) -> bool:
@@ -251,11 +252,25 @@ def _check_operations(operations: Sequence[Operation]) -> None:
         raise BadService("an operation is named twice", field="operations", rule="unique names")
 
 
-def changed(service: Service, action: Action) -> Service:
+def changed(service: Service, action: Action, *, by_hub: bool = False) -> Service:
     """The service after an action; the same one where it is there already.
 
-    ServiceCannot, ServiceIncomplete.
+    `by_hub`: the hub itself, about anybody's service. ServiceCannot, ServiceIncomplete.
     """
+    if by_hub:
+        held = {Action.SUSPEND: True, Action.PUBLISH: False}.get(action, service.held)
+        return replace(_moved(service, action), held=held)
+    if service.held and action is Action.PUBLISH:
+        raise ServiceCannot(
+            "the hub has suspended this service",
+            field="status",
+            value=service.status,
+            rule="the hub's operator publishes it again",
+        )
+    return _moved(service, action)
+
+
+def _moved(service: Service, action: Action) -> Service:
     if service.status is _REACHED[action]:
         return service
     target = TRANSITIONS[service.status].get(action)

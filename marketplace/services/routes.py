@@ -118,7 +118,8 @@ class ServiceAsked(BaseModel):
 
 class ServiceShown(BaseModel):
     """A service in the catalogue. Where and how it is answered is between its provider and the hub:
-    `endpoint`, `more_endpoints`, `handling` and `login` (whether there is one) are null for others.
+    `endpoint`, `more_endpoints`, `handling`, `login` (whether there is one) and `held` (whether the
+    hub has suspended it, and alone publishes it again) are null for others.
 
     `interface`: where its document is. `sandbox`: whether calls may be tried.
     """
@@ -140,6 +141,7 @@ class ServiceShown(BaseModel):
     more_endpoints: list[ServiceEndpoint] | None = None
     handling: dict[str, Any] | None = None
     login: bool | None = None
+    held: bool | None = None
 
     @classmethod
     def of(cls, service: Service, *, whole: bool) -> ServiceShown:
@@ -176,6 +178,7 @@ class ServiceShown(BaseModel):
                 **service.handling.to_json(),
             }
             found.login = service.login is not None
+            found.held = service.held
         return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Index,
@@ -66,6 +67,7 @@ services = Table(
     Column("login", LargeBinary),
     # The transaction that wrote the row last: what the book asks by (see contracts/book.py).
     Column("changed_xid", BigInteger, nullable=False, server_default=THIS_TRANSACTION),
+    Column("held", Boolean, nullable=False, server_default=text("false")),
     schema="marketplace",
 )
 Index("ix_service_changed_xid", services.c.changed_xid)
@@ -127,6 +129,7 @@ class SqlShelf:
                 operations=_operations_to_json(service),
                 interface_digest=service.interface_digest,
                 login=service.login,
+                held=service.held,
                 changed_xid=THIS_TRANSACTION,
             )
         )
@@ -214,7 +217,7 @@ def _endpoints_to_json(service: Service) -> list[list[str]]:
 _TOLD: Mapping[Change, tuple[EventType, Callable[[Service], dict[str, Any]]]] = {
     Change.STATUS: (
         EventType.SERVICE_STATUS_CHANGED,
-        lambda service: {"status": service.status.value},
+        lambda service: {"status": service.status.value, "held": service.held},
     ),
     Change.ENDPOINTS: (
         EventType.SERVICE_ENDPOINTS_CHANGED,
@@ -261,4 +264,5 @@ def to_service(row: Any) -> Service:
         handling=Handling.parse(row.handling) if row.handling else USUAL,
         interface_digest=row.interface_digest,
         login=row.login,
+        held=row.held,
     )

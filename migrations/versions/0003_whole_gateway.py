@@ -36,6 +36,9 @@ ALTER TABLE marketplace.service ADD COLUMN login BYTEA
 ALTER TABLE marketplace.service ADD COLUMN changed_xid BIGINT DEFAULT pg_current_xact_id()::text::bigint NOT NULL
 """,
     """
+ALTER TABLE marketplace.service ADD COLUMN held BOOLEAN DEFAULT false NOT NULL
+""",
+    """
 CREATE INDEX ix_service_changed_xid ON marketplace.service (changed_xid)
 """,
 ]

@@ -14,8 +14,15 @@ from hypothesis import strategies as some
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from bridge.document import Document, Kind
 from gateway.calls.model import Denial, Grant, Quota, Reason
-from gridroam.answers import ContractsForGateway, KeysForGateway
+from gridroam.answers import (
+    ContractsForGateway,
+    InterfacesForGateway,
+    KeysForGateway,
+    LoginsForGateway,
+)
+from kit.database import Database
 from kit.secrets import SecretBox
 from marketplace.access.keys import KeyRing, new_signing_key
 from marketplace.access.model import KeyRules
@@ -26,7 +33,9 @@ from marketplace.contracts.ports import BookRow, Reading, ServiceRow
 from marketplace.offerings import model as offerings
 from marketplace.offerings.model import Audience, Offering, ServiceTerms
 from marketplace.services.handling import ContentMap, Handling
+from marketplace.services.login import Login, seal
 from marketplace.services.model import Operation, Protocol, Service, Status
+from marketplace.services.store import SqlCatalogue
 from roaming.party import PartyId
 from roaming.refusal import Refusal
 
@@ -266,3 +275,27 @@ def test_what_the_hub_signs_is_verified_by_the_keys_that_it_publishes_across_a_r
     assert [told[minutes].header["kid"] for minutes in (0, 2)] == ["old", "new"]
     assert all(one.claims == claims for one in told.values())
     assert told[0].header["typ"] == "gridroam-call+jwt"
+
+
+async def test_a_document_is_found_by_the_digest_that_a_service_names(database: Database) -> None:
+    catalogue = SqlCatalogue(database)
+    document = Document(Kind.OPENAPI, "a.yaml", {"a.yaml": b"openapi: 3.1.0"})
+    async with catalogue.open() as shelf:
+        await shelf.keep(document, NOW)
+    assert await InterfacesForGateway(catalogue).load(document.digest) == document
+
+
+async def test_a_login_is_opened_for_the_service_that_it_was_sealed_for() -> None:
+    box = SecretBox(b"k" * 32)
+    login = Login("hub", "secret")
+    rows, book, answers = await opened()
+    rows.services = [weather(protocol=Protocol.SOAP, login=seal(box, login, "weather", 1))]
+    await book.refresh()
+    service = answers.find_service("weather", 1)
+    assert service is not None
+    assert LoginsForGateway(box).open(service) == login
+    rows.services = [weather()]
+    await book.refresh()
+    service = answers.find_service("weather", 1)
+    assert service is not None
+    assert LoginsForGateway(box).open(service) is None

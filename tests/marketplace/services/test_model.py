@@ -84,6 +84,24 @@ def test_a_service_follows_the_table_and_repeating_changes_nothing(asked: list[A
         service = changed
 
 
+@given(some.lists(some.tuples(some.sampled_from(Action), some.booleans()), max_size=8))
+def test_what_the_hub_has_suspended_the_hub_alone_publishes_again(
+    asked: list[tuple[Action, bool]],
+) -> None:
+    service = model.changed(SERVICE, Action.PUBLISH)
+    held = False
+    for action, by_hub in asked:
+        try:
+            service = model.changed(service, action, by_hub=by_hub)
+        except ServiceCannot:
+            assert service.status is Status.RETIRED or (held and action is Action.PUBLISH)
+            continue
+        if by_hub and action is not Action.RETIRE:
+            held = action is Action.SUSPEND
+        assert service.held is held
+        assert service.status is not Status.PUBLISHED or not held
+
+
 def test_a_retired_service_is_retired_for_good() -> None:
     retired = model.changed(SERVICE, Action.RETIRE)
     for action in (Action.PUBLISH, Action.SUSPEND):

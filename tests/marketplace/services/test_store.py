@@ -26,6 +26,7 @@ WHOLE = replace(
     handling=Handling(Mode.SHADOW, 2.5, {"a": 1.0}, {"a": ContentMap("@", None)}),
     interface_digest=b"\x00\xff" * 16,
     login=b"sealed",
+    held=True,
 )
 
 

@@ -1,0 +1,151 @@
+"""`gridroam service`: what is in the catalogue, and the hub's word on each of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from gridroam import exits
+from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
+from marketplace.services.handling import Mode
+from marketplace.services.model import Action
+
+service = typer.Typer(
+    help="The catalogue: the hub's own services, and those of its partners.",
+    epilog="""A change is in force within a second in every process of the hub, and told in the log.
+
+\b
+Examples:
+  gridroam service list
+  gridroam service mode parking shadow
+  gridroam service suspend parking""",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Argument(help="The service, as search-evse.")]
+Major = Annotated[int, typer.Option(min=1, max=9_999, help="Its major version.")]
+
+
+@service.command("list")
+def service_list(
+    json: Annotated[bool, typer.Option("--json", help="JSON, one object a line.")] = False,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Every version of every service, drafts and retired ones too. Held: suspended by the hub.
+
+    \b
+    Examples:
+      gridroam service list
+      gridroam service list --json
+    """
+    from gridroam import office_services
+
+    found = exits.run(lambda: office_services.list_all(home, database_url))
+    if json:
+        for one in found:
+            print_json(one)
+        return
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("service", "provider", "protocol", "status", "contracts", "document"):
+        table.add_column(heading, overflow="fold")
+    for one in found:
+        table.add_row(
+            one["name"] if one["major"] == 1 else f"{one['name']} v{one['major']}",
+            one["provider"],
+            one["protocol"],
+            "held" if one["held"] else one["status"],
+            one["handling"]["mode"],
+            "yes" if one["interface"] else "",
+        )
+    Console().print(table)
+
+
+@service.command("show")
+def service_show(
+    name: Name,
+    major: Major = 1,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """One service as its provider sees it, as JSON: where it is answered, and how.
+
+    \b
+    Examples:
+      gridroam service show search-evse
+      gridroam service show parking --major 2
+    """
+    from gridroam import office_services
+
+    print_json(exits.run(lambda: office_services.show(home, database_url, name, major)))
+
+
+@service.command("mode")
+def service_mode(
+    name: Name,
+    mode: Annotated[Mode, typer.Argument(help="How the contract of a call is minded.")],
+    major: Major = 1,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Say how contracts are minded for a service, the hub's own or a partner's.
+
+    enforce: nothing passes without one, which is how it begins. shadow: everything passes, and the
+    log tells what would have been refused; to see whom `enforce` would hit. off: nobody looks.
+    Its provider may say otherwise later.
+
+    \b
+    Examples:
+      gridroam service mode search-evse shadow
+      gridroam service mode parking enforce --major 2
+    """
+    from gridroam import office_services
+
+    print_json(exits.run(lambda: office_services.set_mode(home, database_url, name, major, mode)))
+
+
+@service.command("suspend")
+def service_suspend(
+    name: Name,
+    major: Major = 1,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Let no more calls through to a service, whatever contracts say, until it is published again.
+
+    Its provider cannot publish it then: only `gridroam service publish` can.
+
+    \b
+    Examples:
+      gridroam service suspend parking
+    """
+    _change(name, major, Action.SUSPEND, home, database_url)
+
+
+@service.command("publish")
+def service_publish(
+    name: Name,
+    major: Major = 1,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Let calls through again to a service that was suspended, or publish a draft that is complete.
+
+    \b
+    Examples:
+      gridroam service publish parking
+    """
+    _change(name, major, Action.PUBLISH, home, database_url)
+
+
+def _change(
+    name: str, major: int, action: Action, home: HomeFolder, database_url: DatabaseUrl
+) -> None:
+    from gridroam import office_services
+
+    print_json(exits.run(lambda: office_services.change(home, database_url, name, major, action)))
