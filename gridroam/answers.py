@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date as Day
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +21,7 @@ from clearinghouse.invoicing.model import Business
 from clearinghouse.netting.store import SqlBooks as Clearings
 from console.ports import Paid
 from console.ports import Place as ShownPlace
+from gateway.calls.endpoints import ServiceEndpoints
 from gateway.calls.model import (
     ContentMap,
     Denial,
@@ -35,6 +36,10 @@ from gateway.calls.model import (
     Speaks,
     covers,
 )
+from gateway.health.model import Failed, Report, spread_of
+from gateway.health.model import Place as PlaceOfEndpoint
+from gateway.health.model import State as HealthState
+from gateway.health.ports import Listed, Seen
 from gateway.packs.model import Bargain, Pack
 from kit.access_token import ALGORITHM
 from kit.clock import Clock
@@ -117,6 +122,56 @@ def _naming(entry: ServiceEntry) -> Naming | None:
     if not entry.operations or entry.endpoint is None:
         return None
     return Operations((one.method, one.path, one.name) for one in entry.operations)
+
+
+class EndpointsForHealth:
+    """Where the catalogue says that a service is answered."""
+
+    def __init__(self, book: ContractBook) -> None:
+        self._book = book
+
+    def endpoints(self, name: str, major: int) -> Listed | None:
+        entry = self._book.service(name, major)
+        if entry is None or not entry.callable or entry.endpoint is None:
+            return None
+        service = _service(entry)
+        both = (
+            (False, (entry.endpoint, *service.further_endpoints)),
+            (True, service.sandbox_endpoints),
+        )
+        return Listed(
+            entry.provider,
+            [
+                PlaceOfEndpoint(name, major, sandbox, number, url)
+                for sandbox, urls in both
+                for number, url in enumerate(dict.fromkeys(urls), 1)
+            ],
+        )
+
+
+def seen_by(endpoints: Iterable[ServiceEndpoints]) -> Seen:
+    """What this process's gateway has seen of the endpoints that it called."""
+
+    def seen() -> Iterator[Report]:
+        for every in endpoints:
+            service = every.service
+            for one in every:
+                last = one.last_failure
+                state = HealthState(one.state.value)
+                yield Report(
+                    place=PlaceOfEndpoint(
+                        service.name, service.major, one.sandbox, one.number, one.url
+                    ),
+                    provider=service.provider,
+                    state=state,
+                    well=one.breaker.in_a_row == 0 and bool(one.recent_us),
+                    calls=one.breaker.calls,
+                    failures=one.failures,
+                    failed=None if last is None else Failed(last.kind.value, last.at),
+                    spread=spread_of(one.recent_us),
+                )
+
+    return seen
 
 
 class ContractsForGateway:

@@ -24,6 +24,7 @@ STORES = [
     "clearinghouse.disputes.store",
     "gateway.calls.store",
     "gateway.packs.store",
+    "gateway.health.store",
     "gateway.topics.store",
     "gateway.usage.store",
     "kit.event_log",

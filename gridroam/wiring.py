@@ -82,6 +82,9 @@ from gateway.calls.model import Limits
 from gateway.calls.routes import gateway
 from gateway.calls.store import RefusalLog, SqlQuotas
 from gateway.calls.upstream import Upstream
+from gateway.health import routes as health_routes
+from gateway.health import tasks as health_tasks
+from gateway.health.store import SqlReports
 from gateway.monitoring import routes as monitoring_routes
 from gateway.monitoring.store import SqlRecords
 from gateway.packs import routes as pack_routes
@@ -98,12 +101,14 @@ from gridroam.answers import (
     ClientsByHand,
     ContractsForGateway,
     DirectoryForConsole,
+    EndpointsForHealth,
     EndpointsOfPartners,
     EvsesForClearing,
     KeyClients,
     KeysForGateway,
     MapForConsole,
     SpendingForAuthorisation,
+    seen_by,
 )
 from gridroam.core import Core, core
 from gridroam.doors import Document, doors
@@ -195,6 +200,7 @@ class _Hub:
         self.parts = parts
         self.stack = stack
         self.registry = CollectorRegistry()
+        self.reports = SqlReports(parts.database, uuid4().hex)
         self.url = settings.public_url
         self.verifier = Verifier(self.url, AUDIENCE, parts.clock)
         self.ring = KeyRing(parts.box, KeyRules())
@@ -302,6 +308,9 @@ class _Hub:
             contract_routes.router(parts.contracts, parts.database, parts.clock, parts.book),
             usage_routes.router(SqlUsage(parts.database), parts.clock),
             monitoring_routes.router(SqlRecords(parts.database), parts.clock),
+            health_routes.router(
+                EndpointsForHealth(parts.book), self.reports, parts.clock, hub=parts.hub
+            ),
         ):
             main.include_router(router)
 
@@ -456,6 +465,7 @@ class _Hub:
         main.include_router(topics.router)
         upstream = Upstream(allow_loopback=self.settings.allow_loopback_endpoints)
         stack.push_async_callback(upstream.close)
+        self._start(health_tasks.teller(seen_by(upstream.endpoints), self.reports, parts.clock))
         return gateway(
             verifier=self.verifier,
             catalogue=contracts,

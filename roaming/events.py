@@ -27,6 +27,8 @@ class EventType(StrEnum):
     CONTRACT_AGREED = "contract-agreed"
     CONTRACT_STATUS_CHANGED = "contract-status-changed"
     CALL_REFUSED = "call-refused"
+    ENDPOINT_WENT_DOWN = "endpoint-went-down"
+    ENDPOINT_CAME_BACK = "endpoint-came-back"
     PACK_BOUGHT = "pack-bought"
     EVSE_CHANGED = "evse-changed"
     EVSE_STATUS_CHANGED = "evse-status-changed"

@@ -82,6 +82,13 @@ class Endpoint:
         """What it is called where its address is nobody's affair."""
         return f"{'sandbox' if self.sandbox else 'live'}-{self.number}"
 
+    @property
+    def state(self) -> State:
+        """As its breaker has it. One that has rested is half-open: the next call may try it."""
+        breaker = self.breaker
+        rested = breaker.state is State.OPEN and not breaker.rest_s(time.perf_counter_ns() / 1e9)
+        return State.HALF_OPEN if rested else breaker.state
+
     def begin(self, began_ns: int) -> Turn:
         self.under_way += 1
         return Turn(self, began_ns, self.breaker.begin(began_ns / 1e9))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry
 
-from gateway.calls.model import Call, CallRefused
-from kit.metrics import Count, Counters, Gauge, Histograms, Spread
+from gateway.calls.breaker import State
+from gateway.calls.endpoints import ServiceEndpoints
+from gateway.calls.model import Call, CallRefused, Service
+from kit.metrics import Count, Counters, Gauge, Gauges, Histograms, Spread
 from roaming.refusal import Refusal
 
+_STATES = (State.CLOSED, State.HALF_OPEN, State.OPEN)
 # Callers choose the path, so a service that the catalogue does not know has no label of its own.
 UNKNOWN = "unknown"
 
@@ -23,6 +26,8 @@ class CallMetrics:
         *,
         contracts_age_s: Callable[[], float],
         forwards_under_way: Callable[[], float],
+        endpoints: Iterable[ServiceEndpoints],
+        repeats: Callable[[], float],
     ) -> None:
         self._calls = Counters(
             registry, "gridroam_calls", "Calls of services by outcome", ("service", "outcome")
@@ -46,6 +51,23 @@ class CallMetrics:
             "Calls that are with a partner now",
             forwards_under_way,
         )
+        Gauges(
+            registry,
+            "gridroam_endpoint_state",
+            "Whether calls go to an endpoint: 0 closed, 1 half-open, 2 open (it is let alone)",
+            ("service", "endpoint"),
+            lambda: {
+                (_name(every.service), one.place): _STATES.index(one.state)
+                for every in endpoints
+                for one in every
+            },
+        )
+        Gauge(
+            registry,
+            "gridroam_call_repeats",
+            "Calls that were asked again, since this process began",
+            repeats,
+        )
 
     def answered(self, call: Call, duration_ns: int) -> None:
         name = UNKNOWN if call.service is None else call.service.name
@@ -64,3 +86,7 @@ class CallMetrics:
             refusal.reason.value if isinstance(refusal, CallRefused) else type(refusal).__name__
         )
         self._refusals.at(reason).value += 1
+
+
+def _name(service: Service) -> str:
+    return service.name if service.major == 1 else f"{service.name}/v{service.major}"

@@ -122,6 +122,8 @@ def gateway(
         registry,
         contracts_age_s=lambda: contracts.age_s(clock()),
         forwards_under_way=lambda: upstream.under_way,
+        endpoints=upstream.endpoints,
+        repeats=lambda: upstream.repeats,
     )
     numbers = _Numbers()
     begins = None if tracing is None else tracing.begins

@@ -86,6 +86,39 @@ ALTER TABLE gateway.usage ADD COLUMN sandbox BOOLEAN DEFAULT false NOT NULL
 """,
 ]
 
+HEALTH: list[str] = [
+    """
+CREATE TABLE gateway.endpoint_health (
+    service TEXT NOT NULL,
+    major SMALLINT NOT NULL,
+    sandbox BOOLEAN NOT NULL,
+    url TEXT NOT NULL,
+    process TEXT NOT NULL,
+    number SMALLINT NOT NULL,
+    provider TEXT NOT NULL,
+    state TEXT NOT NULL,
+    well BOOLEAN NOT NULL,
+    calls BIGINT NOT NULL,
+    failures BIGINT NOT NULL,
+    failure TEXT,
+    failed_at TIMESTAMP WITH TIME ZONE,
+    spread JSONB NOT NULL,
+    written_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_endpoint_health PRIMARY KEY (service, major, sandbox, url, process)
+)
+""",
+    """
+CREATE TABLE gateway.endpoint_outage (
+    service TEXT NOT NULL,
+    major SMALLINT NOT NULL,
+    sandbox BOOLEAN NOT NULL,
+    url TEXT NOT NULL,
+    began_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_endpoint_outage PRIMARY KEY (service, major, sandbox, url)
+)
+""",
+]
+
 TOPICS: list[str] = [
     """
 CREATE TABLE gateway.topic_subscription (
@@ -129,7 +162,7 @@ CREATE INDEX ix_event_of_topic ON kit.event (split_part(stream, ':', 2), xid, po
 
 
 def upgrade() -> None:
-    for statement in (*SERVICES, *ACCESS, *QUOTAS, *USAGE, *TOPICS):
+    for statement in (*SERVICES, *ACCESS, *QUOTAS, *USAGE, *HEALTH, *TOPICS):
         op.get_bind().exec_driver_sql(statement)
 
 
