@@ -183,7 +183,7 @@ class SoapInterface:
     def question(self, content: bytes, soap_action: str | None = None) -> Question:
         """A request of whichever SOAP version. Raises BadEnvelope, BadPayload, UnknownOperation."""
         parts = soap_envelope.taken_apart(content)
-        found = self._asked(parts, (soap_action or "").strip().strip('"'))
+        found = self.asked(parts.body[0].tag if parts.body else None, soap_action)
         security = None
         known = found.request.header_tags
         for header in parts.headers:
@@ -200,8 +200,9 @@ class SoapInterface:
                 )
         return Question(found.name, found.request.read(parts, strict=True), parts.version, security)
 
-    def _asked(self, parts: Parts, action: str) -> SoapOperation:
-        tag = parts.body[0].tag if parts.body else None
+    def asked(self, tag: str | None, soap_action: str | None = None) -> SoapOperation:
+        """The operation whose request has this element in its body. Raises UnknownOperation."""
+        action = (soap_action or "").strip().strip('"')
         found = self._by_body.get(tag, [])
         if len(found) > 1 and action:
             found = [one for one in found if one.soap_action == action] or found

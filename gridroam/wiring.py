@@ -91,7 +91,7 @@ from gateway.packs import routes as pack_routes
 from gateway.packs.store import SqlBooks as SqlPacks
 from gateway.usage import routes as usage_routes
 from gateway.usage.store import SqlMeter, SqlUsage
-from gridroam import clearing
+from gridroam import bridging, clearing
 from gridroam.answers import (
     AgreementsForClearing,
     AgreementsForOfflineLists,
@@ -466,6 +466,8 @@ class _Hub:
         upstream = Upstream(allow_loopback=self.settings.allow_loopback_endpoints)
         stack.push_async_callback(upstream.close)
         self._start(health_tasks.teller(seen_by(upstream.endpoints), self.reports, parts.clock))
+        bridge, interfaces = bridging.bridge(parts, url=self.url, faces={})
+        stack.push_async_callback(interfaces.close)
         return gateway(
             verifier=self.verifier,
             catalogue=contracts,
@@ -485,6 +487,7 @@ class _Hub:
                 oldest_contracts_s=self.settings.oldest_contracts_s,
             ),
             sandboxed=SANDBOXED,
+            bridge=bridge,
             tracing=self._tracing(),
         )
 

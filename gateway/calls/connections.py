@@ -91,10 +91,13 @@ class Address:
         )
 
     def target(self, call: Call) -> str:
-        """Where a call goes. Its `rest` begins with a slash, so it cannot change the host."""
+        """Where a call goes. Its `rest` begins with a slash, so it cannot change the host; where it
+        is empty, the call goes to the address itself.
+        """
         query, more = self.query, call.query
+        path = self.path + call.rest or "/"
         both = f"{query}&{more}" if query and more else query or more
-        return f"{self.path}{call.rest}?{both}" if both else self.path + call.rest
+        return f"{path}?{both}" if both else path
 
 
 class _Request(aiohttp.ClientRequest):

@@ -88,7 +88,7 @@ Opening = Callable[[Call, Body, Answer, Door], Awaitable[Carry]]
 class Entrance(Protocol):
     """What stands at a path of its own behind a service's name, as `/soap`."""
 
-    def words(self, call: Call) -> Words | None:
+    def words(self, call: Call, door: Door) -> Words | None:
         """How a no is told here; None: in a problem document."""
         ...
 

@@ -320,6 +320,12 @@ class Call:
         return self.grant.contract_id if self.grant is not None else None
 
     @property
+    def address(self) -> str:
+        """Where it came from, as the server says; "" where it says nothing."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
     def root(self) -> str:
         """The path up to where the service's own paths begin."""
         version = "" if self.major == 1 else f"/v{self.major}"

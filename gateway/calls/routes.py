@@ -21,6 +21,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bridge.payload import BadPayload
 from gateway.calls.flows import Bridge, Door, meter_billable, pass_through
 from gateway.calls.local import local_service
 from gateway.calls.metrics import CallMetrics
@@ -66,6 +67,7 @@ log = structlog.get_logger(__name__)
 # Statuses of which kit/problem.py knows nothing; nginx's 499 is only ever seen in the usage.
 _STATUS: Mapping[type[Refusal], int] = {
     HeadersTooLarge: 431,
+    BadPayload: 400,
     ProviderUnreachable: 502,
     ProviderBroken: 502,
     ProviderSilent: 504,
@@ -138,7 +140,7 @@ def gateway(
             _fill(call, scope, door.limits)
             entrance = entrances.get(call.rest)
             if entrance is not None:
-                answer.words = entrance.words(call) or _problem
+                answer.words = entrance.words(call, door) or _problem
             body = _Body(receive, call, door.limits.body_of(scope["path"]))
         except Refusal as refusal:
             await answer.refuse(refusal)

@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
+from gateway.calls.flows import Bridge
 from gateway.calls.model import (
     Allowance,
     Call,
@@ -162,6 +163,7 @@ class House:
     upstream: Upstream = field(default_factory=Upstream)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     limits: Limits = field(default_factory=Limits)
+    bridge: Bridge | None = None
     sandboxed: frozenset[str] = frozenset()
 
     def publish(self, name: str, *endpoints: str, **more: Any) -> None:
@@ -185,5 +187,6 @@ class House:
             clock=lambda: NOON,
             registry=self.registry,
             limits=self.limits,
+            bridge=self.bridge,
             sandboxed=self.sandboxed,
         )

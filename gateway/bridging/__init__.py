@@ -1,0 +1,1 @@
+"""Callers and providers that do not speak alike: SOAP, JSON, and contents that differ."""

@@ -1,0 +1,84 @@
+"""SOAP to SOAP: the caller's envelope as it is, without its login, and the answer as it comes."""
+
+from __future__ import annotations
+
+from starlette.types import Message
+
+from gateway.bridging import envelope
+from gateway.bridging.aside import aside
+from gateway.bridging.envelope import Envelope
+from gateway.bridging.exchange import Written, asked_otherwise, broken
+from gateway.bridging.logins import security_for
+from gateway.bridging.model import media_type_of
+from gateway.bridging.sides import Desk
+from gateway.calls.flows import Door
+from gateway.calls.model import Call
+from gateway.calls.ports import Answer, Body, Carry, Words
+from roaming.refusal import Refusal
+
+_OF_SOAP = frozenset(("text/xml", "application/soap+xml", "application/xml", "multipart/related"))
+
+
+async def way(call: Call, asked: Envelope, theirs: Body, door: Door, desk: Desk) -> Carry:
+    """The envelope goes on in every byte, but for the logins: the caller's is for the hub alone,
+    and the provider may ask the hub for one of its own.
+    """
+    assert call.service is not None
+    login = desk.logins.open(call.service)
+
+    def written() -> bytes:
+        content = envelope.without_security(asked.content) if asked.secured else asked.content
+        if login is not None:
+            security = security_for(login, asked.version, desk.clock())
+            content = envelope.with_security(content, security.encode("ascii", "xmlcharrefreplace"))
+        return content
+
+    content = await aside(len(asked.content), written)
+    kept = {
+        name.decode(): value.decode("latin-1")
+        for name, value in call.headers.items()
+        if name in (b"soapaction", b"accept", b"accept-encoding")
+    }
+    # What was UTF-16 may be UTF-8 now; what the envelope itself declares is true in both.
+    told = call.headers[b"content-type"].decode("latin-1")
+
+    async def carry(call: Call, body: Body, answer: Answer) -> None:
+        inner = asked_otherwise(call, "POST", "", "", told, kept)
+        await door.remote(inner, Written(content, theirs), _Soap(inner, answer))
+
+    return carry
+
+
+class _Soap:
+    """An answer that is passed on as it comes, so long as it could be one in SOAP."""
+
+    __slots__ = ("_answer", "_call")
+
+    def __init__(self, call: Call, answer: Answer) -> None:
+        self._call = call
+        self._answer = answer
+
+    @property
+    def words(self) -> Words:
+        return self._answer.words
+
+    @words.setter
+    def words(self, words: Words) -> None:
+        self._answer.words = words
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        told = dict(headers)
+        media_type = media_type_of(told.get(b"content-type", b"").decode("latin-1"))
+        nothing = 200 <= status < 300 and told.get(b"content-length", b"0") == b"0"
+        if not nothing and media_type not in _OF_SOAP:
+            raise broken(self._call, f"answered {status} with {media_type or 'nothing'}, no SOAP")
+        await self._answer.start(status, headers)
+
+    async def write(self, chunk: bytes, *, more: bool) -> None:
+        await self._answer.write(chunk, more=more)
+
+    async def send(self, message: Message) -> None:
+        await self._answer.send(message)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        await self._answer.refuse(refusal)

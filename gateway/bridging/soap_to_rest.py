@@ -1,0 +1,55 @@
+"""A SOAP caller's envelope to a service that is called in REST, and the answer back in SOAP.
+
+The service is a partner's, or one of the hub's own: then it is an application of this process.
+"""
+
+from __future__ import annotations
+
+from bridge.payload import BadAnswer
+from bridge.soap_envelope import content_type
+from gateway.bridging import content_maps
+from gateway.bridging.aside import aside
+from gateway.bridging.envelope import Envelope
+from gateway.bridging.exchange import Written, ask, asked_otherwise, broken, write
+from gateway.bridging.faults import fault_status
+from gateway.bridging.ports import Face, SoapAnswer
+from gateway.calls.flows import Door, straight_to
+from gateway.calls.model import Call
+from gateway.calls.ports import Answer, Body, Carry
+
+
+async def turn(call: Call, asked: Envelope, theirs: Body, door: Door, face: Face) -> Carry:
+    """Raises BadEnvelope, BadPayload, MapFailed."""
+    service, operation = call.service, call.operation
+    assert service is not None
+    assert operation is not None
+    maps = content_maps.of(call)
+    straight = straight_to(service, door)
+    request = await aside(len(asked.content), lambda: face.request(asked.content, asked.action))
+    content = request.content
+    if maps.request is not None and content:
+        content = await aside(len(content), lambda: maps.asked_json(content))
+    headers = {"Accept": "application/json", **request.headers}
+
+    async def carry(call: Call, body: Body, answer: Answer) -> None:
+        inner = asked_otherwise(
+            call, request.method, request.path, request.query, request.content_type, headers
+        )
+        told = await ask(inner, Written(content, theirs), straight)
+        if maps.answer is not None:
+            told = await aside(len(told.content), lambda: maps.told(told, call))
+
+        def read() -> SoapAnswer:
+            try:
+                return face.answer(
+                    operation, asked.version, told.status, told.content_type, told.content
+                )
+            except BadAnswer as bad:
+                how = f"answered what its interface does not say: {bad.detail}"
+                raise broken(call, how) from None
+
+        found = await aside(len(told.content), read)
+        status = 200 if found.fault is None else fault_status(asked.version, client=found.fault)
+        await write(answer, status, content_type(asked.version, ""), found.content)
+
+    return carry

@@ -1,0 +1,110 @@
+"""The bridge at the door put together: whom it asks, and what it reads ahead of the first call."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from bridge.document import BadDocument, Document, Kind
+from bridge.wsdl import SoapInterface
+from gateway.bridging.flows import Bridge
+from gateway.bridging.interfaces import Interfaces
+from gateway.bridging.model import LoginRefused, TooManyAttempts
+from gateway.bridging.ports import Face
+from gateway.bridging.sides import Desk, RestSide, Side, SoapSide
+from gateway.calls.model import Service
+from gridroam.answers import InterfacesForGateway, LoginsForGateway
+from gridroam.core import Core
+from kit.access_token import Identity
+from kit.clock import Clock
+from marketplace.access.model import FailedAttempts, is_client_id
+from marketplace.access.ports import Access, Checker
+
+# So soon after it was looked up who a client is, nothing can have changed that must be seen.
+REMEMBERED = timedelta(seconds=0.8)
+MOST_REMEMBERED = 10_000
+
+
+class ClientsAtTheDoor:
+    """Clients by their own name and secret, as the token endpoint knows them.
+
+    What was found right is remembered for less than a second, so that whoever calls often costs a
+    look-up a second, and a secret that was replaced or revoked is refused as soon. The slow check
+    of a secret is remembered longer, by `checker`, since it is about a hash that stays the same.
+    """
+
+    def __init__(self, access: Access, checker: Checker, clock: Clock) -> None:
+        self._access = access
+        self._checker = checker
+        self._clock = clock
+        self._failures = FailedAttempts()
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, tuple[datetime, Identity]] = OrderedDict()
+
+    async def identify(self, client_id: str, secret: str, address: str) -> Identity:
+        if not is_client_id(client_id):
+            raise _refused()
+        now = self._clock()
+        mark = hmac.digest(self._key, f"{client_id}\n{secret}".encode(), "sha256")
+        until, identity = self._known.get(mark, (now, None))
+        if identity is not None and now < until:
+            return identity
+        wait_s = self._failures.wait_s(client_id, address, now)
+        if wait_s:
+            raise TooManyAttempts(wait_s)
+        async with self._access.open() as book:
+            client = await book.client(client_id, now)
+        hashes = () if client is None else client.secret_hashes
+        if not await self._checker.matches(secret, hashes) or client is None:
+            self._failures.note(client_id, address, now)
+            raise _refused()
+        found = Identity(
+            party=client.party,
+            roles=client.roles,
+            client_id=client.client_id,
+            scopes=frozenset(client.scopes),
+            token_id="",
+            issued_at=now,
+            expires_at=now + REMEMBERED,
+            sandbox=client.sandbox,
+        )
+        self._known[mark] = (found.expires_at, found)
+        self._known.move_to_end(mark)
+        if len(self._known) > MOST_REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+
+def _refused() -> LoginRefused:
+    return LoginRefused(
+        "there is no such client, or its secret is another",
+        rule="client id and secret as at /oauth/token",
+    )
+
+
+def _read(service: Service, document: Document) -> Side:
+    if document.kind is Kind.WSDL:
+        return SoapSide(SoapInterface.read(document), document)
+    return RestSide(BadDocument("no face yet"), document)
+
+
+def bridge(
+    parts: Core, *, url: str, faces: Mapping[tuple[str, int], Face]
+) -> tuple[Bridge, Interfaces[Side]]:
+    """The bridge, and the interfaces that are ready for it; close those in the end.
+
+    `faces` are those of the hub's own services.
+    """
+    interfaces = Interfaces(InterfacesForGateway(parts.catalogue), _read)
+    desk = Desk(
+        sides=interfaces,
+        faces=faces,
+        credentials=ClientsAtTheDoor(parts.access, parts.checker, parts.clock),
+        logins=LoginsForGateway(parts.box),
+        clock=parts.clock,
+        url=url,
+    )
+    return Bridge(desk), interfaces

@@ -1,0 +1,133 @@
+"""Envelopes: what is read of them, what is refused, and that nothing but a login is changed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from lxml import etree
+
+from bridge.soap_envelope import ENVELOPES, SOAP_11, BadEnvelope, content_type
+from gateway.bridging import envelope
+
+WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
+XML = {b"content-type": b"text/xml; charset=utf-8"}
+BODY = '<soap:Body><a:Ask xmlns:a="urn:a">&#65;<![CDATA[<x>]]></a:Ask></soap:Body>'
+LOGIN = (
+    f'<w:Security xmlns:w="{WSSE}" soap:mustUnderstand="1" note="a > b"><w:UsernameToken>'
+    "<w:Username>me</w:Username></w:UsernameToken></w:Security>"
+)
+
+
+def soap(header: str = "", version: str = "1.1", body: str = BODY, before: str = "") -> bytes:
+    space = ENVELOPES[version]
+    return f'{before}<soap:Envelope xmlns:soap="{space}">{header}{body}</soap:Envelope>'.encode()
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+def test_an_envelope_tells_its_version_what_it_asks_and_its_login(version: str) -> None:
+    headers = {b"content-type": content_type(version, "").encode(), b"soapaction": b'"urn:do"'}
+    found = envelope.read(soap(f"<soap:Header>{LOGIN}</soap:Header>", version), headers)
+    assert found.version == version
+    assert found.tag == "{urn:a}Ask"
+    assert found.action == "urn:do"
+    assert found.secured
+    assert not envelope.read(soap(version=version), headers).secured
+
+
+def test_the_action_of_soap_1_2_is_told_in_its_content_type() -> None:
+    headers = {b"content-type": b'application/soap+xml; charset=utf-8; action="urn:do"'}
+    assert envelope.read(soap(version="1.2"), headers).action == "urn:do"
+
+
+BILLION = (
+    '<!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
+    '<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>'
+)
+FILE = '<!DOCTYPE e [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+HOSTILE = {
+    "no xml": b"{}",
+    "nothing": b"",
+    "a bomb": soap(body="<soap:Body><a>&c;</a></soap:Body>", before=BILLION),
+    "an external entity": soap(body="<soap:Body><a>&x;</a></soap:Body>", before=FILE),
+    "an external dtd": soap(before='<!DOCTYPE e SYSTEM "http://127.0.0.1/x.dtd">'),
+    "a dtd in utf-16": soap(before=FILE).decode().encode("utf-16"),
+    "deeper than anybody needs": soap(body=f"<soap:Body>{'<a>' * 1000}{'</a>' * 1000}</soap:Body>"),
+    "cut off": soap()[:-5],
+    "another encoding": soap(before='<?xml version="1.0" encoding="ISO-8859-1"?>'),
+    "no encoding at all": soap(before='<?xml version="1.0" encoding="martian"?>'),
+    "bytes that are no utf-8": soap(body="<soap:Body><a>\xe9</a></soap:Body>")
+    .decode()
+    .encode("latin-1"),
+    "utf-16 without a mark": soap().decode().encode("utf-16-le"),
+    "another document": b"<html/>",
+    "no body": soap(body=""),
+    "a header behind the body": soap(BODY, body=f"<soap:Header>{LOGIN}</soap:Header>"),
+    "two headers": soap(f"<soap:Header/><soap:Header>{LOGIN}</soap:Header>"),
+    "an envelope of neither version": soap().replace(b"schemas.xmlsoap.org", b"example.org"),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_is_no_honest_envelope_is_refused(content: bytes) -> None:
+    with pytest.raises(BadEnvelope) as refused:
+        envelope.read(content, XML)
+    assert refused.value.rule
+
+
+@pytest.mark.parametrize(
+    "announced",
+    ["", "application/json", "multipart/related; boundary=x", "text/xml; charset=iso-8859-1"],
+)
+def test_what_is_not_announced_as_an_envelope_is_refused(announced: str) -> None:
+    with pytest.raises(BadEnvelope):
+        envelope.read(soap(), {b"content-type": announced.encode()})
+
+
+def test_only_the_login_is_taken_out_and_every_other_byte_stays() -> None:
+    before = f"<?xml version='1.0'?>\n<!-- a > b --><soap:Envelope xmlns:soap='{SOAP_11}'\n>"
+    rest = '<soap:Header ><t:Trace  xmlns:t="urn:t" note=\'">"\'/>\n'
+    after = f"</soap:Header>{BODY}</soap:Envelope>\n"
+    content = f"{before}{rest}{LOGIN}{after}".encode()
+    assert envelope.without_security(content) == f"{before}{rest}{after}".encode()
+    empty = f'<w:Security xmlns:w="{WSSE}" note="/>"/>'
+    assert envelope.without_security(f"{before}{rest}{empty}{after}".encode()) == (
+        f"{before}{rest}{after}".encode()
+    )
+
+
+def test_every_login_is_taken_out() -> None:
+    content = soap(f"<soap:Header>{LOGIN}<t:Trace xmlns:t='urn:t'/>{LOGIN}</soap:Header>")
+    found = envelope.without_security(content)
+    assert b"Security" not in found
+    assert b"Trace" in found
+
+
+HEADERS = {
+    "none": "",
+    "an empty one": '<soap:Header note="/>" />',
+    "one": "<soap:Header><t:Trace xmlns:t='urn:t'/></soap:Header>",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS.keys())
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_login_is_put_in_and_taken_out_again(header: str, encoding: str) -> None:
+    content = soap(header, before='<?xml version="1.0"?>').decode().encode(encoding)
+    login = LOGIN.replace("soap:", "").encode()
+    put_in = envelope.with_security(content, login)
+    found = envelope.read(put_in, XML)
+    assert found.secured
+    assert found.tag == "{urn:a}Ask"
+    assert (b"Trace" in put_in) is ("Trace" in header)
+    assert not envelope.read(envelope.without_security(put_in), XML).secured
+
+
+@given(some.text(alphabet="<>/\"'&= abSecurity:\n\u00e9\u4e2d", max_size=60))
+def test_what_the_header_holds_stays_as_it_is(said: str) -> None:
+    noise = etree.Element("noise", said=said)
+    noise.text = said
+    told = etree.tostring(noise, encoding="unicode")
+    header = f"<soap:Header>{told}{LOGIN}{told}</soap:Header>"
+    without = f"<soap:Header>{told}{told}</soap:Header>"
+    assert envelope.without_security(soap(header)) == soap(without)
