@@ -21,7 +21,7 @@ from bridge.shapes import (
     Structure,
 )
 from bridge.shaping import Shaped
-from bridge.xml_names import clean, distinct, plain_name
+from bridge.xml_names import clean, distinct
 
 WSDL = "http://schemas.xmlsoap.org/wsdl/"
 XSD = "http://www.w3.org/2001/XMLSchema"
@@ -44,12 +44,12 @@ PROBLEM = (
 
 
 class Writing:
-    """`fault` is the name of the fault's element: ProblemFault, if no operation is called so."""
+    """`fault` is the name of the fault's element: ProblemFault, if no operation is called so. The
+    addresses are left open."""
 
-    def __init__(self, name: str, namespace: str, address: str) -> None:
-        self._name = plain_name(name)
+    def __init__(self, name: str, namespace: str) -> None:
+        self._name = name
         self._namespace = namespace
-        self._address = address
         self.fault = "ProblemFault"
 
     def write(
@@ -192,7 +192,7 @@ class Writing:
         for version, soap in (("11", SOAP_11), ("12", SOAP_12)):
             named = f"{self._name}Soap{version}"
             port = _add(service, WSDL, "port", name=named, binding=f"tns:{named}")
-            _add(port, soap, "address", location=self._address)
+            _add(port, soap, "address", location="")
 
 
 def _in(namespace: str, name: str) -> str:

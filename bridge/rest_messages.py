@@ -27,14 +27,15 @@ _LONGEST_DETAIL = 2_000
 
 @dataclass(frozen=True, slots=True)
 class RestRequest:
-    """`path` and `query` are percent-encoded; `headers` are those of the operation's parameters."""
+    """`path` and `query` are percent-encoded; `headers` are those of the operation's parameters.
+    Without a body, the content and its type are empty."""
 
     method: str
     path: str
     query: str
     headers: Mapping[str, str]
-    body: bytes | None
-    content_type: str | None
+    content_type: str
+    content: bytes
 
     @property
     def target(self) -> str:
@@ -102,8 +103,8 @@ def request(operation: RestOperation, payload: object) -> RestRequest:
         path=path,
         query="&".join(query),
         headers=headers,
-        body=None if content is None else _encoded(content, body),
-        content_type=None if content is None else content.media_type,
+        content_type="" if content is None else content.media_type,
+        content=b"" if content is None else _encoded(content, body),
     )
 
 

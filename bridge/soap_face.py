@@ -6,29 +6,30 @@ Made once for a version of an interface, by `SoapFace.of`; slow, so in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass
 from typing import Self
+from xml.sax.saxutils import escape
 
 from bridge import generated_wsdl, rest_messages, shaping
 from bridge.document import Document, Kind
 from bridge.openapi import RestInterface
-from bridge.payload import BadAnswer, BadPayload, write_json
+from bridge.payload import BadAnswer, BadPayload, UnknownOperation, write_json
 from bridge.rest_messages import Problem, RestRequest
-from bridge.shaping import BODY, Shaped
-from bridge.soap_envelope import content_type
-from bridge.wsdl import Question, SoapInterface
+from bridge.shaping import Shaped
+from bridge.wsdl import SoapInterface
 from bridge.xml_names import clean, plain_name
 
 _FILE = "generated.wsdl"
+_ADDRESS = re.compile(r'(<soap(?:12)?:address location=")[^"]*(")')
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer to a SOAP caller, a fault or not."""
+class Told:
+    """An envelope for the caller. `fault` None: it is no fault; else whether the caller is to
+    blame."""
 
-    status: int
-    content_type: str
+    fault: bool | None
     content: bytes
 
 
@@ -36,64 +37,66 @@ class SoapFace:
     """Make it by `of`."""
 
     def __init__(self, wsdl: bytes, fault: str, operations: dict[str, Shaped]) -> None:
-        self.wsdl = wsdl
         self.operations = operations
+        self._wsdl = wsdl.decode()
         self._fault = fault
         self._soap = SoapInterface.read(Document(Kind.WSDL, _FILE, {_FILE: wsdl}))
+        self._by_tag = {one.request.tag: name for name, one in self._soap.operations.items()}
 
     @classmethod
-    def of(cls, rest: RestInterface, address: str, *, target_namespace: str | None = None) -> Self:
-        """`address` is where SOAP callers send to. Raises BadDocument for an interface with schemas
-        that XML has no shape for, or without an operation that SOAP has a place for."""
+    def of(cls, rest: RestInterface, *, target_namespace: str | None = None) -> Self:
+        """Raises BadDocument: schemas that have no shape in XML, or no operation that SOAP has a
+        place for."""
         operations, types = shaping.shaped(rest)
         if not operations:
             raise rest.references.root.bad("an operation that SOAP has a place for")
-        name = plain_name(clean(rest.title)) if rest.title else "Service"
-        writing = generated_wsdl.Writing(
-            name, target_namespace or f"urn:rest-interface:{name}", address
-        )
-        documentation = (
-            f"{clean(rest.title)} {clean(rest.version)}, made from its OpenAPI document."
-        )
-        wsdl = writing.write(documentation, operations, types)
+        name = plain_name(rest.title) if rest.title else "Service"
+        namespace = target_namespace or f"urn:gridroam:rest:{name}"
+        writing = generated_wsdl.Writing(name, namespace)
+        documentation = f"{rest.title} {rest.version}, made from its OpenAPI document."
+        wsdl = writing.write(clean(documentation), operations, types)
         return cls(wsdl, writing.fault, {one.operation.name: one for one in operations})
 
-    def question(self, content: bytes, soap_action: str | None = None) -> Question:
-        """What a caller asks; its payload is REST's (`rest_messages.py`).
-        Raises BadEnvelope, BadPayload, UnknownOperation."""
-        asked = self._soap.question(content, soap_action)
-        return replace(
-            asked, payload=self.operations[asked.operation].request.to_rest(asked.payload)
-        )
+    def wsdl(self, address: str) -> bytes:
+        """The interface, to be called at this address: document/literal wrapped, by SOAP 1.1 and
+        1.2."""
+        told = escape(address, {'"': "&quot;"})
+        return _ADDRESS.sub(lambda found: f"{found[1]}{told}{found[2]}", self._wsdl).encode()
 
-    def request(self, operation: str, payload: object) -> RestRequest:
-        """The request that carries a question, or what a content map made of it.
-        Raises BadPayload."""
-        return rest_messages.request(self.operations[operation].operation, payload)
+    def operation(self, tag: str | None, action: str | None = None) -> tuple[str, str]:
+        """Which operation an envelope with this element in its body asks for: by name, and as
+        `METHOD /path`. Raises UnknownOperation."""
+        name = self._by_tag.get(tag)
+        if name is None:
+            raise UnknownOperation(
+                "the service has no operation of this element",
+                field="body",
+                value=str(tag)[:200],
+                rule="one of: " + ", ".join(sorted(map(str, self._by_tag))[:50]),
+            )
+        asked = self.operations[name].operation
+        return name, f"{asked.method} {asked.path}"
+
+    def request(self, content: bytes, action: str | None = None) -> RestRequest:
+        """What an envelope asks, in REST. Raises BadEnvelope, BadPayload, UnknownOperation."""
+        asked = self._soap.question(content, action)
+        shaped = self.operations[asked.operation]
+        return rest_messages.request(shaped.operation, shaped.request.to_rest(asked.payload))
 
     def answer(
-        self,
-        question: Question,
-        status: int,
-        type_of_content: str,
-        content: bytes,
-        *,
-        change: Callable[[object], object] | None = None,
-    ) -> Reply:
-        """What the provider said, for the caller: of a 2xx the answer, changed by a content map if
-        there is one, of all else a fault. Raises BadAnswer."""
-        said = rest_messages.answer(status, type_of_content, content)
+        self, operation: str, version: str, status: int, content_type: str, content: bytes
+    ) -> Told:
+        """What the provider answered, in SOAP: of a 2xx the answer, of all else a fault.
+        Raises BadAnswer."""
+        said = rest_messages.answer(status, content_type, content)
         if isinstance(said, Problem):
-            return self.fault(question.version, said)
-        shaped = self.operations[question.operation]
+            return self.fault(version, said)
+        shaped = self.operations[operation]
         member = shaped.body_of(status)
-        payload: dict[str, object] = {}
-        if member is not None and not said.empty:
-            payload[member.name] = change(said.payload) if change else said.payload
-        version = question.version
+        payload = {} if member is None or said.empty else {member.name: said.payload}
         try:
             told = shaped.answer.to_soap(payload)
-            content = self._soap.envelope(question.operation, told, version)
+            return Told(None, self._soap.envelope(operation, told, version))
         except BadPayload as bad:
             raise BadAnswer(
                 f"the provider's answer is not what its document says: {bad.detail}",
@@ -101,19 +104,16 @@ class SoapFace:
                 value=bad.value,
                 rule=bad.rule,
             ) from None
-        return Reply(200, content_type(version, ""), content)
 
-    def fault(self, version: str, problem: Problem) -> Reply:
-        """A problem, the provider's or the hub's own (`rest_messages.problem`), as a fault."""
+    def fault(self, version: str, problem: Problem) -> Told:
+        """A problem as a fault, with the detail that the WSDL declares."""
         detail = {key: _told(value) for key, value in problem.members.items() if value is not None}
         if problem.extension:
             detail["extension"] = clean(write_json(problem.extension).decode())
-        reason = detail.get("detail") or detail.get("title") or "refused"
+        reason = detail.get("detail") or detail.get("title")
         code = "Client" if problem.client else "Server"
         content = self._soap.fault(version, code, str(reason), {self._fault: detail})
-        # SOAP 1.1, section 6.2, knows one status for faults; SOAP 1.2 two (part 2, table 20).
-        status = 400 if version == "1.2" and problem.client else 500
-        return Reply(status, content_type(version, ""), content)
+        return Told(problem.client, content)
 
 
 def _told(value: object) -> object:
@@ -122,6 +122,3 @@ def _told(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     return clean(write_json(value).decode())
-
-
-__all__ = ["BODY", "Problem", "Reply", "RestRequest", "SoapFace"]
