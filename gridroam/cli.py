@@ -87,6 +87,20 @@ TraceRatio = Annotated[
     float,
     typer.Option(min=0.0, max=1.0, help="How many of the traces that begin here are told."),
 ]
+TlsCertificate = Annotated[
+    Path | None, typer.Option(help="The hub's certificate with its chain (PEM): it speaks TLS.")
+]
+TlsKey = Annotated[Path | None, typer.Option(help="The key of the certificate (PEM).")]
+ClientCa = Annotated[
+    Path | None,
+    typer.Option(help="Whose certificates callers may show (PEM): mutual TLS, docs/security.md."),
+]
+TrustedProxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An address or range: its Client-Cert and X-Forwarded-… are believed; repeatable."
+    ),
+]
 
 
 def main() -> NoReturn:
@@ -137,11 +151,17 @@ def serve(
     oldest_contracts_s: OldestContracts = 30.0,
     otlp_endpoint: OtlpEndpoint = None,
     trace_ratio: TraceRatio = 1.0,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    client_ca: ClientCa = None,
+    trusted_proxy: TrustedProxy = None,
     lifeline_fd: Lifeline = None,
 ) -> None:
     """Run a hub. Prints `ready http://host:port` once it answers.
 
     SIGTERM or Ctrl-C: takes no more calls, finishes those under way, ends with 0.
+
+    With a certificate it speaks TLS (`ready https://…`); behind a proxy that does, name that one.
 
     \b
     Examples:
@@ -150,10 +170,13 @@ def serve(
       gridroam serve --database-url postgresql://hub:secret@db/gridroam --workers 4
       gridroam serve --only gateway,clearinghouse
       gridroam serve --only central-system --hub-url https://hub.example
+      gridroam serve --tls-certificate hub.pem --tls-key hub.key --client-ca partners.pem
     """
     from gridroam import serve as serving
     from gridroam.logging import LEVELS
+    from gridroam.proxies import networks_of
     from gridroam.settings import Settings, parts_of
+    from gridroam.tls import tls_of
 
     if log_format not in {"text", "json"}:
         raise typer.BadParameter("text or json", param_hint="--log-format")
@@ -175,6 +198,8 @@ def serve(
         oldest_contracts_s=oldest_contracts_s,
         otlp_endpoint=otlp_endpoint,
         trace_ratio=trace_ratio,
+        tls=tls_of(tls_certificate, tls_key, client_ca),
+        trusted_proxies=networks_of(trusted_proxy or []),
         lifeline_fd=lifeline_fd,
     )
     serving.run(settings, workers=workers)
@@ -197,11 +222,17 @@ def serve_worker(
     oldest_contracts_s: OldestContracts = 30.0,
     otlp_endpoint: OtlpEndpoint = None,
     trace_ratio: TraceRatio = 1.0,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    client_ca: ClientCa = None,
+    trusted_proxy: TrustedProxy = None,
     lifeline_fd: Lifeline = None,
 ) -> None:
     """One process of `serve --workers N`; started by it alone."""
     from gridroam import serve as serving
+    from gridroam.proxies import networks_of
     from gridroam.settings import Settings, parts_of
+    from gridroam.tls import tls_of
 
     settings = Settings(
         home=home,
@@ -219,6 +250,8 @@ def serve_worker(
         oldest_contracts_s=oldest_contracts_s,
         otlp_endpoint=otlp_endpoint,
         trace_ratio=trace_ratio,
+        tls=tls_of(tls_certificate, tls_key, client_ca),
+        trusted_proxies=networks_of(trusted_proxy or []),
         lifeline_fd=lifeline_fd,
     )
     serving.run_worker(settings, listening_fd)

@@ -1,6 +1,7 @@
 """`gridroam serve`: one hub on one home, from start to a clean end.
 
-Prints exactly one line on standard output, `ready http://host:port`, once it answers. SIGTERM and
+Prints exactly one line on standard output, `ready http://host:port` (https with a certificate),
+once it answers. SIGTERM and
 Ctrl-C: no new calls, those under way are finished, what was taken is written, exit 0.
 """
 
@@ -10,8 +11,9 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from typing import Protocol
@@ -19,8 +21,9 @@ from typing import Protocol
 import structlog
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
-from gridroam import exits
+from gridroam import exits, proxies, tls
 from gridroam import logging as hub_logging
 from gridroam.home import Home
 from gridroam.settings import Settings
@@ -49,6 +52,8 @@ def run(settings: Settings, *, workers: int = 1) -> None:
     """Serve until told to stop. Raises HomeTaken, PortTaken, Malformed before serving anything."""
     hub_logging.configure(settings.log_format, settings.log_level)
     open_files.allow_many()
+    if settings.tls is not None:
+        tls.context(settings.tls)
     home = Home(settings.home, settings.database_url)
     with home.taken_by_this_hub(), _listening(settings.host, settings.port) as listening:
         if workers == 1:
@@ -115,7 +120,7 @@ class _Serving:
         self._listening = listening
         self._server: _Server | None = None
         self._stopping = asyncio.Event()
-        self._url = _shown(settings.host, listening)
+        self._url = _shown(settings, listening)
         self._settings = replace(settings, public_url=settings.public_url or self._url)
 
     def stop(self) -> bool:
@@ -132,8 +137,11 @@ class _Serving:
             hub(self._settings, self._home, database_url, self._stopping) as app,
         ):
             config = uvicorn.Config(
-                app,
-                http="httptools",
+                self._behind_proxies(app),
+                http=tls.CertifiedProtocol,
+                ssl_context_factory=_context_of(self._settings),
+                # Whose word counts is for the operator to say, see gridroam/proxies.py.
+                proxy_headers=False,
                 ws="websockets-sansio",
                 # 64 KiB a connection with it, 14 without (ARCHITECTURE).
                 ws_per_message_deflate=False,
@@ -151,6 +159,10 @@ class _Serving:
             log.info("serving", url=self._url, parts=sorted(self._settings.only))
             garbage.spare_what_is_held()
             await self._server.serve(sockets=[self._listening])
+
+    def _behind_proxies(self, app: ASGIApp) -> ASGIApp:
+        trusted = self._settings.trusted_proxies
+        return proxies.behind(app, trusted) if trusted else app
 
 
 class _Server(uvicorn.Server):
@@ -185,7 +197,7 @@ class _Supervising:
         self._home = home
         self._listening = listening
         self._workers = workers
-        self._url = _shown(settings.host, listening)
+        self._url = _shown(settings, listening)
 
     def stop(self) -> bool:
         # Waiting is all that a supervisor does: breaking that off is how it is ended.
@@ -219,6 +231,7 @@ class _Supervising:
             *("--public-url", settings.public_url or self._url),
             *(["--hub-url", settings.hub_url] if settings.hub_url else []),
             *("--lifeline-fd", str(lifeline_fd)),
+            *_as_options(settings),
             *(["--otlp-endpoint", settings.otlp_endpoint] if settings.otlp_endpoint else []),
             *("--trace-ratio", str(settings.trace_ratio)),
             *("--client-rate", str(settings.client_rate)),
@@ -293,6 +306,23 @@ def _say_ready(url: str) -> None:
     sys.stdout.flush()
 
 
-def _shown(host: str, listening: socket.socket) -> str:
+def _shown(settings: Settings, listening: socket.socket) -> str:
+    host = settings.host
+    scheme = "http" if settings.tls is None else "https"
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}"
+    return f"{scheme}://{shown}:{listening.getsockname()[1]}"
+
+
+def _context_of(settings: Settings) -> Callable[..., ssl.SSLContext] | None:
+    given = settings.tls
+    return None if given is None else lambda *_: tls.context(given)
+
+
+def _as_options(settings: Settings) -> list[str]:
+    """How a worker is told where TLS ends, and which proxies are believed."""
+    told = [word for one in settings.trusted_proxies for word in ("--trusted-proxy", one)]
+    given = settings.tls
+    if given is not None:
+        told += ["--tls-certificate", str(given.certificate), "--tls-key", str(given.key)]
+        told += [] if given.client_ca is None else ["--client-ca", str(given.client_ca)]
+    return told

@@ -28,6 +28,15 @@ def parts_of(names: str | None) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """The hub's certificate with its chain, its key, and whose certificates callers may show."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One hub process. `only` names the parts it runs."""
 
@@ -54,7 +63,18 @@ class Settings:
     # Where spans of calls go (OTLP over HTTP), and how many of the traces that begin here.
     otlp_endpoint: str | None = None
     trace_ratio: float = 1.0
+    # TLS ends here where there is a certificate; else, where it must, in a proxy in front.
+    tls: Tls | None = None
+    # Ranges of addresses whose word on who calls is believed: see gridroam/proxies.py.
+    trusted_proxies: tuple[str, ...] = ()
     log_format: str = "text"
     log_level: str = "info"
     # A pipe that whoever started this process holds: when it closes, however they ended, we end.
     lifeline_fd: int | None = None
+
+    @property
+    def sees_certificates(self) -> bool:
+        """Whether a caller can show one (mutual TLS), here or at a proxy."""
+        return bool(self.trusted_proxies) or (
+            self.tls is not None and self.tls.client_ca is not None
+        )

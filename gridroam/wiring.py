@@ -261,7 +261,13 @@ class _Hub:
 
     async def _access(self, main: FastAPI) -> None:
         parts = self.parts
-        server = TokenServer(self.url, AUDIENCE, self.ring, self.verifier)
+        server = TokenServer(
+            self.url,
+            AUDIENCE,
+            self.ring,
+            self.verifier,
+            mutual_tls=self.settings.sees_certificates,
+        )
         await self.stack.enter_async_context(
             access_tasks.kept_current(
                 parts.database,

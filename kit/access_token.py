@@ -24,6 +24,8 @@ from roaming.refusal import Refusal, Unauthenticated
 ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"
 LIVE, SANDBOX = "live", "sandbox"
+THUMBPRINT = "x5t#S256"
+"""By what a token names the certificate that it is bound to (RFC 8705, section 3.1)."""
 LONGEST_TOKEN = 8 * 1024
 
 
@@ -33,7 +35,11 @@ class TokenRefused(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a token stands for, and until when. `sandbox`: what it calls is tried out."""
+    """Whom a token stands for, and until when.
+
+    `sandbox`: what it calls is tried out. `certificate`: the thumbprint of the one that its bearer
+    has to show; None: it is good for whoever has it.
+    """
 
     party: PartyId
     roles: frozenset[str]
@@ -43,6 +49,7 @@ class Identity:
     issued_at: datetime
     expires_at: datetime
     sandbox: bool = False
+    certificate: str | None = None
 
 
 class Verifier:
@@ -169,7 +176,15 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         issued_at=datetime.fromtimestamp(claims["iat"], UTC),
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
         sandbox=environment == SANDBOX,
+        certificate=_bound_to(claims["cnf"]) if "cnf" in claims else None,
     )
+
+
+def _bound_to(confirmation: object) -> str:
+    """A confirmation (RFC 7800) that we cannot check is not one to pass over."""
+    if not isinstance(confirmation, dict) or confirmation.keys() != {THUMBPRINT}:
+        raise ValueError(f"cnf is something else than {THUMBPRINT}")
+    return str(confirmation[THUMBPRINT])
 
 
 def _told(error: Exception) -> str:

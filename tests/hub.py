@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 from httpx import ASGITransport, AsyncClient, BasicAuth
 
-from gridroam import office
+from gridroam import office, proxies
 from gridroam.core import Core, core
 from gridroam.home import Home
 from gridroam.settings import Settings
@@ -219,10 +219,15 @@ class Hub:
 
 @asynccontextmanager
 async def running(database_url: str, home: Path, **more: Any) -> AsyncIterator[Hub]:
-    """The whole hub as `gridroam serve` puts it together. `more` are settings."""
+    """The whole hub as `gridroam serve` puts it together. `more` are settings.
+
+    With `trusted_proxies` its partners are behind one: they call from 127.0.0.1.
+    """
     place = Home(home, database_url)
     settings = Settings(home=home, public_url=URL, **more)
-    async with wired(settings, place, database_url) as app:
+    async with wired(settings, place, database_url) as inside:
+        trusted = settings.trusted_proxies
+        app = proxies.behind(inside, trusted) if trusted else inside
         beside = await Database.open(database_url, pool_size=2)
         try:
             async with AsyncClient(transport=ASGITransport(app), base_url=URL) as http:

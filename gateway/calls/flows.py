@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.calls.model import (
     Call,
@@ -17,6 +17,7 @@ from gateway.calls.model import (
     CallerTooBusy,
     CallerUnknown,
     CallRefused,
+    CertificateMismatch,
     ContractsTooOld,
     Denial,
     Lane,
@@ -51,6 +52,7 @@ from gateway.calls.ports import (
     Words,
 )
 from gateway.usage.model import NotRecorded, UsageRecord
+from kit.client_certificate import of_scope
 from roaming.refusal import Refusal, Unauthenticated
 
 _READS = frozenset(("GET", "HEAD"))
@@ -167,13 +169,25 @@ def identify(call: Call, door: Door) -> None:
 
 
 def stand_for(call: Call, identity: Identity) -> None:
-    """The call is made by this client. Raises ScopeMissing."""
+    """The call is made by this client. Raises CertificateMismatch, ScopeMissing."""
     call.party = identity.party
     call.roles = identity.roles
     call.client_id = identity.client_id
     call.sandbox = identity.sandbox
+    if identity.certificate is not None:
+        holds(identity.certificate, call.scope)
     if SERVICES not in identity.scopes:
         raise ScopeMissing(SERVICES)
+
+
+def holds(thumbprint: str, scope: Mapping[str, Any]) -> None:
+    """A token that was stolen is of no use without the key of its certificate (RFC 8705, 3).
+
+    Raises CertificateMismatch.
+    """
+    shown = of_scope(scope)
+    if shown is None or shown.thumbprint != thumbprint:
+        raise CertificateMismatch
 
 
 def admit(call: Call, door: Door) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.calls.flows import SERVICES
+from gateway.calls.flows import SERVICES, holds
 from gateway.calls.model import SandboxNotServed, ScopeMissing
 from gateway.calls.ports import Verifier
 from kit.http import CALLER, Caller
@@ -71,6 +71,8 @@ def _caller(scope: Scope, verifier: Verifier, request_id: str) -> Caller:
             rule="Authorization: Bearer <token>, with a token from /oauth/token",
         )
     identity = verifier.verify(credentials[7:].decode("latin-1"))
+    if identity.certificate is not None:
+        holds(identity.certificate, scope)
     if identity.sandbox:
         raise SandboxNotServed(
             "a token of the sandbox calls services, and opens nothing else",
@@ -94,4 +96,10 @@ async def _refuse(
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    await refusal_response(refusal, request_id)(scope, receive, send)
+    response = refusal_response(refusal, request_id)
+    if response.status_code == 401 and any(
+        name == b"authorization" for name, _ in scope["headers"]
+    ):
+        # RFC 6750, section 3.1: what came without a token is told of no error.
+        response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    await response(scope, receive, send)

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     RATE_EXCEEDED = "rate-exceeded"
     TOO_MANY_AT_ONCE = "too-many-at-once"
     SANDBOX_NOT_SERVED = "sandbox-not-served"
+    CERTIFICATE_MISMATCH = "certificate-mismatch"
 
 
 class Speaks(StrEnum):
@@ -343,6 +344,20 @@ class CallerUnknown(CallRefused, Unauthenticated):
     """No access token came with the call, or none that counts."""
 
     reason = Reason.UNAUTHENTICATED
+
+
+class CertificateMismatch(CallRefused, Unauthenticated):
+    """The access token is bound to a certificate, and the connection shows another or none."""
+
+    reason = Reason.CERTIFICATE_MISMATCH
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the access token is bound to a certificate that this connection does not show",
+            field="Authorization",
+            value=self.reason.value,
+            rule="call with the certificate that the token was got with (RFC 8705), or get another",
+        )
 
 
 class ScopeMissing(CallRefused, NotYours):

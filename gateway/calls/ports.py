@@ -43,6 +43,11 @@ class Identity(Protocol):
         """Whether it tries things out: it reaches sandboxes, and nothing that counts."""
         ...
 
+    @property
+    def certificate(self) -> str | None:
+        """The thumbprint of the certificate that its bearer has to show, where it is bound."""
+        ...
+
 
 class Verifier(Protocol):
     def verify(self, token: str) -> Identity:

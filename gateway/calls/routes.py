@@ -390,7 +390,9 @@ class _Answer:
             more["violated-policies"] = [refusal.lefts[-1].period.value]
             headers += _rate_limit(refusal.lefts)
         if status == 401:
-            headers.append((b"www-authenticate", b'Bearer realm="gridroam"'))
+            # RFC 6750, section 3.1: what came without a token is told of no error.
+            error = b', error="invalid_token"' if b"authorization" in self._call.headers else b""
+            headers.append((b"www-authenticate", b'Bearer realm="gridroam"' + error))
         retry_after_s = getattr(refusal, "retry_after_s", None)
         if retry_after_s is not None:
             headers.append((b"retry-after", str(retry_after_s).encode()))

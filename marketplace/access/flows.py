@@ -133,19 +133,28 @@ async def add_key_client(
     access: Access,
     caller: PartyId,
     party: PartyId,
-    jwks: Mapping[str, Any],
+    jwks: Mapping[str, Any] | None,
     now: datetime,
     environment: Environment = Environment.LIVE,
+    certificates: Sequence[str] = (),
 ) -> Client:
-    """A client that signs with keys of its own. The same keys again are the same client.
+    """A client that signs with keys of its own, or shows a certificate (PEM), or does both.
 
-    BadKeys, NotYourClient, TooManyClients.
+    The same keys and certificates again are the same client.
+
+    BadKeys, BadCertificates, NotYourClient, TooManyClients.
     """
     _own(caller, party)
-    public_keys = client_key_rules.client_keys(jwks)
-    content = msgspec.json.encode(public_keys, order="sorted")
+    assert jwks is not None or certificates, "a client with neither has a secret"
+    public_keys = None if jwks is None else client_key_rules.client_keys(jwks)
+    shown = client_key_rules.client_certificates(certificates, now)
+    content = b"" if public_keys is None else msgspec.json.encode(public_keys, order="sorted")
+    content += "".join(
+        f".{thumbprint}" for thumbprint in sorted(c.thumbprint for c in shown)
+    ).encode()
     digest = hashlib.sha256(party.encode() + content).hexdigest()[:24]
-    client_id = f"{_beginning(party, environment)}-key-{digest}"
+    kind = "tls" if public_keys is None else "key"
+    client_id = f"{_beginning(party, environment)}-{kind}-{digest}"
     async with access.open() as book:
         known = await book.clients_of(party, now)
         if client_id not in {client.client_id for client in known}:
@@ -156,11 +165,13 @@ async def add_key_client(
                     value=len(known),
                     rule=f"at most {MOST_KEY_CLIENTS}; revoke one first",
                 )
-            await book.add_key_client(client_id, party, public_keys, now, environment)
+            await book.add_key_client(client_id, party, public_keys, shown, now, environment)
         client = await book.client(client_id, now)
     if client is None:
         raise UnknownClient(
-            "these keys were revoked; a client has new ones", field="jwks", rule="a new key"
+            "these keys were revoked; a client has new ones",
+            field="certificates" if jwks is None else "jwks",
+            rule="a new key",
         )
     return client
 

@@ -10,9 +10,11 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
 
+from kit import client_certificate
 from kit.access_token import ALGORITHM
+from kit.client_certificate import BadCertificate
 from marketplace.access import model
-from marketplace.access.model import BadKeys, KeyRules, SigningKey
+from marketplace.access.model import BadCertificates, BadKeys, Certificate, KeyRules, SigningKey
 from marketplace.access.ports import Box
 
 MOST_CLIENT_KEYS = 10
@@ -68,6 +70,30 @@ def client_keys(jwks: Mapping[str, Any]) -> list[dict[str, Any]]:
             "a JWK set has keys", field="jwks.keys", rule=f"a list of 1 to {MOST_CLIENT_KEYS} JWKs"
         )
     return [_client_key(member, f"jwks.keys.{n}") for n, member in enumerate(members)]
+
+
+def client_certificates(pems: Sequence[str], now: datetime) -> list[Certificate]:
+    """The certificates that a client may show; BadCertificates names what is wrong with one."""
+    if len(pems) > MOST_CLIENT_KEYS:
+        raise BadCertificates(
+            "too many certificates", field="certificates", rule=f"at most {MOST_CLIENT_KEYS}"
+        )
+    return [_client_certificate(pem, f"certificates.{n}", now) for n, pem in enumerate(pems)]
+
+
+def _client_certificate(pem: str, field: str, now: datetime) -> Certificate:
+    try:
+        found = client_certificate.from_pem(pem)
+    except BadCertificate as error:
+        raise BadCertificates(error.detail, field=field, rule=error.rule) from None
+    if found.valid_until <= now:
+        raise BadCertificates(
+            "the certificate has expired",
+            field=field,
+            value=found.valid_until.isoformat(),
+            rule="one that holds now, or will",
+        )
+    return Certificate(found.thumbprint, found.self_signed, found.valid_until)
 
 
 def key_set(public_keys: Sequence[Mapping[str, Any]]) -> KeySet:

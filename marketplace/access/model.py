@@ -1,7 +1,8 @@
 """Who may have an access token: clients and their secrets or keys, and the rules of key rotation.
 
-A client shows who it is by a secret (RFC 6749, section 2.3.1) or by a JWT that it signed with a key
-of its own (`private_key_jwt`, RFC 7523). Both kinds act for one party, with that party's roles.
+A client shows who it is by a secret (RFC 6749, section 2.3.1), by a JWT that it signed with a key
+of its own (`private_key_jwt`, RFC 7523), or by the certificate of its connection (RFC 8705). Each
+acts for one party, with that party's roles.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ LONGEST_BODY = 32 * 1024
 
 
 class Method(StrEnum):
-    """How a client shows who it is; the names of RFC 7591, section 2."""
+    """How a client shows who it is; the names of RFC 7591, section 2,
+    and of RFC 8705, section 2."""
 
     SECRET_BASIC = "client_secret_basic"
     SECRET_POST = "client_secret_post"
     KEY_JWT = "private_key_jwt"
+    TLS = "tls_client_auth"
+    SELF_SIGNED_TLS = "self_signed_tls_client_auth"
 
 
 class UnknownClient(Unknown):
@@ -54,6 +58,10 @@ class NotYourClient(NotYours):
 
 class BadKeys(Malformed):
     """A key set that cannot be trusted to tell one client from another."""
+
+
+class BadCertificates(Malformed):
+    """Certificates that cannot be trusted to tell one client from another."""
 
 
 class TooManyClients(TooMuch):
@@ -70,10 +78,20 @@ class BadGrantRequest(Malformed):
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate that a client may show; it is known by its thumbprint (`x5t#S256`)."""
+
+    thumbprint: str
+    self_signed: bool
+    valid_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """A program of a party. `secret_hashes` are those in force; `public_keys` are JWKs.
 
-    What one of the sandbox calls is tried out, and counts nowhere.
+    What one of the sandbox calls is tried out, and counts nowhere. Tokens of a client that has
+    `certificates` are bound to the one that it showed.
     """
 
     client_id: str
@@ -83,6 +101,7 @@ class Client:
     public_keys: tuple[Mapping[str, Any], ...] = ()
     created_at: datetime | None = None
     environment: Environment = Environment.LIVE
+    certificates: tuple[Certificate, ...] = ()
 
     @property
     def sandbox(self) -> bool:
@@ -97,7 +116,16 @@ class Client:
     def methods(self) -> frozenset[Method]:
         if self.public_keys:
             return frozenset({Method.KEY_JWT})
+        if self.certificates:
+            return frozenset(
+                Method.SELF_SIGNED_TLS if one.self_signed else Method.TLS
+                for one in self.certificates
+            )
         return frozenset({Method.SECRET_BASIC, Method.SECRET_POST})
+
+    def shows(self, thumbprint: str | None) -> bool:
+        """Whether this is the thumbprint of one of its certificates."""
+        return thumbprint in {one.thumbprint for one in self.certificates}
 
     def __repr__(self) -> str:
         return f"Client({self.client_id!r}, {self.party!s})"
@@ -133,11 +161,15 @@ class Revocations:
 
 @dataclass(frozen=True, slots=True)
 class GrantRequest:
-    """A form at the token or revocation endpoint. `address` is where it came from."""
+    """A form at the token or revocation endpoint. `address` is where it came from.
+
+    `certificate` is the thumbprint of the one that its connection was authenticated by.
+    """
 
     form: Mapping[str, str]
     authorization: str | None
     address: str
+    certificate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +289,8 @@ def claim_of(request: GrantRequest) -> Claim:
         claims.append(Claim(Method.SECRET_POST, form.get("client_id", ""), form["client_secret"]))
     if "client_assertion" in form or "client_assertion_type" in form:
         claims.append(Claim(Method.KEY_JWT, _asserted(form)))
+    if not claims and request.certificate is not None and "client_id" in form:
+        claims.append(Claim(Method.TLS, form["client_id"]))
     if not claims:
         raise BadGrantRequest("invalid_client", "No client authentication came.", basic=True)
     if len(claims) > 1:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
-from marketplace.access.model import Client, Revocations, SigningKey
+from marketplace.access.model import Certificate, Client, Revocations, SigningKey
 from marketplace.services.model import Environment
 from roaming.party import PartyId
 
@@ -25,7 +25,8 @@ class Keeper(Protocol):
         self,
         client_id: str,
         party: PartyId,
-        keys: Sequence[Mapping[str, Any]],
+        keys: Sequence[Mapping[str, Any]] | None,
+        certificates: Sequence[Certificate],
         now: datetime,
         environment: Environment,
     ) -> None: ...

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from kit import client_certificate
 from kit.clock import Clock
 from kit.encoding import encode_json
 from kit.http import Caller, caller_of, json_response, read_body
@@ -37,24 +38,28 @@ _WITHOUT_TOKEN: dict[str, Any] = {"security": []}
 
 
 class ClientAsked(BaseModel):
-    """The public keys (RFC 7517) of a client that signs assertions; none: it wants a secret.
+    """The public keys (RFC 7517) of a client that signs assertions, or the certificates (PEM) by
+    one of which its connections are authenticated; neither: it wants a secret.
 
+    Access tokens of a client with certificates are bound to the one that it showed (RFC 8705).
     `environment` sandbox: what this client calls is tried out. Its tokens call services, at the
     endpoints that their providers keep for that, and do nothing else.
     """
 
     model_config = ConfigDict(extra="forbid")
     jwks: dict[str, Any] | None = None
+    certificates: list[str] = Field(default_factory=list)
     environment: Environment = Environment.LIVE
 
 
 class ClientShown(BaseModel):
-    """A client. `client_secret` is told once, when it is made."""
+    """A client. `client_secret` is told once, when it is made; `certificates` are `x5t#S256`."""
 
     client_id: str
     party: str
     methods: list[str]
     environment: Environment
+    certificates: list[str] = Field(default_factory=list)
     created_at: datetime | None = None
     client_secret: str | None = None
 
@@ -65,6 +70,7 @@ class ClientShown(BaseModel):
             party=client.party,
             methods=sorted(client.methods),
             environment=client.environment,
+            certificates=[one.thumbprint for one in client.certificates],
             created_at=client.created_at,
         )
 
@@ -76,7 +82,7 @@ def router(access: Access, server: TokenServer, checker: Checker, clock: Clock) 
 
     async def answered(request: Request, flow: Callable[..., Awaitable[OAuthAnswer]]) -> Response:
         try:
-            asked = await _asked(request)
+            asked = await _asked(request, clock())
         except BadGrantRequest as error:
             return _shown(flows.refusal_of(error))
         answer = await flow(
@@ -141,19 +147,25 @@ def router(access: Access, server: TokenServer, checker: Checker, clock: Clock) 
     @routes.post(
         "/marketplace/partners/{party}/clients",
         tags=["access"],
-        summary="A client with keys of its own, or a further secret",
+        summary="A client with keys or certificates of its own, or a further secret",
         response_model=ClientShown,
         response_model_exclude_none=True,
         status_code=201,
     )
     async def add_client(party: str, asked: ClientAsked, caller: Calling) -> Response:
-        # The same keys are the same client, so a repeat does no harm. A secret is told once and
-        # kept nowhere, so its answer cannot be kept for an Idempotency-Key either: a repeat gives
-        # one more, and both are good.
+        # The same keys and certificates are the same client, so a repeat does no harm. A secret is
+        # told once and kept nowhere, so its answer cannot be kept for an Idempotency-Key either: a
+        # repeat gives one more, and both are good.
         whose = PartyId(party)
-        if asked.jwks is not None:
+        if asked.jwks is not None or asked.certificates:
             client = await flows.add_key_client(
-                access, caller.party, whose, asked.jwks, clock(), asked.environment
+                access,
+                caller.party,
+                whose,
+                asked.jwks,
+                clock(),
+                asked.environment,
+                asked.certificates,
             )
             return json_response(ClientShown.of(client).model_dump(mode="json"), 201)
         client_id, secret = await flows.add_secret(
@@ -195,14 +207,16 @@ def router(access: Access, server: TokenServer, checker: Checker, clock: Clock) 
     return routes
 
 
-async def _asked(request: Request) -> GrantRequest:
+async def _asked(request: Request, now: datetime) -> GrantRequest:
     body = await read_body(request, LONGEST_BODY)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise BadGrantRequest("invalid_request", f"The content type must be {_FORM}.")
+    shown = client_certificate.of_scope(request.scope)
     return GrantRequest(
         form=model.form_of(body),
         authorization=request.headers.get("authorization"),
         address=request.client.host if request.client is not None else "",
+        certificate=shown.thumbprint if shown is not None and shown.holds_at(now) else None,
     )
 
 

@@ -33,6 +33,7 @@ from kit.event_log import NewEvent, append
 from marketplace.access import model
 from marketplace.access.model import (
     TOKEN_LIFETIME,
+    Certificate,
     Client,
     Revocations,
     SecretKept,
@@ -51,13 +52,14 @@ clients = Table(
     metadata,
     Column("client_id", Text, primary_key=True),
     Column("party", Text, ForeignKey(partners.c.party), nullable=False, index=True),
-    # Null: the client shows who it is by a secret.
+    # Null, as its certificates: the client shows who it is by a secret.
     Column("public_keys", JSONB(none_as_null=True)),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("revoked_at", DateTime(timezone=True)),
     # Tokens from before this moment no longer count.
     Column("tokens_from", DateTime(timezone=True)),
     Column("environment", Text, nullable=False, server_default=Environment.LIVE.value),
+    Column("certificates", JSONB(none_as_null=True)),
     schema="marketplace",
 )
 client_secrets = Table(
@@ -137,6 +139,7 @@ class SqlKeeper:
                 public_keys=tuple(row.public_keys or ()),
                 created_at=row.created_at,
                 environment=Environment(row.environment),
+                certificates=tuple(_certificate(one) for one in row.certificates or ()),
             )
             for row in rows
         ]
@@ -145,7 +148,8 @@ class SqlKeeper:
         self,
         client_id: str,
         party: PartyId,
-        keys: Sequence[Mapping[str, Any]],
+        keys: Sequence[Mapping[str, Any]] | None,
+        certificates: Sequence[Certificate],
         now: datetime,
         environment: Environment,
     ) -> None:
@@ -154,9 +158,10 @@ class SqlKeeper:
             .values(
                 client_id=client_id,
                 party=party,
-                public_keys=list(keys),
+                public_keys=None if keys is None else list(keys),
                 created_at=now,
                 environment=environment.value,
+                certificates=[_shown(one) for one in certificates] or None,
             )
             .on_conflict_do_nothing()
             .returning(clients.c.client_id)
@@ -164,7 +169,8 @@ class SqlKeeper:
         if made.first() is not None:
             body = {
                 "client_id": client_id,
-                "kids": [key.get("kid") for key in keys],
+                "kids": [key.get("kid") for key in keys or ()],
+                "certificates": [one.thumbprint for one in certificates],
                 "environment": environment.value,
             }
             await self._tell(EventType.CLIENT_REGISTERED, party, body, now)
@@ -309,6 +315,7 @@ async def add_client_secret(
         .where(
             clients.c.party == party,
             clients.c.public_keys.is_(None),
+            clients.c.certificates.is_(None),
             clients.c.environment == environment.value,
             clients.c.revoked_at.is_(None),
         )
@@ -367,6 +374,19 @@ async def end_tokens(connection: AsyncConnection, party: PartyId, now: datetime)
         [NewEvent(f"partner:{party}", EventType.CLIENT_TOKENS_ENDED, party, body, now)],
     )
     await _notify(connection)
+
+
+def _shown(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "x5t#S256": certificate.thumbprint,
+        "self_signed": certificate.self_signed,
+        "valid_until": certificate.valid_until.isoformat(),
+    }
+
+
+def _certificate(shown: Mapping[str, Any]) -> Certificate:
+    until = datetime.fromisoformat(shown["valid_until"])
+    return Certificate(shown["x5t#S256"], shown["self_signed"], until)
 
 
 async def _notify(connection: AsyncConnection) -> None:

@@ -2,13 +2,13 @@
 
 authlib is synchronous. So the client is loaded and its secret checked before it is called here, and
 what it wants to write (a used assertion, a revoked token) comes back as a value for the flow to
-write. RFC 6749 (client credentials), RFC 7523 (private_key_jwt), RFC 7009, RFC 9068.
+write. RFC 6749 (client credentials), RFC 7523 (private_key_jwt), RFC 7009, RFC 8705, RFC 9068.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,7 +28,14 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from kit.access_token import ALGORITHM, TOKEN_TYPE, Identity, TokenRefused, Verifier
+from kit.access_token import (
+    ALGORITHM,
+    THUMBPRINT,
+    TOKEN_TYPE,
+    Identity,
+    TokenRefused,
+    Verifier,
+)
 from marketplace.access.keys import ASSERTION_ALGORITHMS, KeyRing, key_set
 from marketplace.access.model import (
     CLOCK_SKEW,
@@ -44,6 +51,7 @@ TOKEN_PATH = "/oauth/token"
 REVOCATION_PATH = "/oauth/revoke"
 JWKS_PATH = "/.well-known/jwks.json"
 METHODS = [method.value for method in Method]
+BY_CERTIFICATE = (Method.TLS, Method.SELF_SIGNED_TLS)
 # authlib refuses a request whose URI is not https. Whether this one came over TLS is for the edge
 # to say, which may stand in front of this process; and a hub on loopback needs none.
 _URI = "https://hub.invalid/oauth"
@@ -66,9 +74,21 @@ class Outcome:
 
 
 class TokenServer:
-    """Answers for one issuer. Holds no state of its own but the keys."""
+    """Answers for one issuer. Holds no state of its own but the keys.
 
-    def __init__(self, issuer: str, audience: str, ring: KeyRing, verifier: Verifier) -> None:
+    `mutual_tls`: callers can show certificates, here or at a proxy in front.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        audience: str,
+        ring: KeyRing,
+        verifier: Verifier,
+        *,
+        mutual_tls: bool = False,
+    ) -> None:
+        self.mutual_tls = mutual_tls
         self.issuer = issuer
         self.audience = audience
         self.ring = ring
@@ -82,7 +102,7 @@ class TokenServer:
         self, request: GrantRequest, client: Client | None, secret_ok: bool, now: datetime
     ) -> Outcome:
         """A token, or OAuth's word for why not. `secret_ok`: the secret sent is the client's."""
-        server = _Server(self, client, secret_ok, now)
+        server = _Server(self, client, secret_ok, now, request.certificate)
         answer = server.create_token_response(_Request(request))
         return Outcome(answer, assertion=server.assertion)
 
@@ -90,14 +110,17 @@ class TokenServer:
         self, request: GrantRequest, client: Client | None, secret_ok: bool, now: datetime
     ) -> Outcome:
         """The token named is to end; a token that is not ours ends nothing (RFC 7009, 2.2)."""
-        server = _Server(self, client, secret_ok, now)
+        server = _Server(self, client, secret_ok, now, request.certificate)
         answer = server.create_endpoint_response("revocation", _Request(request))
         return Outcome(answer, assertion=server.assertion, revoked=server.revoked)
 
-    def mint(self, client: Client, scope: str, now: datetime) -> str:
+    def mint(
+        self, client: Client, scope: str, now: datetime, certificate: str | None = None
+    ) -> str:
         """An access token of the profile RFC 9068, with the party and its roles in it.
 
-        `env` is told where it is not the live one.
+        `env` is told where it is not the live one. With a certificate (its thumbprint) the token is
+        good for nobody who does not show that (RFC 8705, section 3).
         """
         kid, key = self.ring.current(now)
         return jwt.encode(
@@ -114,6 +137,7 @@ class TokenServer:
                 "party": str(client.party),
                 "roles": sorted(client.roles),
                 **({"env": client.environment.value} if client.sandbox else {}),
+                **({} if certificate is None else {"cnf": {THUMBPRINT: certificate}}),
             },
             key,
             algorithms=[ALGORITHM],
@@ -121,6 +145,9 @@ class TokenServer:
 
     def metadata(self) -> dict[str, Any]:
         """What RFC 8414 tells of this server."""
+        methods = [
+            method.value for method in Method if self.mutual_tls or method not in BY_CERTIFICATE
+        ]
         return {
             "issuer": self.issuer,
             "token_endpoint": self.issuer + TOKEN_PATH,
@@ -129,10 +156,11 @@ class TokenServer:
             "scopes_supported": list(SCOPES),
             "response_types_supported": [],
             "grant_types_supported": ["client_credentials"],
-            "token_endpoint_auth_methods_supported": METHODS,
+            "token_endpoint_auth_methods_supported": methods,
             "token_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
-            "revocation_endpoint_auth_methods_supported": METHODS,
+            "revocation_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+            "tls_client_certificate_bound_access_tokens": self.mutual_tls,
         }
 
 
@@ -256,7 +284,12 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # authlib is not type
     """One request's server: it knows the one client that the request claims to come from."""
 
     def __init__(
-        self, tokens: TokenServer, client: Client | None, secret_ok: bool, now: datetime
+        self,
+        tokens: TokenServer,
+        client: Client | None,
+        secret_ok: bool,
+        now: datetime,
+        certificate: str | None,
     ) -> None:
         super().__init__(scopes_supported=SCOPES)
         self.tokens = tokens
@@ -264,7 +297,10 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # authlib is not type
         self.assertion: UsedAssertion | None = None
         self.revoked: Identity | None = None
         self._client = None if client is None else _Client(client, secret_ok)
+        self._certificate = certificate
         self.register_client_auth_method(Method.KEY_JWT.value, _Assertion(self))
+        for method in BY_CERTIFICATE:
+            self.register_client_auth_method(method.value, self._by_certificate)
         self.register_grant(_Grant)
         self.register_endpoint(_Revocation)
         self.register_token_generator("default", self._token)
@@ -272,6 +308,12 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # authlib is not type
     def query_client(self, client_id: str) -> _Client | None:
         known = self._client
         return known if known is not None and known.get_client_id() == client_id else None
+
+    def _by_certificate(self, query: Callable[[str], Any], request: _Request) -> _Client | None:
+        """RFC 8705, section 2: the client that it says it is shows a certificate of that one's."""
+        client: _Client | None = query(request.form.get("client_id", ""))
+        shown = client is not None and client.client.shows(self._certificate)
+        return client if shown else None
 
     def save_token(self, token: Mapping[str, Any], request: _Request) -> None:
         """A token is a signed text; nothing of it is kept."""
@@ -289,8 +331,14 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # authlib is not type
 
     def _token(self, *, client: _Client, scope: str | None, **_: Any) -> dict[str, Any]:
         granted = client.get_allowed_scope(scope)
+        bound = self._certificate if client.client.certificates else None
+        if client.client.certificates and not client.client.shows(bound):
+            raise InvalidClientError(
+                status_code=401,
+                description="The connection shows no certificate of this client.",
+            )
         return {
-            "access_token": self.tokens.mint(client.client, granted, self.now),
+            "access_token": self.tokens.mint(client.client, granted, self.now, bound),
             "token_type": "Bearer",
             "expires_in": int(self.tokens.lifetime.total_seconds()),
             "scope": granted,

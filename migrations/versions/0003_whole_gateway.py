@@ -47,6 +47,9 @@ ACCESS: list[str] = [
     """
 ALTER TABLE marketplace.client ADD COLUMN environment TEXT DEFAULT 'live' NOT NULL
 """,
+    """
+ALTER TABLE marketplace.client ADD COLUMN certificates JSONB
+""",
 ]
 
 QUOTAS: list[str] = [

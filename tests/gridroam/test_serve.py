@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -15,6 +17,8 @@ from aiohttp import web
 
 from gridroam import office
 from roaming.party import PartyId
+from tests import certificates
+from tests.certificates import Made, authority, caller, trusting
 from tests.gridroam.processes import (
     Serving,
     alive,
@@ -288,3 +292,82 @@ async def test_a_call_is_told_to_a_collector_below_its_callers_span(
         [span] = spans(collector)
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (trace, above)
     assert span.span_id.hex() != above
+
+
+async def test_over_tls_a_token_is_good_with_its_certificate_alone_in_every_process(
+    tmp_path: Path, hub_database_url: str
+) -> None:
+    root, partners = authority("Root"), authority("Partners")
+    own, other = caller("Own", partners), caller("Other", partners)
+    certificate, key = certificates.server(root).files(tmp_path)
+    client_ca = tmp_path / "partners.pem"
+    client_ca.write_text(partners.pem)
+    home = tmp_path / "home"
+    arguments: list[str | Path] = [
+        *("serve", "--port", "0", "--home", home, "--database-url", hub_database_url),
+        *("--workers", "2", "--tls-certificate", certificate, "--tls-key", key),
+        *("--client-ca", client_ca),
+    ]
+    async with started(*arguments, errors=tmp_path / "hub.stderr") as hub:
+        url = (await hub.line()).removeprefix("ready ")
+        assert url.startswith("https://127.0.0.1:"), hub.err
+
+        async def ask(
+            method: str, path: str, shows: Made | None = None, **sent: Any
+        ) -> tuple[int, Any]:
+            # A connection of its own each time, so that either process may take it.
+            context = trusting(root, shows, tmp_path)
+            async with (
+                aiohttp.ClientSession() as session,
+                session.request(method, url + path, ssl=context, **sent) as answer,
+            ):
+                return answer.status, await answer.json(content_type=None)
+
+        grant = {"grant_type": "client_credentials"}
+        added = await office.add_partner(home, hub_database_url, OPERATOR, ["evse-operator"], "One")
+        basic = {"Authorization": aiohttp.encode_basic_auth(added.client_id, added.client_secret)}
+        _, told = await ask("POST", "/oauth/token", data=grant, headers=basic)
+        bearer = {"Authorization": f"Bearer {told['access_token']}"}
+        path = f"/marketplace/partners/{OPERATOR}/clients"
+        made = {"certificates": [own.pem]}
+        _, client = await ask("POST", path, json=made, headers=bearer)
+        form = {**grant, "client_id": client["client_id"]}
+        for shows in (None, other):
+            status, told = await ask("POST", "/oauth/token", shows, data=form)
+            assert (status, told["error"]) == (401, "invalid_client")
+        status, told = await ask("POST", "/oauth/token", own, data=form)
+        assert status == 200
+        bound = {"Authorization": f"Bearer {told['access_token']}"}
+        search, contracts = "/services/search-evse/evses", "/marketplace/contracts"
+        for _ in range(4):
+            for place in (search, contracts):
+                assert (await ask("GET", place, own, headers=bound))[0] == 200
+                for thiefs in (None, other):
+                    status, told = await ask("GET", place, thiefs, headers=bound)
+                    assert (status, told["value"]) == (401, "certificate-mismatch")
+        # What comes in a header is believed of proxies that are named, and here none is.
+        header = {"Client-Cert": f":{base64.b64encode(own.der).decode()}:"}
+        assert (await ask("GET", search, None, headers={**bound, **header}))[0] == 401
+        stranger = caller("Own", authority("Partners"))
+        with pytest.raises(aiohttp.ClientError):
+            await ask("GET", search, stranger, headers=bound)
+        metadata = "/.well-known/oauth-authorization-server"
+        _, told = await ask("GET", metadata)
+        assert told["issuer"] == url
+        assert told["tls_client_certificate_bound_access_tokens"] is True
+        assert (await hub.end()).code == 0
+
+
+async def test_tls_with_files_that_do_not_serve_starts_nothing(tmp_path: Path) -> None:
+    certificate, key = certificates.server(authority()).files(tmp_path)
+    nothing = tmp_path / "nothing.pem"
+    for options, says in (
+        (("--tls-certificate", certificate), "TLS needs a certificate and its key"),
+        (("--tls-certificate", nothing, "--tls-key", key), "--tls-certificate"),
+        (("--trusted-proxy", "proxy.example"), "--trusted-proxy"),
+    ):
+        done = await gridroam(
+            "serve", "--port", "0", "--home", tmp_path / "home", *options, tmp_path=tmp_path
+        )
+        assert done.code == 2
+        assert says in done.complaint

@@ -47,6 +47,7 @@ class Known:
     client_id: str = "client-1"
     scopes: frozenset[str] = frozenset({"events", "marketplace", "services"})
     sandbox: bool = False
+    certificate: str | None = None
 
 
 @dataclass

@@ -31,7 +31,8 @@ async def ask(inside: Inside, path: str, token: str | None, **scope: object) -> 
     headers = {} if token is None else {"authorization": f"bearer {token}"}
     answer = await call_asgi(guarded, "GET", path, headers=headers, extra_scope=scope)
     if answer.status == 401:
-        assert answer.headers["www-authenticate"] == "Bearer"
+        error = "" if token is None else ' error="invalid_token"'
+        assert answer.headers["www-authenticate"] == f"Bearer{error}"
         assert b'"request_id":"r-1"' in answer.body
     return answer.status
 
