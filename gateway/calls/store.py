@@ -299,8 +299,14 @@ class SqlQuotas:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Hot]:
         """No transaction: each use is one statement."""
-        async with asyncio.timeout(ANSWER_WITHIN_S), self._database.pool.acquire() as connection:
-            yield cast(Hot, connection)
+        async with self._database.pool.acquire(timeout=ANSWER_WITHIN_S) as connection:
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    yield cast(Hot, connection)
+            except TimeoutError:
+                # To be given back in order it would wait for word from who does not answer.
+                connection.terminate()
+                raise
 
     async def _give_back_idle(self) -> bool:
         """Of each block what is more than was used since the last look."""

@@ -4,6 +4,7 @@ gives nothing away that it cannot count, loses no record, and comes back by itse
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -206,7 +207,9 @@ async def test_a_database_that_hangs_is_one_that_is_away(frail: Frail, tmp_path:
     async with world(frail, tmp_path) as found:
         async with frail.hanging():
             assert (await found.call("free")).status == 200
-            is_refused(await found.call("prepaid"), "quota-unreadable")
+            prepaid, priced = await asyncio.gather(found.call("prepaid"), found.call("priced"))
+            is_refused(prepaid, "quota-unreadable")
+            is_refused(priced, "not-recorded")
             await until_refused_as_too_old(found)
 
         async def passes() -> bool:
@@ -215,3 +218,8 @@ async def test_a_database_that_hangs_is_one_that_is_away(frail: Frail, tmp_path:
         await until(passes)
         for kind in TERMS:
             assert (await found.call(kind)).status == 200, kind
+
+        async def all_recorded() -> bool:
+            return await found.use("priced") == (3, 2)
+
+        await until(all_recorded)

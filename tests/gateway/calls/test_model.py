@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,6 +17,8 @@ from gateway.calls.model import (
     Limits,
     OperationPaths,
     Operations,
+    Period,
+    Quota,
     Reason,
     Service,
     Speaks,
@@ -218,3 +221,43 @@ def test_what_is_said_is_turned_where_the_provider_speaks_otherwise(
     changes: dict[str, Any], turned: bool
 ) -> None:
     assert Service("a", 1, PartyId("NL*ABC"), **changes).turned is turned
+
+
+@given(
+    st.integers(946_684_800, 4_102_444_800),
+    st.sampled_from([Period.SECOND, Period.DAY, Period.MONTH]),
+)
+def test_a_period_ends_when_it_says_and_the_next_one_begins_then(
+    seconds: int, period: Period
+) -> None:
+    at = datetime.fromtimestamp(seconds, UTC)
+    reset_s = period.reset_s(at)
+    assert reset_s is not None
+    assert reset_s >= 1
+    ends = at + timedelta(seconds=reset_s)
+    assert period.window(ends) == period.window(at) + 1
+    assert period.window(ends - timedelta(seconds=1)) == period.window(at)
+
+
+def test_a_month_is_as_long_as_it_is() -> None:
+    at = datetime(2028, 2, 28, 23, 59, 59, tzinfo=UTC)
+    assert Period.MONTH.reset_s(at) == 86_401
+    assert Period.MONTH.window(datetime(2028, 12, 31, tzinfo=UTC)) + 1 == Period.MONTH.window(
+        datetime(2029, 1, 1, tzinfo=UTC)
+    )
+
+
+def test_a_pack_has_no_end_but_its_last_call() -> None:
+    at = datetime(2028, 2, 28, tzinfo=UTC)
+    assert (Period.PACK.window(at), Period.PACK.reset_s(at)) == (0, None)
+
+
+def test_a_quota_has_the_limits_that_were_agreed_the_shortest_first() -> None:
+    assert not Quota()
+    quota = Quota(per_day=5, per_second=1, per_month=9, pack=100)
+    assert quota.limits == (
+        (Period.SECOND, 1),
+        (Period.DAY, 5),
+        (Period.MONTH, 9),
+        (Period.PACK, 100),
+    )
