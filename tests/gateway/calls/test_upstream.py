@@ -544,6 +544,8 @@ async def test_a_partner_whose_certificate_nobody_vouches_for_is_not_talked_to(
         502,
         PROBLEMS + "provider-unreachable",
     )
+    assert "a certificate that the hub does not trust: self-signed" in answered.json()["detail"]
+    assert "NL*ABC" in answered.json()["rule"]
     assert asked == []
 
 
