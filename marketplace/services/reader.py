@@ -1,25 +1,34 @@
 """What an interface document says can be called, by those of `bridge` who understand it.
 
-Documents are read beside the event loop: few at once, and none for longer than it may take.
+A document is a stranger's, and reading one may take long and much: so it is read in a process of
+its own, which is ended when it takes more than it may. Nobody's calls wait for it meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from bridge.document import BadDocument, Document, Kind
+import msgspec
+
+from bridge.document import BadDocument, Document, DocumentTooLarge, Kind
 from bridge.openapi import RestInterface
 from bridge.wsdl import SoapInterface
 from marketplace.services.model import METHODS, Operation
-from roaming.refusal import Unavailable
-
-Told = TypeVar("Told")
+from roaming.refusal import Refusal, Unavailable
 
 AT_ONCE = 2
+CPU_S = 10
 WITHIN_S = 30.0
+MOST_MEMORY_BYTES = 1024 * 1024 * 1024
+_HOUSE = Path(__file__).parents[2]
+_REFUSALS: dict[str, type[Refusal]] = {
+    kind.__name__: kind for kind in (BadDocument, DocumentTooLarge)
+}
 
 
 class TooBusy(Unavailable):
@@ -27,16 +36,79 @@ class TooBusy(Unavailable):
 
 
 class DocumentReader:
-    """Operations by the names that a contract calls them."""
+    """Operations by the names that a contract calls them.
 
-    def __init__(self) -> None:
-        self._aside = Aside()
+    `cpu_s`, `within_s`: for one document, in a processor's time and in everybody's.
+    """
+
+    def __init__(
+        self,
+        *,
+        at_once: int = AT_ONCE,
+        cpu_s: int = CPU_S,
+        within_s: float = WITHIN_S,
+        memory_bytes: int = MOST_MEMORY_BYTES,
+    ) -> None:
+        self._places = asyncio.Semaphore(at_once)
+        self._cpu_s = cpu_s
+        self._within_s = within_s
+        self._memory_bytes = memory_bytes
 
     async def operations(self, document: Document) -> Sequence[Operation]:
-        return await self._aside.run(lambda: _operations(document))
+        """Raises BadDocument, DocumentTooLarge, TooBusy."""
+        try:
+            async with asyncio.timeout(self._within_s):
+                await self._places.acquire()
+        except TimeoutError:
+            raise TooBusy(
+                "other documents are being read", field="interface", rule="ask again in a minute"
+            ) from None
+        try:
+            return _told(await self._read(document.to_bytes()))
+        finally:
+            self._places.release()
+
+    async def _read(self, content: bytes) -> bytes:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", __name__, str(self._cpu_s), str(self._memory_bytes)),
+            cwd=_HOUSE,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(self._within_s):
+                told, complaint = await process.communicate(content)
+        except TimeoutError:
+            raise self._too_much() from None
+        finally:
+            # Also where the caller has gone away.
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        code = process.returncode
+        if code is not None and code < 0:
+            raise self._too_much()
+        assert code == 0, complaint.decode(errors="replace")
+        return told
+
+    def _too_much(self) -> BadDocument:
+        return BadDocument(
+            "the document takes too long, or too much memory, to be read",
+            field="interface",
+            rule=f"one that is read within {self._cpu_s} seconds",
+        )
 
 
-def _operations(document: Document) -> list[Operation]:
+def _told(answer: bytes) -> list[Operation]:
+    told = msgspec.json.decode(answer)
+    if "operations" in told:
+        return [Operation(*one) for one in told["operations"]]
+    raise _REFUSALS[told.pop("refusal")](**told)
+
+
+def operations(document: Document) -> list[Operation]:
+    """As they are found in this process. Raises BadDocument, DocumentTooLarge."""
     if document.kind is Kind.WSDL:
         return [
             Operation(name, "POST", f"/{name}") for name in SoapInterface.read(document).operations
@@ -46,66 +118,36 @@ def _operations(document: Document) -> list[Operation]:
     return [Operation(one.name, one.method, one.path) for one in told if one.method in METHODS]
 
 
-class Aside:
-    """Runs slow, pure work on threads of its own.
+def answer(content: bytes) -> dict[str, Any]:
+    """What is told of a document, or why it is refused."""
+    try:
+        found = operations(Document.of_bytes(content))
+    except (BadDocument, DocumentTooLarge) as refused:
+        return {
+            "refusal": type(refused).__name__,
+            "detail": refused.detail,
+            "field": refused.field,
+            "value": None if refused.value is None else str(refused.value)[:200],
+            "rule": refused.rule,
+        }
+    except MemoryError:
+        return {
+            "refusal": "DocumentTooLarge",
+            "detail": "the document takes too much memory to be read",
+            "field": "interface",
+            "rule": "one of which fewer copies are made, or a shorter one",
+        }
+    return {"operations": [[one.name, one.method, one.path] for one in found]}
 
-    What takes too long is given up: its thread cannot be ended, so it keeps its place among
-    `at_once` until it ends by itself, and does not keep the process from ending.
-    """
 
-    def __init__(self, *, at_once: int = AT_ONCE, within_s: float = WITHIN_S) -> None:
-        self._places = asyncio.Semaphore(at_once)
-        self._within_s = within_s
+def main() -> None:
+    """A document comes in, what is told of it goes out."""
+    cpu_s, memory_bytes = map(int, sys.argv[1:])
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    told = answer(sys.stdin.buffer.read())
+    sys.stdout.buffer.write(msgspec.json.encode(told))
 
-    async def run(self, work: Callable[[], Told]) -> Told:
-        """What `work` returns or raises. BadDocument where it takes too long; TooBusy."""
-        try:
-            async with asyncio.timeout(self._within_s):
-                await self._places.acquire()
-        except TimeoutError:
-            raise TooBusy(
-                "other documents are being read", field="interface", rule="ask again in a minute"
-            ) from None
-        done: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
-        threading.Thread(
-            target=self._work, args=(work, done, done.get_loop()), name="reader", daemon=True
-        ).start()
-        try:
-            async with asyncio.timeout(self._within_s):
-                return await done
-        except TimeoutError:
-            raise BadDocument(
-                "the document takes too long to be read",
-                field="interface",
-                rule=f"one that is read within {self._within_s:g} seconds",
-            ) from None
 
-    def _work(
-        self,
-        work: Callable[[], Told],
-        done: asyncio.Future[Told],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        result: Any = None
-        error: Exception | None = None
-        try:
-            result = work()
-        except RecursionError:
-            error = BadDocument("the document is nested too deeply", field="interface")
-        except Exception as raised:  # noqa: BLE001  handed to whoever waits for it
-            error = raised
-
-        def tell() -> None:
-            self._places.release()
-            if done.done():
-                return
-            if error is None:
-                done.set_result(result)
-            else:
-                done.set_exception(error)
-
-        try:
-            loop.call_soon_threadsafe(tell)
-        except RuntimeError:
-            # The process has ended its loop meanwhile.
-            return
+if __name__ == "__main__":
+    main()
