@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 import secrets
 from collections import OrderedDict
@@ -10,6 +11,7 @@ from datetime import datetime, timedelta
 
 from bridge.document import BadDocument, Document, Kind
 from bridge.wsdl import SoapInterface
+from clearinghouse import soap as clearing_soap
 from gateway.bridging.flows import Bridge
 from gateway.bridging.interfaces import Interfaces
 from gateway.bridging.model import LoginRefused, TooManyAttempts
@@ -22,6 +24,8 @@ from kit.access_token import Identity
 from kit.clock import Clock
 from marketplace.access.model import FailedAttempts, is_client_id
 from marketplace.access.ports import Access, Checker
+from marketplace.contracts import soap as contract_soap
+from search_evse import soap as search_soap
 
 # So soon after it was looked up who a client is, nothing can have changed that must be seen.
 REMEMBERED = timedelta(seconds=0.8)
@@ -89,6 +93,16 @@ def _read(service: Service, document: Document) -> Side:
     if document.kind is Kind.WSDL:
         return SoapSide(SoapInterface.read(document), document)
     return RestSide(BadDocument("no face yet"), document)
+
+
+@functools.cache
+def faces() -> Mapping[tuple[str, int], Face]:
+    """How the hub's own services are called by SOAP. Slow, and the same for every hub."""
+    return {
+        ("clearing-house", 1): clearing_soap.face(),
+        ("contract-validation", 1): contract_soap.face(),
+        ("search-evse", 1): search_soap.face(),
+    }
 
 
 def bridge(

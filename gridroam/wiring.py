@@ -237,7 +237,7 @@ class _Hub:
             )
         if "clearinghouse" in settings.only:
             services["clearing-house"] = self._clearing_house()
-        door = self._gateway(main, services) if "gateway" in settings.only else None
+        door = await self._gateway(main, services) if "gateway" in settings.only else None
         console = await self._console() if "console" in settings.only else None
         points: ASGIApp | None = None
         if "central-system" in settings.only:
@@ -447,7 +447,7 @@ class _Hub:
             worker.start()
             self.stack.push_async_callback(worker.close)
 
-    def _gateway(self, main: FastAPI, services: Mapping[str, ServiceApp]) -> ASGIApp:
+    async def _gateway(self, main: FastAPI, services: Mapping[str, ServiceApp]) -> ASGIApp:
         parts, stack = self.parts, self.stack
         contracts = ContractsForGateway(parts.book)
         quotas = SqlQuotas(parts.database)
@@ -472,7 +472,9 @@ class _Hub:
         upstream = Upstream(allow_loopback=self.settings.allow_loopback_endpoints)
         stack.push_async_callback(upstream.close)
         self._start(health_tasks.teller(seen_by(upstream.endpoints), self.reports, parts.clock))
-        bridge, interfaces = bridging.bridge(parts, url=self.url, faces={})
+        known = await asyncio.to_thread(bridging.faces)
+        faces = {key: face for key, face in known.items() if key[0] in services}
+        bridge, interfaces = bridging.bridge(parts, url=self.url, faces=faces)
         stack.push_async_callback(interfaces.close)
         return gateway(
             verifier=self.verifier,
