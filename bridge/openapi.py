@@ -20,8 +20,12 @@ from bridge.xml_names import distinct, is_name, plain_name
 MOST_OPERATIONS = 2_000
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 PLACES = ("path", "query", "header")
-# OpenAPI leaves these to other parts of the document (4.8.12.1).
-_NOT_PARAMETERS = frozenset(("accept", "content-type", "authorization"))
+# OpenAPI leaves the first three to other parts of the document (4.8.12.1); the others belong to a
+# connection, and no caller says them.
+_NOT_PARAMETERS = frozenset(
+    ("accept", "content-type", "authorization", "connection", "content-length", "cookie", "expect")
+) | {"host", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
+_HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+\Z")
 _IN_TEMPLATE = re.compile(r"\{([^{}]*)\}")
 # Values of these are data, in which a $ref refers to nothing.
 _DATA = frozenset(("example", "examples", "default", "enum", "const"))
@@ -236,6 +240,8 @@ class _Reading:
                     raise one.bad(
                         "a parameter has a name, and is `in` path, query, header or cookie"
                     )
+                if where == "header" and not _HEADER_NAME.match(called):
+                    raise one.bad("a header has a name that HTTP can carry", called)
                 declared[where, called] = one
         in_path = _IN_TEMPLATE.findall(path)
         if len(set(in_path)) < len(in_path) or "" in in_path:

@@ -224,8 +224,8 @@ class Schemas:
             raise place.bad("`type` is one of: " + ", ".join(sorted(_TYPES)), types)
         flat.nullable = flat.nullable or "null" in said or value.get("nullable") is True
         said.discard("null")
-        if "number" in said and flat.types == {"integer"}:
-            said = {"integer"}
+        if {"integer", "number"} == said | flat.types and len(said) == 1:
+            flat.types, said = frozenset(), {"integer"}
         flat.types = frozenset(said & flat.types or flat.types or said)
         flat.read_only = (
             flat.read_only or value.get("readOnly") is True or value.get("writeOnly") is True

@@ -71,6 +71,7 @@ class _Shaping:
         self._made: dict[Spot, Shape] = {}
         self._waiting: deque[Callable[[], None]] = deque()
         self._names: set[str] = set()
+        self._elements = set(interface.operations)
         self.types: list[Declared] = []
 
     # --- operations ---
@@ -83,11 +84,16 @@ class _Shaping:
             members.append(self._content(BODY, hint, operation.body, operation.body.required))
         request.ready(self._told_apart(members), None, "")
         bodies = self._bodies(operation)
-        answer = Structure(f"{operation.name}Response")
+        answer = Structure(self._answer_name(operation))
         answer.ready(
             self._told_apart([*{one.name: one for one in bodies.values()}.values()]), None, ""
         )
         return Shaped(operation, request, answer, bodies)
+
+    def _answer_name(self, operation: RestOperation) -> str:
+        name = distinct(f"{operation.name}Response", self._elements)
+        self._elements.add(name)
+        return name
 
     def _parameter(self, operation: RestOperation, parameter: Parameter) -> Member:
         hint = f"{operation.name}_{parameter.member}"

@@ -221,6 +221,11 @@ def test_a_path_made_to_be_hard_to_match_is_matched_in_one_walk() -> None:
             "nothing is fetched",
         ),
         ("openapi: 3.1.0\npaths: {/x: {get: 1}}", "api.yaml#/paths/~1x/get", "object"),
+        (
+            "openapi: 3.1.0\npaths: {/x: {get: {parameters: [{name: 'a: b', in: header}]}}}",
+            "api.yaml#/paths/~1x/get/parameters/0",
+            "HTTP",
+        ),
     ],
     ids=lambda one: None,
 )
