@@ -9,15 +9,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from bridge.document import BadDocument, Document, Kind
-from bridge.wsdl import SoapInterface
 from clearinghouse import soap as clearing_soap
 from gateway.bridging.flows import Bridge
 from gateway.bridging.interfaces import Interfaces
 from gateway.bridging.model import LoginRefused, TooManyAttempts
 from gateway.bridging.ports import Face
-from gateway.bridging.sides import Desk, RestSide, Side, SoapSide
-from gateway.calls.model import Service
+from gateway.bridging.sides import Desk, Side, read_side
 from gridroam.answers import InterfacesForGateway, LoginsForGateway
 from gridroam.core import Core
 from kit.access_token import Identity
@@ -89,12 +86,6 @@ def _refused() -> LoginRefused:
     )
 
 
-def _read(service: Service, document: Document) -> Side:
-    if document.kind is Kind.WSDL:
-        return SoapSide(SoapInterface.read(document), document)
-    return RestSide(BadDocument("no face yet"), document)
-
-
 @functools.cache
 def faces() -> Mapping[tuple[str, int], Face]:
     """How the hub's own services are called by SOAP. Slow, and the same for every hub."""
@@ -112,7 +103,7 @@ def bridge(
 
     `faces` are those of the hub's own services.
     """
-    interfaces = Interfaces(InterfacesForGateway(parts.catalogue), _read)
+    interfaces = Interfaces(InterfacesForGateway(parts.catalogue), read_side)
     desk = Desk(
         sides=interfaces,
         faces=faces,

@@ -23,6 +23,7 @@ from gateway.calls.flows import (
     admit,
     find,
     identify,
+    operations_here,
     pass_through,
     permit,
 )
@@ -95,18 +96,16 @@ class SoapEntrance:
         if face is None:
             side = await self._desk.sides.of(service)
             if isinstance(side, SoapSide):
-                _called(call, side.interface.asked(asked.tag, asked.action).name, None)
+                call.operation = side.interface.asked(asked.tag, asked.action).name
+                call.alias = f"POST /{call.operation}"
                 permit(call, door)
                 return await passed_on.way(call, asked, body, door, self._desk)
             face = face_of(side)
-        _called(call, *face.operation(asked.tag, asked.action))
+        if service.endpoint is None:
+            operations_here(service, door)
+        call.operation, call.alias = face.operation(asked.tag, asked.action)
         permit(call, door)
         return await soap_to_rest.turn(call, asked, body, door, face)
-
-
-def _called(call: Call, operation: str, alias: str | None) -> None:
-    call.operation = operation
-    call.alias = alias or f"POST /{operation}"
 
 
 async def _read(call: Call, body: Body, answer: Answer, most_bytes: int) -> Envelope:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bridge.document import Document
+from bridge.document import BadDocument, Document, Kind
+from bridge.openapi import RestInterface
+from bridge.soap_face import SoapFace
 from bridge.username_token import Window
 from bridge.wsdl import SoapInterface
 from gateway.bridging.interfaces import Interfaces
 from gateway.bridging.model import InterfaceUnreadable
 from gateway.bridging.ports import Credentials, Face, Logins
+from gateway.calls.model import Service
 from kit.clock import Clock
 from roaming.refusal import Refusal
 
@@ -34,6 +37,19 @@ class RestSide:
 
 
 Side = SoapSide | RestSide
+
+
+def read_side(service: Service, document: Document) -> Side:
+    """The side that a provider speaks on. Slow. Raises BadDocument."""
+    if document.kind is Kind.WSDL:
+        return SoapSide(SoapInterface.read(document), document)
+    rest = RestInterface.read(document)
+    namespace = f"urn:gridroam:{service.name}:{service.major}"
+    try:
+        return RestSide(SoapFace.of(rest, target_namespace=namespace), document)
+    except BadDocument as bad:
+        # It is called in REST all the same, and described to those who do.
+        return RestSide(bad, document)
 
 
 def face_of(side: RestSide) -> Face:

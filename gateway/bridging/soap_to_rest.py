@@ -14,18 +14,20 @@ from gateway.bridging.exchange import Written, ask, asked_otherwise, broken, wri
 from gateway.bridging.faults import fault_status
 from gateway.bridging.ports import Face, SoapAnswer
 from gateway.calls.flows import Door, straight_to
-from gateway.calls.model import Call
+from gateway.calls.model import Call, check_path
 from gateway.calls.ports import Answer, Body, Carry
 
 
 async def turn(call: Call, asked: Envelope, theirs: Body, door: Door, face: Face) -> Carry:
-    """Raises BadEnvelope, BadPayload, MapFailed."""
+    """Raises BadEnvelope, BadPayload, BadPath, MapFailed."""
     service, operation = call.service, call.operation
     assert service is not None
     assert operation is not None
     maps = content_maps.of(call)
     straight = straight_to(service, door)
     request = await aside(len(asked.content), lambda: face.request(asked.content, asked.action))
+    # What a caller puts into a path may lead nowhere else than what a REST caller puts there.
+    check_path(request.path.encode("ascii"))
     content = request.content
     if maps.request is not None and content:
         content = await aside(len(content), lambda: maps.asked_json(content))

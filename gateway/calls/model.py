@@ -542,14 +542,19 @@ def split_path(raw_path: bytes) -> tuple[str, int, str]:
         )
     service, major, rest = match.groups()
     rest = rest or b"/"
-    if (b"%" in rest or b"/." in rest or b"//" in rest) and _UNSAFE.search(rest):
+    check_path(rest)
+    return service.decode(), int(major) if major else 1, rest.decode("ascii")
+
+
+def check_path(path: bytes) -> None:
+    """Raises BadPath for a path that two servers could read in two ways."""
+    if (b"%" in path or b"/." in path or b"//" in path) and _UNSAFE.search(path):
         raise BadPath(
             "the path can be read in more than one way",
             field="path",
-            value=raw_path[:200].decode("latin-1"),
+            value=path[:200].decode("latin-1"),
             rule="no dot segments, empty segments, encoded slashes, dots, percents or controls",
         )
-    return service.decode(), int(major) if major else 1, rest.decode("ascii")
 
 
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")

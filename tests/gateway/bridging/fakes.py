@@ -13,7 +13,7 @@ from gateway.bridging.flows import Bridge
 from gateway.bridging.interfaces import Interfaces
 from gateway.bridging.model import LoginRefused
 from gateway.bridging.ports import Face
-from gateway.bridging.sides import Desk, Side, SoapSide
+from gateway.bridging.sides import Desk, read_side
 from gateway.calls.model import Grant, OperationPaths, Quota, Service, Speaks
 from gateway.calls.ports import Identity
 from gateway.calls.upstream import Upstream
@@ -90,10 +90,6 @@ class HubLogins:
         return self.login
 
 
-def read(service: Service, document: Document) -> Side:
-    return SoapSide(SoapInterface.read(document), document)
-
-
 @dataclass
 class BridgedHouse(House):
     """A house with a bridge, and one partner's service `weather` behind it."""
@@ -106,7 +102,7 @@ class BridgedHouse(House):
 
     def __post_init__(self) -> None:
         desk = Desk(
-            sides=Interfaces(self.library, read),
+            sides=Interfaces(self.library, read_side),
             faces=self.faces,
             credentials=self.clients,
             logins=self.logins,
