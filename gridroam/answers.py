@@ -8,6 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwt
 
 from bridge.document import Document
@@ -280,6 +283,16 @@ class KeysForGateway:
         kid, key = self._ring.current(at)
         header = {"alg": ALGORITHM, "typ": kind, "kid": kid}
         return jwt.encode(header, dict(claims), key, algorithms=[ALGORITHM])
+
+    def key_id(self, at: datetime) -> str:
+        return self._ring.current(at)[0]
+
+    def sign(self, content: bytes, at: datetime) -> bytes:
+        _, key = self._ring.current(at)
+        private = key.private_key
+        assert private is not None, "our signing keys have both halves"
+        r, s = decode_dss_signature(private.sign(content, ECDSA(SHA256())))
+        return r.to_bytes(32) + s.to_bytes(32)
 
 
 class BargainsForPacks:

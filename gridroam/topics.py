@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from uuid import uuid4
 
 from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
@@ -12,10 +13,15 @@ from gateway.calls.model import Denial, Grant
 from gateway.calls.ports import Meter, Refusals, Verifier
 from gateway.topics import routes
 from gateway.topics.bell import Bell
+from gateway.topics.client import HttpSender
 from gateway.topics.desk import Desk
 from gateway.topics.metrics import TopicMetrics
-from gateway.topics.model import DELIVER, Topic
+from gateway.topics.model import DELIVER, BackOff, Topic
+from gateway.topics.outbox import SqlOutbox
+from gateway.topics.ports import Signer
+from gateway.topics.sending import Post
 from gateway.topics.store import SqlLog, SqlSubscriptions
+from gateway.topics.tasks import Deliverer
 from gridroam.answers import ContractsForGateway
 from gridroam.core import Core
 from marketplace.contracts.book import ContractBook
@@ -59,7 +65,9 @@ class Topics:
         refusals: Refusals,
         registry: CollectorRegistry,
         url: str,
+        signer: Signer,
         allow_loopback: bool,
+        sends: bool,
         stopping: asyncio.Event,
     ) -> None:
         self._bell = Bell(parts.database, stopping)
@@ -74,13 +82,26 @@ class Topics:
             clock=parts.clock,
             url=url,
         )
-        subscriptions = SqlSubscriptions(parts.database)
+        subscriptions, outbox = SqlSubscriptions(parts.database), SqlOutbox(parts.database)
         self.router: APIRouter = routes.router(
-            desk, subscriptions, parts.database, allow_loopback=allow_loopback
+            desk, subscriptions, outbox, parts.database, allow_loopback=allow_loopback
         )
+        self._sender: HttpSender | None = None
+        self._deliverer: Deliverer | None = None
+        if sends:
+            self._sender = HttpSender.open(signer, parts.clock, allow_loopback=allow_loopback)
+            holder = f"{parts.database.session}/{uuid4()}"
+            post = Post(desk, outbox, self._sender, BackOff(), holder)
+            self._deliverer = Deliverer(parts.database, post, subscriptions)
 
     def start(self) -> None:
         self._bell.start()
+        if self._deliverer is not None:
+            self._deliverer.start()
 
     async def close(self) -> None:
+        if self._deliverer is not None:
+            await self._deliverer.close()
+        if self._sender is not None:
+            await self._sender.close()
         await self._bell.close()

@@ -464,7 +464,9 @@ class _Hub:
             refusals=refusals,
             registry=self.registry,
             url=self.url,
+            signer=KeysForGateway(self.ring),
             allow_loopback=self.settings.allow_loopback_endpoints,
+            sends=self.settings.runs_tasks,
             stopping=self.stopping,
         )
         self._start(topics)

@@ -6,6 +6,7 @@ Nobody gets an event without a contract in force at that moment; its provider al
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -27,12 +28,13 @@ from gateway.topics.model import (
     Subscription,
     Topic,
     TopicSuspended,
+    UnknownDeadLetter,
     UnknownSubscription,
     UnknownTopic,
     Way,
     Wish,
 )
-from gateway.topics.ports import Log, Market, Subscriptions
+from gateway.topics.ports import Log, Market, Outbox, Subscriptions
 from kit.outside_url import check_url
 from roaming.party import PartyId
 
@@ -199,6 +201,7 @@ async def subscribe(
     model.checked_wish(name, wish)
     if wish.url is not None:
         check_url(wish.url, allow_loopback=allow_loopback)
+        wish = replace(wish, url=model.target(wish.url))
     begin = await place(start, log=log, field="from")
     return await subscriptions.keep(party, access.topic.name, name, wish, begin, now)
 
@@ -235,3 +238,16 @@ def must_be_pulled(subscription: Subscription) -> None:
             value=subscription.wish.way.value,
             rule="another subscription with delivery pull",
         )
+
+
+async def replay(subscription: Subscription, id_: str, *, outbox: Outbox, now: datetime) -> int:
+    """Have a dead letter sent again, by itself; 0 where that was asked for before or is done.
+
+    UnknownDeadLetter.
+    """
+    asked = model.event_id(id_, "event_id")
+    before = EventId(asked.xid, asked.position - 1)
+    found = await outbox.dead_letters(subscription, after=before, limit=1)
+    if not found or found[0].id != asked:
+        raise UnknownDeadLetter("no such dead letter is yours", field="event_id", value=id_)
+    return await outbox.ask_replay(subscription, [asked], now)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 from gateway.calls.model import Reason
 from roaming.events import EventType
@@ -30,6 +31,10 @@ LONGEST_EVENT_BYTES = 64 * 1024
 LONGEST_KEY = 200
 MOST_IN_A_FILTER = 100
 MOST_SUBSCRIPTIONS = 20
+MOST_IN_A_DELIVERY = 100
+# Past so many streams or events the trouble is the endpoint's, and the subscription waits whole.
+MOST_BLOCKED = 10
+MOST_HELD = 1_000
 
 
 class UnknownTopic(Unknown):
@@ -283,6 +288,16 @@ class Wish:
     filter: Filter = EVERYTHING
 
 
+def target(url: str) -> str:
+    """A URL as it is called and signed: RFC 9421 has both sides spell it in one way."""
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}[parts.scheme]
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    return urlunsplit((parts.scheme, host + port, parts.path or "/", parts.query, ""))
+
+
 def checked_wish(name: str, wish: Wish) -> Wish:
     """The wish itself. BadSubscription; URLs are checked elsewhere."""
     if not _NAME.fullmatch(name):
@@ -345,6 +360,65 @@ class Page:
     events: Sequence[Event]
     up_to: EventId
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An event that waits because its stream is blocked, or because it blocks it (`attempts`)."""
+
+    id: EventId
+    key: str
+    attempts: int = 0
+    failing_since: datetime | None = None
+    next_attempt_at: datetime | None = None
+
+
+class Kind(StrEnum):
+    """Why events are sent: they are next, they were held, or their subscriber asked for them."""
+
+    NEXT = "next"
+    HELD = "held"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What goes to a webhook in one call.
+
+    `up_to`: how far was looked for it. `aside`: what was passed over, since its stream is blocked.
+    `blocked`: how many streams are. `held` is the event itself, where it was held.
+    """
+
+    subscription: Subscription
+    kind: Kind
+    events: Sequence[Event]
+    up_to: EventId = START
+    aside: Sequence[Held] = ()
+    blocked: int = 0
+    held: Held | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Nothing to send now. `until`: when there will be, as far as is known."""
+
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that its subscriber's endpoint does not take. It waits here until it is asked for
+    again; its stream goes on without it."""
+
+    id: EventId
+    key: str
+    type: str
+    status: int | None
+    says: str
+    buried_at: datetime
+    replays: int
+    replay_asked_at: datetime | None
+    delivered_at: datetime | None
 
 
 class Verdict(StrEnum):

@@ -8,16 +8,24 @@ from typing import Protocol
 
 from gateway.calls.model import Denial, Grant
 from gateway.topics.model import (
+    DeadLetter,
+    Delivery,
     Draft,
     Event,
     EventId,
     Lag,
+    Nothing,
+    Paused,
+    Reply,
     Source,
     Subscription,
     Topic,
     Wish,
 )
 from roaming.party import PartyId
+
+CHANNEL = "topic_subscriptions"
+"""Where it is told that a subscription has changed, by its id."""
 
 
 class Market(Protocol):
@@ -59,6 +67,10 @@ class Subscriptions(Protocol):
 
     async def of(self, party: PartyId, topic: str) -> Sequence[Subscription]: ...
 
+    async def all(self) -> Sequence[Subscription]:
+        """Of everybody, some thousands at most."""
+        ...
+
     async def keep(
         self, party: PartyId, topic: str, name: str, wish: Wish, start: EventId, now: datetime
     ) -> tuple[Subscription, bool]:
@@ -73,3 +85,74 @@ class Subscriptions(Protocol):
         ...
 
     async def lag(self, subscription: Subscription, most: int) -> Lag: ...
+
+
+class Outbox(Protocol):
+    """What goes to webhooks. What ends a delivery does nothing where another process has taken the
+    subscription over, or nobody subscribes any more."""
+
+    async def active(self) -> Sequence[Subscription]:
+        """Those with a webhook that are not paused."""
+        ...
+
+    async def look(self, subscription_id: str) -> Subscription | None:
+        """It, where it is one of those."""
+        ...
+
+    async def next(
+        self, subscription: Subscription, *, holder: str, now: datetime
+    ) -> Delivery | Nothing:
+        """What is to be sent now: the caller alone sends it, for as long as it goes on asking."""
+        ...
+
+    async def delivered(self, delivery: Delivery, *, holder: str, now: datetime) -> None: ...
+
+    async def one_by_one(self, delivery: Delivery, *, holder: str) -> None:
+        """One of these was not taken: they go on one by one."""
+        ...
+
+    async def hold(
+        self, delivery: Delivery, says: str, again_at: datetime, *, holder: str, now: datetime
+    ) -> None:
+        """This event is tried again; its stream waits for it, and other streams go on."""
+        ...
+
+    async def bury(
+        self, delivery: Delivery, reply: Reply, *, holder: str, now: datetime
+    ) -> None: ...
+
+    async def failed(
+        self, subscription: Subscription, says: str, again_at: datetime, *, now: datetime
+    ) -> None:
+        """Nothing is sent before then."""
+        ...
+
+    async def pause(
+        self, subscription: Subscription, why: Paused, says: str, *, now: datetime
+    ) -> None: ...
+
+    async def dead_letters(
+        self, subscription: Subscription, *, after: EventId, limit: int
+    ) -> Sequence[DeadLetter]: ...
+
+    async def ask_replay(
+        self, subscription: Subscription, ids: Sequence[EventId] | None, now: datetime
+    ) -> int:
+        """Have these sent again, or all; how many are sent again that were not yet to be."""
+        ...
+
+
+class Sender(Protocol):
+    async def send(self, url: str, content: bytes) -> Reply:
+        """POST it, signed. Whatever goes wrong is a reply, too."""
+        ...
+
+
+class Signer(Protocol):
+    """The hub's key that signs now; its public half is in /.well-known/jwks.json."""
+
+    def key_id(self, at: datetime) -> str: ...
+
+    def sign(self, content: bytes, at: datetime) -> bytes:
+        """ECDSA with P-256 and SHA-256, r and s as they are (RFC 9421, section 3.3.4)."""
+        ...

@@ -23,16 +23,20 @@ from gateway.topics.model import (
     TopicSuspended,
     UnknownTopic,
     checked_filter,
+    event_id,
     source_of,
 )
-from gateway.topics.ports import Subscriptions
+from gateway.topics.ports import Outbox, Subscriptions
 from gateway.topics.shapes import (
     AcknowledgementAsked,
     AcknowledgementShown,
+    DeadLetterShown,
+    DeadLettersShown,
     EventAsked,
     EventTold,
     PageShown,
     PublishedShown,
+    ReplayShown,
     SubscriptionAsked,
     SubscriptionShown,
     subscription_shown,
@@ -54,12 +58,18 @@ Keys = Annotated[list[str] | None, Query(description="only these keys; may be re
 
 
 def router(
-    desk: Desk, subscriptions: Subscriptions, database: Database, *, allow_loopback: bool
+    desk: Desk,
+    subscriptions: Subscriptions,
+    outbox: Outbox,
+    database: Database,
+    *,
+    allow_loopback: bool,
 ) -> APIRouter:
     routes = APIRouter(tags=["topics"])
     _add_events(routes, desk, database)
     _add_subscriptions(routes, desk, subscriptions, database, allow_loopback=allow_loopback)
     _add_pulling(routes, desk, subscriptions, database)
+    _add_dead_letters(routes, desk, subscriptions, outbox, database)
     return routes
 
 
@@ -238,6 +248,65 @@ def _add_pulling(
                 one, asked.id, log=desk.log, subscriptions=subscriptions
             )
             return json_response({"cursor": str(cursor)})
+
+        return await once(request, run, database=database, party=caller.party, clock=desk.clock)
+
+
+def _add_dead_letters(
+    routes: APIRouter,
+    desk: Desk,
+    subscriptions: Subscriptions,
+    outbox: Outbox,
+    database: Database,
+) -> None:
+    at = "/topics/{topic}/subscriptions/{name}/dead-letters"
+
+    @routes.get(at, summary="Events that the endpoint did not take, oldest first")
+    async def list_undelivered(
+        request: Request,
+        response: Response,
+        topic: str,
+        name: str,
+        caller: Calling,
+        limit: Limit = 100,
+        cursor: str = "0-0",
+    ) -> DeadLettersShown:
+        one = await flows.find(caller.party, topic, name, subscriptions=subscriptions)
+        after = event_id(cursor, "cursor")
+        found = await outbox.dead_letters(one, after=after, limit=limit)
+        more = str(found[-1].id) if len(found) == limit else None
+        response.headers.update(page_link(request, more))
+        return DeadLettersShown(dead_letters=[DeadLetterShown.of(letter) for letter in found])
+
+    @routes.post(
+        f"{at}/replay",
+        summary="Have all that were not taken sent again",
+        status_code=202,
+        response_model=ReplayShown,
+    )
+    async def replay_all_undelivered(
+        request: Request, topic: str, name: str, caller: Calling
+    ) -> Response:
+        async def run() -> Response:
+            one = await flows.find(caller.party, topic, name, subscriptions=subscriptions)
+            asked = await outbox.ask_replay(one, None, desk.clock())
+            return json_response({"asked": asked}, 202)
+
+        return await once(request, run, database=database, party=caller.party, clock=desk.clock)
+
+    @routes.post(
+        f"{at}/{{event_id}}/replay",
+        summary="Have one that was not taken sent again; asking twice is asking once",
+        status_code=202,
+        response_model=ReplayShown,
+    )
+    async def replay_undelivered(
+        request: Request, topic: str, name: str, event_id: str, caller: Calling
+    ) -> Response:
+        async def run() -> Response:
+            one = await flows.find(caller.party, topic, name, subscriptions=subscriptions)
+            asked = await flows.replay(one, event_id, outbox=outbox, now=desk.clock())
+            return json_response({"asked": asked}, 202)
 
         return await once(request, run, database=database, party=caller.party, clock=desk.clock)
 

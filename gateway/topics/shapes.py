@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.topics.model import EVERYTHING, Lag, Subscription, Way, Wish, checked_filter
+from gateway.topics.model import (
+    EVERYTHING,
+    DeadLetter,
+    Lag,
+    Subscription,
+    Way,
+    Wish,
+    checked_filter,
+)
 
 
 class EventTold(msgspec.Struct, forbid_unknown_fields=True):
@@ -120,6 +128,44 @@ class SubscriptionShown(BaseModel):
     next_attempt_at: datetime | None
     delivered_at: datetime | None
     made_at: datetime
+
+
+class DeadLetterShown(BaseModel):
+    """An event that the endpoint did not take, and what it said. Its stream went on without it."""
+
+    id: str
+    subject: str
+    type: str
+    status: int | None
+    says: str
+    dead_lettered_at: datetime
+    replays: int
+    replay_asked_at: datetime | None
+    delivered_at: datetime | None
+
+    @classmethod
+    def of(cls, letter: DeadLetter) -> DeadLetterShown:
+        return cls(
+            id=str(letter.id),
+            subject=letter.key,
+            type=letter.type,
+            status=letter.status,
+            says=letter.says,
+            dead_lettered_at=letter.buried_at,
+            replays=letter.replays,
+            replay_asked_at=letter.replay_asked_at,
+            delivered_at=letter.delivered_at,
+        )
+
+
+class DeadLettersShown(BaseModel):
+    dead_letters: list[DeadLetterShown]
+
+
+class ReplayShown(BaseModel):
+    """How many are sent again."""
+
+    asked: int
 
 
 def subscription_shown(

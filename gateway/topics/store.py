@@ -35,14 +35,13 @@ from gateway.topics.model import (
     Wish,
     stream_of,
 )
+from gateway.topics.ports import CHANNEL
 from kit import event_log
 from kit.database import Database, Hot, metadata
 from kit.event_log import Cursor, NewEvent, events
 from kit.sortable_id import sortable_id
 from roaming.events import EventType
 from roaming.party import PartyId
-
-CHANNEL = "topic_subscriptions"
 
 _IS_PUBLISHED = f"type = '{EventType.TOPIC_EVENT_PUBLISHED}'"
 _IS_OF_EVSES = f"type IN ('{EventType.EVSE_STATUS_CHANGED}', '{EventType.EVSE_CHANGED}')"
@@ -61,6 +60,9 @@ Index(
     events.c.position,
     postgresql_where=text(_IS_OF_EVSES),
 )
+
+# For figures alone: whoever has more subscriptions than this is told of the older ones.
+MOST_LOOKED_AT = 2_000
 
 _Identifier = Text(collation="C")
 subscriptions = Table(
@@ -231,6 +233,14 @@ class SqlSubscriptions:
             )
         return [to_subscription(row) for row in rows]
 
+    async def all(self) -> Sequence[Subscription]:
+        async with self._open() as connection:
+            rows = await connection.fetch(
+                f"SELECT * FROM {subscriptions.fullname} ORDER BY subscription_id LIMIT $1",
+                MOST_LOOKED_AT,
+            )
+        return [to_subscription(row) for row in rows]
+
     async def keep(
         self, party: PartyId, topic: str, name: str, wish: Wish, start: EventId, now: datetime
     ) -> tuple[Subscription, bool]:
@@ -260,8 +270,8 @@ class SqlSubscriptions:
             )
             assert row is not None
             kept = to_subscription(row)
-            told = _told(EventType.TOPIC_SUBSCRIPTION_CHANGED, kept, now, delivery=wish.way.value)
-            await event_log.append(connection, [told])
+            one = fact(EventType.TOPIC_SUBSCRIPTION_CHANGED, kept, now, delivery=wish.way.value)
+            await event_log.append(connection, [one])
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, kept.subscription_id)
         return kept, kept.subscription_id == new_id
 
@@ -273,8 +283,8 @@ class SqlSubscriptions:
             )
             if gone is None:
                 return
-            told = _told(EventType.TOPIC_SUBSCRIPTION_ENDED, subscription, now)
-            await event_log.append(connection, [told])
+            one = fact(EventType.TOPIC_SUBSCRIPTION_ENDED, subscription, now)
+            await event_log.append(connection, [one])
             await connection.execute(
                 "SELECT pg_notify($1, $2)", CHANNEL, subscription.subscription_id
             )
@@ -338,7 +348,8 @@ def to_subscription(row: Any) -> Subscription:
     )
 
 
-def _told(type_: EventType, one: Subscription, now: datetime, **more: object) -> NewEvent:
+def fact(type_: EventType, one: Subscription, now: datetime, **more: object) -> NewEvent:
+    """What became of a subscription, to be told to its party."""
     return NewEvent(
         stream=f"topic-subscriptions:{one.party}",
         type=type_,

@@ -153,6 +153,36 @@ CREATE TABLE gateway.topic_subscription (
 CREATE UNIQUE INDEX uq_topic_subscription_party_topic_name ON gateway.topic_subscription (party, topic, name)
 """,
     """
+CREATE TABLE gateway.topic_dead_letter (
+    subscription_id TEXT COLLATE "C" NOT NULL,
+    xid BIGINT NOT NULL,
+    position BIGINT NOT NULL,
+    key TEXT NOT NULL,
+    type TEXT NOT NULL,
+    status INTEGER,
+    says TEXT NOT NULL,
+    buried_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    replays INTEGER NOT NULL,
+    replay_asked_at TIMESTAMP WITH TIME ZONE,
+    delivered_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_topic_dead_letter PRIMARY KEY (subscription_id, xid, position),
+    CONSTRAINT fk_topic_dead_letter_subscription_id_topic_subscription FOREIGN KEY(subscription_id) REFERENCES gateway.topic_subscription (subscription_id) ON DELETE CASCADE
+)
+""",
+    """
+CREATE TABLE gateway.topic_held (
+    subscription_id TEXT COLLATE "C" NOT NULL,
+    xid BIGINT NOT NULL,
+    position BIGINT NOT NULL,
+    key TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    failing_since TIMESTAMP WITH TIME ZONE,
+    next_attempt_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_topic_held PRIMARY KEY (subscription_id, xid, position),
+    CONSTRAINT fk_topic_held_subscription_id_topic_subscription FOREIGN KEY(subscription_id) REFERENCES gateway.topic_subscription (subscription_id) ON DELETE CASCADE
+)
+""",
+    """
 CREATE INDEX ix_event_of_evses ON kit.event (type, xid, position) WHERE type IN ('evse-status-changed', 'evse-changed')
 """,
     """

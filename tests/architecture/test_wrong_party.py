@@ -166,7 +166,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
             await reminded(hub, days)
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
-        await subscribed(provider, evsp)
+        event_id = await subscribed(provider, evsp)
         yield Victims(
             found,
             provider,
@@ -192,6 +192,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "dead_letter_id": str(letters[0]["dead_letter_id"]),
                 "topic": topic()["name"],
                 "/topics name": SUBSCRIPTION,
+                "event_id": event_id,
                 "operator": operator.party,
                 "cdr_id": cdr()["cdr_id"],
                 "serial_number": SERIAL_NUMBER,
@@ -201,7 +202,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         )
 
 
-async def subscribed(provider: Partner, subscriber: Partner) -> None:
+async def subscribed(provider: Partner, subscriber: Partner) -> str:
     """A topic, an event on it, and a subscription that has got it: what lags tells the time."""
     name = topic()["name"]
     await provider.post("/marketplace/services", topic())
@@ -218,6 +219,7 @@ async def subscribed(provider: Partner, subscriber: Partner) -> None:
     page = await subscriber.get(f"{path}/events?wait_s=15")
     assert page["events"]
     await subscriber.post(f"{path}/acknowledge", {"id": page["next"]})
+    return str(page["next"])
 
 
 async def reminded(hub: Hub, days: int) -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import pytest
+from aiohttp import web
+from http_message_signatures import InvalidSignature
+
 from tests.flows.world import EVSE
-from tests.hub import Hub, Partner, until
+from tests.hub import Hub, Partner, Server, answering, server, until
 
 TOPIC = "grid-alerts"
 
@@ -182,3 +188,78 @@ async def test_what_cannot_be_published_or_wished_for_is_refused_with_its_rule(h
     assert (await provider.call("POST", "/topics/evse-status/events", alert(1))).status == 403
     assert (await provider.call("GET", "/topics/nothing/events")).problem == "unknown-topic"
     assert (await provider.call("GET", mine)).problem == "unknown-subscription"
+
+
+async def test_a_webhook_gets_signed_events_in_order_and_what_it_refuses_is_a_dead_letter(
+    hub: Hub,
+) -> None:
+    provider = await hub.partner("NL*FCS", "dso")
+    subscriber = await hub.partner("FR*XYZ", "evsp")
+    await topic_of(provider, subscriber)
+    path = f"/topics/{TOPIC}/subscriptions/pushed"
+
+    receiver: Server
+
+    async def picky(_: web.BaseRequest) -> web.StreamResponse:
+        refused = 3 in numbers(receiver.came[-1].json)
+        return web.Response(status=422, text="no threes") if refused else web.Response(status=204)
+
+    async with server(picky) as receiver:
+        wish = {"delivery": "webhook", "url": f"{receiver.url}/hook?of=mine", "from": "start"}
+        await subscriber.put(path, wish)
+        published = await provider.post(f"/topics/{TOPIC}/events", [alert(n) for n in range(6)])
+        letters: list[Any] = []
+
+        async def all_done() -> bool:
+            letters[:] = (await subscriber.get(f"{path}/dead-letters"))["dead_letters"]
+            return bool(letters) and (await subscriber.get(path))["lag"]["events"] == 0
+
+        await until(all_done)
+        assert [(one["id"], one["status"], one["says"]) for one in letters] == [
+            (published["ids"][3], 422, "no threes")
+        ]
+        verify = documented_verifier()
+        keys = (await hub.http.get("/.well-known/jwks.json")).json()
+        for came in receiver.came:
+            assert came.headers["Content-Type"] == "application/cloudevents-batch+json"
+            verify(f"{receiver.url}{came.path}", came.headers, came.content, keys)
+            with pytest.raises(InvalidSignature):
+                verify(f"{receiver.url}/elsewhere", came.headers, came.content, keys)
+            with pytest.raises(InvalidSignature):
+                verify(f"{receiver.url}{came.path}", came.headers, came.content + b" ", keys)
+
+        # Mended, the subscriber asks for it once more.
+        receiver.came.clear()
+        receiver.behaviour = answering(status=204)
+        asked = await subscriber.post(f"{path}/dead-letters/{letters[0]['id']}/replay")
+        assert asked == {"asked": 1}
+        await until(lambda: bool(receiver.came))
+        assert numbers(receiver.came[0].json) == [3]
+
+    # Gone for good: nothing is sent until the subscriber says so.
+    async with server(answering(status=410)) as gone:
+        await subscriber.put(path, wish | {"url": gone.url})
+        await provider.post(f"/topics/{TOPIC}/events", alert(7))
+
+        async def paused() -> bool:
+            told = await subscriber.get(path)
+            return (told["state"], told["reason"]) == ("paused", "gone")
+
+        await until(paused)
+        gone.came.clear()
+        gone.behaviour = answering()
+        await subscriber.put(path, wish | {"url": gone.url})
+        await until(lambda: bool(gone.came))
+        assert numbers(gone.came[0].json) == [7]
+    assert (await subscriber.call("DELETE", path)).status == 204
+    assert (await subscriber.call("GET", path)).status == 404
+
+
+def documented_verifier() -> Callable[[str, Mapping[str, str], bytes, Any], None]:
+    """What docs/topics.md tells a subscriber to do, as it stands there."""
+    page = (Path(__file__).parents[2] / "docs/topics.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    told: dict[str, Any] = {}
+    exec(code, told)
+    verify: Callable[[str, Mapping[str, str], bytes, Any], None] = told["verify"]
+    return verify
