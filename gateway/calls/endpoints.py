@@ -89,20 +89,17 @@ class Endpoint:
         rested = breaker.state is State.OPEN and not breaker.rest_s(time.perf_counter_ns() / 1e9)
         return State.HALF_OPEN if rested else breaker.state
 
-    def begin(self, began_ns: int) -> Turn:
-        self.under_way += 1
-        return Turn(self, began_ns, self.breaker.begin(began_ns / 1e9))
-
 
 class Turn:
     """One call at an endpoint. What became of it is told once; what is told after is not heard."""
 
     __slots__ = ("_began_ns", "_endpoint", "_epoch", "open")
 
-    def __init__(self, endpoint: Endpoint, began_ns: int, epoch: int) -> None:
+    def __init__(self, endpoint: Endpoint, began_ns: int) -> None:
+        endpoint.under_way += 1
         self._endpoint = endpoint
         self._began_ns = began_ns
-        self._epoch = epoch
+        self._epoch = endpoint.breaker.begin(began_ns / 1e9)
         self.open = True
 
     def heard(self) -> None:
@@ -115,7 +112,9 @@ class Turn:
             self.open = False
             endpoint = self._endpoint
             endpoint.under_way -= 1
-            endpoint.breaker.succeeded(self._epoch)
+            breaker = endpoint.breaker
+            if breaker.in_a_row or breaker.state is not State.CLOSED:
+                breaker.succeeded(self._epoch)
 
     def failed(self, kind: Failure, call: Call) -> None:
         if self.open:
@@ -175,7 +174,10 @@ class Choice:
 
 @dataclass(slots=True)
 class ServiceEndpoints:
+    """`time_s`: what a call of it may take where its operation has no time of its own."""
+
     service: Service
+    time_s: float
     live: Choice
     sandbox: Choice
 
@@ -187,8 +189,9 @@ class ServiceEndpoints:
 class Endpoints:
     """Of all services that were called. What is known of an address outlives other changes."""
 
-    def __init__(self, rules: Rules, *, allow_loopback: bool) -> None:
+    def __init__(self, rules: Rules, *, longest_s: float, allow_loopback: bool) -> None:
         self._rules = rules
+        self._longest_s = longest_s
         self._allow_loopback = allow_loopback
         self._services: dict[tuple[str, int], ServiceEndpoints] = {}
 
@@ -223,6 +226,7 @@ class Endpoints:
         live = () if service.endpoint is None else (service.endpoint, *service.further_endpoints)
         found = self._services[service.name, service.major] = ServiceEndpoints(
             service,
+            min(service.timeout_s, self._longest_s),
             choice(live, sandbox=False),
             choice(service.sandbox_endpoints, sandbox=True),
         )

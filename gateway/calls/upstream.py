@@ -26,7 +26,7 @@ from yarl import URL
 
 from gateway.calls.breaker import Rules, State
 from gateway.calls.connections import Connections
-from gateway.calls.endpoints import Choice, Endpoint, Endpoints, Failure
+from gateway.calls.endpoints import Choice, Endpoint, Endpoints, Failure, Turn
 from gateway.calls.forwarded_headers import request_head, request_headers, response_headers
 from gateway.calls.model import (
     BodyTooLarge,
@@ -37,6 +37,7 @@ from gateway.calls.model import (
     ProviderResting,
     ProviderSilent,
     ProviderUnreachable,
+    Service,
 )
 from gateway.calls.ports import Answer, Body
 from gateway.calls.watching import Watch, Watches
@@ -84,7 +85,9 @@ class Upstream:
         self._allow_loopback = allow_loopback
         self._connections: Connections | None = None
         self._watches = Watches(idle_s, caller_idle_s)
-        self.endpoints = Endpoints(rules or Rules(), allow_loopback=allow_loopback)
+        self.endpoints = Endpoints(
+            rules or Rules(), longest_s=total_s, allow_loopback=allow_loopback
+        )
         self.under_way = 0
         self.repeats = 0
 
@@ -113,38 +116,35 @@ class Upstream:
         connections = self._connections or self._open()
         endpoints = self.endpoints.of(service, connections)
         choice = endpoints.sandbox if call.sandbox else endpoints.live
+        time_s = endpoints.time_s
+        if service.timeouts_s:
+            time_s = min(_own_time_s(call, service), self._total_s)
         self.under_way += 1
         try:
             data = b"" if body.empty else await body.small(WHOLE_BYTES)
             if data is None:
-                await self._stream(connections, call, choice, body, answer)
+                await self._stream(connections, call, choice, time_s, body, answer)
             else:
-                await self._ask(connections, call, choice, data, body, answer)
+                await self._ask(connections, call, choice, time_s, data, body, answer)
         finally:
             self.under_way -= 1
-
-    def _time_for(self, call: Call) -> float:
-        service = call.service
-        assert service is not None
-        if not service.timeouts_s:
-            return min(service.timeout_s, self._total_s)
-        by_operation = service.timeouts_s
-        own_s = by_operation.get(call.operation or "") or by_operation.get(call.alias or "")
-        return min(own_s or service.timeout_s, self._total_s)
 
     async def _ask(
         self,
         connections: Connections,
         call: Call,
         choice: Choice,
+        time_s: float,
         data: bytes,
         body: Body,
         answer: Answer,
     ) -> None:
         """A request in one piece. Its caller's going away, and its time, are watched."""
         began_ns = time.perf_counter_ns()
-        endpoint: Endpoint | None = _first(call, choice, began_ns)
-        watch = self._watches.begin(connections.loop, body, began_ns, self._time_for(call))
+        endpoint = choice.only
+        if endpoint is None or endpoint.breaker.state is not State.CLOSED:
+            endpoint = _first(call, choice, began_ns)
+        watch = self._watches.begin(connections.loop, body, began_ns, time_s)
         tried: tuple[Endpoint, ...] = ()
         try:
             while endpoint is not None:
@@ -171,7 +171,7 @@ class Upstream:
         """Ask the last of `tried`. None: the call is answered. Else who is to be asked next."""
         endpoint = tried[-1]
         asked = request_head(call, endpoint.address, len(data)) + data
-        turn = endpoint.begin(time.perf_counter_ns())
+        turn = Turn(endpoint, time.perf_counter_ns())
         connection: aiohttp.connector.Connection | None = None
         begun = False
         try:
@@ -258,7 +258,13 @@ class Upstream:
         return another
 
     async def _stream(
-        self, connections: Connections, call: Call, choice: Choice, body: Body, answer: Answer
+        self,
+        connections: Connections,
+        call: Call,
+        choice: Choice,
+        time_s: float,
+        body: Body,
+        answer: Answer,
     ) -> None:
         """A request whose body is passed on as it comes; reading it, we hear if the caller goes.
 
@@ -266,7 +272,7 @@ class Upstream:
         """
         began_ns = time.perf_counter_ns()
         endpoint: Endpoint | None = _first(call, choice, began_ns)
-        watch = self._watches.begin(connections.loop, None, began_ns, self._time_for(call))
+        watch = self._watches.begin(connections.loop, None, began_ns, time_s)
         tried: tuple[Endpoint, ...] = ()
         try:
             while endpoint is not None:
@@ -294,7 +300,7 @@ class Upstream:
     ) -> Endpoint | None:
         address = tried[-1].address
         headers = CIMultiDict(request_headers(call))
-        turn = tried[-1].begin(time.perf_counter_ns())
+        turn = Turn(tried[-1], time.perf_counter_ns())
         sending = _Sending(body)
         try:
             response = await connections.session.request(
@@ -336,6 +342,13 @@ class Upstream:
             turn.of_no_account()
 
 
+def _own_time_s(call: Call, service: Service) -> float:
+    """Of its operation, by its name or by `METHOD /path`; else of the service."""
+    times_s = service.timeouts_s
+    own_s = times_s.get(call.operation or "") or times_s.get(call.alias or "")
+    return own_s or service.timeout_s
+
+
 def _now_s() -> float:
     return time.perf_counter_ns() / 1e9
 
@@ -353,9 +366,6 @@ def _forgiven(call: Call, choice: Choice, tried: tuple[Endpoint, ...], failure: 
 
 
 def _first(call: Call, choice: Choice, now_ns: int) -> Endpoint:
-    only = choice.only
-    if only is not None and only.breaker.state is State.CLOSED:
-        return only
     endpoint = choice.take(now_ns / 1e9, repeatable=_is_repeatable(call))
     if endpoint is not None:
         return endpoint

@@ -294,7 +294,7 @@ async def test_a_sandbox_call_goes_to_the_sandbox_and_a_live_one_never(
 
 async def test_what_is_known_of_an_address_outlives_a_change_of_the_service() -> None:
     connections = Connections.open(connect_s=1, each=1, kept_s=1, allow_loopback=True)
-    known = Endpoints(Rules(), allow_loopback=True)
+    known = Endpoints(Rules(), longest_s=1, allow_loopback=True)
 
     def service(*urls: str, sandbox: str | None = None) -> Service:
         return Service(
