@@ -99,16 +99,19 @@ def _service(entry: ServiceEntry) -> Service:
     """A catalogue entry in the gateway's words."""
     more = entry.more_endpoints
     handling = entry.handling
+    sandbox = tuple(one.url for one in more if one.environment is Environment.SANDBOX)
     return Service(
         name=entry.name,
         major=entry.major,
         provider=entry.provider,
-        endpoint=entry.endpoint,
+        # A draft may be tried before it is answered live: it is not the hub's own for that, and
+        # nobody calls it live before it is published, which it is not without a live endpoint.
+        endpoint=entry.endpoint or next(iter(sandbox), None),
         mode=Mode(handling.mode.value),
         suspended=entry.suspended,
         speaks=Speaks(entry.protocol.value),
         further_endpoints=tuple(one.url for one in more if one.environment is Environment.LIVE),
-        sandbox_endpoints=tuple(one.url for one in more if one.environment is Environment.SANDBOX),
+        sandbox_endpoints=sandbox,
         published=entry.published,
         interface=entry.interface_digest,
         timeout_s=handling.timeout_s,
@@ -122,7 +125,7 @@ def _service(entry: ServiceEntry) -> Service:
 def _naming(entry: ServiceEntry) -> Naming | None:
     if entry.protocol is Protocol.SOAP and entry.interface_digest is not None:
         return OperationPaths()
-    if not entry.operations or entry.endpoint is None:
+    if not entry.operations:
         return None
     return Operations((one.method, one.path, one.name) for one in entry.operations)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,7 +35,8 @@ from marketplace.offerings import model as offerings
 from marketplace.offerings.model import Audience, Offering, ServiceTerms
 from marketplace.services.handling import ContentMap, Handling
 from marketplace.services.login import Login, seal
-from marketplace.services.model import Operation, Protocol, Service, Status
+from marketplace.services.model import Endpoint as ServiceEndpoint
+from marketplace.services.model import Environment, Operation, Protocol, Service, Status
 from marketplace.services.store import SqlCatalogue
 from roaming.party import PartyId
 from roaming.refusal import Refusal
@@ -275,6 +277,28 @@ def test_what_the_hub_signs_is_verified_by_the_keys_that_it_publishes_across_a_r
     assert [told[minutes].header["kid"] for minutes in (0, 2)] == ["old", "new"]
     assert all(one.claims == claims for one in told.values())
     assert told[0].header["typ"] == "gridroam-call+jwt"
+
+
+async def test_a_draft_that_is_answered_in_the_sandbox_alone_is_not_taken_for_the_hubs_own() -> (
+    None
+):
+    rows, book, answers = await opened()
+    tried = ServiceEndpoint("https://try.example/", Environment.SANDBOX)
+    rows.services = [
+        weather(
+            Status.DRAFT,
+            more_endpoints=(tried,),
+            operations=(Operation("forecast", "GET", "/forecast"),),
+        )
+    ]
+    rows.services = [replace(one, endpoint=None) for one in rows.services]
+    await book.refresh()
+    service = answers.find_service("weather", 1)
+    assert service is not None
+    assert (service.published, service.sandbox_endpoints) == (False, (tried.url,))
+    assert service.endpoint is not None
+    assert service.operations is not None
+    assert service.operations.name("GET", "/forecast") == "forecast"
 
 
 async def test_a_document_is_found_by_the_digest_that_a_service_names(database: Database) -> None:
