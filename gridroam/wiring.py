@@ -209,7 +209,13 @@ class _Hub:
     async def build(self) -> ASGIApp:
         parts, settings, stack = self.parts, self.settings, self.stack
         await stack.enter_async_context(
-            contract_tasks.kept_current(parts.database, parts.book, parts.clock)
+            contract_tasks.kept_current(
+                parts.database,
+                parts.book,
+                parts.clock,
+                # Often enough that one look that fails is no reason to refuse.
+                idle_s=min(5.0, settings.oldest_contracts_s / 3),
+            )
         )
         await stack.enter_async_context(
             business_tasks.kept_current(parts.database, parts.businesses)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from roaming.party import PartyId
@@ -204,13 +205,13 @@ class Allowance:
     leases: tuple[Lease, ...]
     lefts: tuple[Left, ...]
 
-    @property
-    def tightest(self) -> Left:
-        return min(self.lefts, key=_remaining)
+
+def tightest(lefts: Sequence[Left]) -> Left:
+    """The limit that will be used up first, as things stand."""
+    return min(lefts, key=_REMAINING)
 
 
-def _remaining(left: Left) -> int:
-    return left.remaining
+_REMAINING = attrgetter("remaining")
 
 
 @dataclass(frozen=True, slots=True)

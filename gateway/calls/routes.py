@@ -13,7 +13,6 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -43,6 +42,7 @@ from gateway.calls.model import (
     ProviderUnreachable,
     continue_trace,
     split_path,
+    tightest,
 )
 from gateway.calls.ports import (
     Assertions,
@@ -458,19 +458,18 @@ def _rate_limit(lefts: Sequence[Left]) -> list[tuple[bytes, bytes]]:
 
     A month has no one length and a pack no end, so their policies tell no window.
     """
-    tightest = min(lefts, key=_REMAINING)
+    first = tightest(lefts)
     told = [
-        (b"ratelimit-limit", str(tightest.limit).encode()),
-        (b"ratelimit-remaining", str(tightest.remaining).encode()),
+        (b"ratelimit-limit", str(first.limit).encode()),
+        (b"ratelimit-remaining", str(first.remaining).encode()),
         (b"ratelimit-policy", ", ".join(map(_policy, lefts)).encode()),
         (b"ratelimit", ", ".join(map(_state, lefts)).encode()),
     ]
-    if tightest.reset_s is not None:
-        told.append((b"ratelimit-reset", str(tightest.reset_s).encode()))
+    if first.reset_s is not None:
+        told.append((b"ratelimit-reset", str(first.reset_s).encode()))
     return told
 
 
-_REMAINING = attrgetter("remaining")
 _WINDOWS = {Period.SECOND: ";w=1", Period.DAY: ";w=86400", Period.MONTH: "", Period.PACK: ""}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import cast
 
@@ -87,6 +87,7 @@ FORGET_AFTER = 300
 ASK_AGAIN_S = 0.05
 # A database that hangs is one that is away.
 ANSWER_WITHIN_S = 3.0
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 BACK_OFF_MOST_S = 1.0
 
 
@@ -219,10 +220,13 @@ class SqlQuotas:
                 block.empty_until_s = 0.0
 
     async def close(self) -> None:
-        """Give back all that is held."""
+        """Give back all that is held, once what is being asked for has come."""
         await self._returns.close()
+        asking = [block.asking for block in self._blocks.values() if block.asking is not None]
+        await asyncio.gather(*asking)
         for (contract_id, period), block in list(self._blocks.items()):
-            await self._give_back(contract_id, period, block, block.free)
+            with suppress(*AWAY):
+                await self._give_back(contract_id, period, block, block.free)
         self._blocks.clear()
 
     def _block(self, contract_id: str, period: Period, limit: int) -> _Block:
@@ -273,7 +277,7 @@ class SqlQuotas:
                         continue
                     block.empty_until_s = block.filled_s + ASK_AGAIN_S
                 block.serve(all_of_them=granted == 0)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except AWAY as error:
             log.warning("quota not read", contract_id=contract_id, error=repr(error))
             block.fail()
         finally:

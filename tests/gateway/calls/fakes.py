@@ -98,8 +98,11 @@ class CountedQuotas:
 
     left: int = 0
     released: list[Lease] = field(default_factory=list)
+    failure: Exception | None = None
 
     async def reserve(self, contract_id: str, quota: Quota, at: datetime) -> Allowance:
+        if self.failure is not None:
+            raise self.failure
         (period, limit) = quota.limits[0]
         if self.left == 0:
             refused = PackUsedUp if period is Period.PACK else QuotaExceeded

@@ -18,6 +18,7 @@ from gateway.calls.model import (
     Limits,
     Mode,
     Quota,
+    QuotaUnreadable,
     Reason,
     Service,
 )
@@ -280,6 +281,18 @@ async def test_in_shadow_mode_a_quota_does_not_stop_a_call(
     assert [(one.reason, one.shadow) for one in house.refusals.noted] == [
         (Reason.QUOTA_EXCEEDED, True)
     ]
+
+
+async def test_in_shadow_mode_a_quota_that_cannot_be_read_stops_no_call_and_is_held_against_nobody(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    assert isinstance(house.quotas, CountedQuotas)
+    house.quotas.failure = QuotaUnreadable("the quota cannot be read now")
+    house.book.answers[OPERATOR, "search-evse"] = Grant("C-1", Quota(per_day=1))
+    for mode, status in ((Mode.ENFORCE, 503), (Mode.SHADOW, 200)):
+        house.book.add(service(mode=mode))
+        assert (await client.get(PATH)).status_code == status
+    assert house.refusals.noted == []
 
 
 async def test_with_contracts_off_none_is_asked_for(

@@ -20,6 +20,7 @@ from gateway.calls.model import (
     QuotaUnreadable,
     Reason,
     RefusedCall,
+    tightest,
 )
 from gateway.calls.store import LAST_CALLS, MOST_KINDS, RefusalLog, SqlQuotas
 from gateway.packs.model import Bargain, Purchase
@@ -179,7 +180,7 @@ async def test_a_month_is_one_of_the_calendar(two: tuple[SqlQuotas, SqlQuotas]) 
 
 async def test_limits_beyond_thirty_two_bits_count_too(two: tuple[SqlQuotas, SqlQuotas]) -> None:
     told = await two[0].reserve("C-1", Quota(per_day=10**12), NOON)
-    assert told.tightest.remaining == 10**12 - 1
+    assert told.lefts[0].remaining == 10**12 - 1
 
 
 async def bought(database: Database, calls: int) -> None:
@@ -283,7 +284,7 @@ async def test_both_limits_hold_and_a_refused_call_costs_neither(
 ) -> None:
     quota = Quota(per_day=3, per_second=10)
     told = [await two[0].reserve("C-1", quota, NOON) for _ in range(3)]
-    assert [one.tightest for one in told] == [
+    assert [tightest(one.lefts) for one in told] == [
         Left(Period.DAY, 3, left, 43_200) for left in (2, 1, 0)
     ]
     assert told[0].lefts[0] == Left(Period.SECOND, 10, 9, 1)
@@ -299,7 +300,7 @@ async def test_what_is_left_is_told_truly_where_calls_go_one_by_one(
 ) -> None:
     quota = Quota(per_day=4)
     told = [await two[number % 2].reserve("C-1", quota, NOON) for number in range(4)]
-    assert [one.tightest.remaining for one in told] == [3, 2, 1, 0]
+    assert [tightest(one.lefts).remaining for one in told] == [3, 2, 1, 0]
     other = await two[1].reserve("C-2", quota, NOON)
     assert other.lefts == (Left(Period.DAY, 4, 3, 43_200),)
 
