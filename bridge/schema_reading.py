@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from bridge.references import Place, References
 
-_TYPES = frozenset(("string", "integer", "number", "boolean", "object", "array"))
+_TYPES = ("string", "integer", "number", "boolean", "object", "array")
 _CHOICES = ("oneOf", "anyOf")
 
 
@@ -216,12 +216,7 @@ class Schemas:
 
     def _add(self, flat: Flat, place: Place) -> None:
         value = place.value
-        types = value.get("type")
-        said = (
-            {types} if isinstance(types, str) else set(types) if isinstance(types, list) else set()
-        )
-        if said - _TYPES - {"null"}:
-            raise place.bad("`type` is one of: " + ", ".join(sorted(_TYPES)), types)
+        said = _types(place)
         flat.nullable = flat.nullable or "null" in said or value.get("nullable") is True
         said.discard("null")
         if {"integer", "number"} == said | flat.types and len(said) == 1:
@@ -243,7 +238,8 @@ class Schemas:
             before = flat.properties.get(name, ())
             flat.properties[name] = before if one in before else (*before, one)
         items = place.get("items")
-        if items is not None and items.value is not True:
+        # A list of them, as in older schemas, tells of a tuple, whose items have no one form.
+        if items is not None and isinstance(items.value, dict) and items.value:
             flat.items += (items,)
         self._add_additional(flat, place)
 
@@ -265,6 +261,15 @@ class Schemas:
             flat.additional = (flat.additional or ()) + said
         if place.get("patternProperties") is not None:
             flat.additional = flat.additional or ()
+
+
+def _types(place: Place) -> set[str]:
+    said = place.value.get("type", [])
+    listed = [said] if isinstance(said, str) else said
+    known = (*_TYPES, "null")
+    if not isinstance(listed, list) or any(one not in known for one in listed):
+        raise place.bad("`type` is one of: " + ", ".join(known), said)
+    return set(listed)
 
 
 def _is_null(place: Place) -> bool:

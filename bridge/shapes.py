@@ -25,6 +25,7 @@ from bridge.payload import BadPayload, read_json, write_json
 
 # So deep into a value an alternative is looked for; what differs only below is not told apart.
 _DEEPEST_LOOK = 4
+_MOST_DIGITS = 400
 
 
 class Shape(Protocol):
@@ -57,6 +58,9 @@ class Scalar:
         return payload
 
     def to_soap(self, value: object) -> object:
+        if self.kind == "integer" and isinstance(value, Decimal) and _is_whole(value):
+            # 5.0 is an integer to JSON, and none to XML.
+            return int(value)
         return value
 
     def fit(self, value: object, depth: int = 0) -> int | None:
@@ -71,9 +75,21 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
+def _is_integer(value: object) -> bool:
+    if isinstance(value, Decimal):
+        return _is_whole(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_whole(value: Decimal) -> bool:
+    return (
+        value.is_finite() and value.adjusted() < _MOST_DIGITS and value == value.to_integral_value()
+    )
+
+
 _KINDS: dict[str, Callable[[object], bool]] = {
     "string": lambda value: isinstance(value, str),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "integer": _is_integer,
     "number": _is_number,
     "boolean": lambda value: isinstance(value, bool),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.openapi import Content, Parameter, RestInterface, RestOperation, is_json
 from bridge.references import Place
@@ -15,11 +15,10 @@ from bridge.xml_names import clean, distinct, plain_name, xml_name
 MOST_TYPES = 5_000
 BODY = "body"
 
+# Not `time` and `duration`: what JSON calls so, XSD would refuse (08:30, P2W).
 _STRINGS = {
     "date-time": "dateTime",
     "date": "date",
-    "time": "time",
-    "duration": "duration",
     "byte": "base64Binary",
     "uri": "anyURI",
 }
@@ -61,6 +60,17 @@ def _speaks(operation: RestOperation) -> bool:
     return operation.method not in ("HEAD", "OPTIONS", "TRACE") and not several
 
 
+def _bare(operation: RestOperation) -> RestOperation:
+    """The operation without its schemas, which hold on to the whole document."""
+    body = operation.body
+    return replace(
+        operation,
+        parameters=tuple(replace(one, schema=None) for one in operation.parameters),
+        body=None if body is None else replace(body, schema=None),
+        answers={},
+    )
+
+
 class _Shaping:
     """Types are made when they are first met and filled one after the other, so that neither a
     circle of them nor a long chain is a matter."""
@@ -88,7 +98,7 @@ class _Shaping:
         answer.ready(
             self._told_apart([*{one.name: one for one in bodies.values()}.values()]), None, ""
         )
-        return Shaped(operation, request, answer, bodies)
+        return Shaped(_bare(operation), request, answer, bodies)
 
     def _answer_name(self, operation: RestOperation) -> str:
         name = distinct(f"{operation.name}Response", self._elements)

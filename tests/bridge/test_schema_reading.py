@@ -87,6 +87,11 @@ def test_all_of_that_multiplies_is_looked_at_once() -> None:
     assert flat(ref("A0"), A40={"type": "string"}, **schemas).type == "string"
 
 
+def test_a_tuple_of_older_schemas_has_items_of_any_form() -> None:
+    found = flat({"type": "array", "items": [{"type": "string"}, {"type": "integer"}]})
+    assert (found.type, found.items) == ("array", ())
+
+
 def test_choices_that_only_require_are_none() -> None:
     schema = {
         "type": "object",
@@ -123,6 +128,8 @@ def test_a_choice_looked_at_from_an_alternative_is_made() -> None:
     [
         ({"type": "text"}, "a.json#/is"),
         ({"type": ["string", "money"]}, "a.json#/is"),
+        ({"type": [["string"]]}, "a.json#/is"),
+        ({"type": 5}, "a.json#/is"),
         ({"properties": []}, "a.json#/is/properties"),
         ({"allOf": {}}, "a.json#/is/allOf"),
         ("string", "a.json#/is"),

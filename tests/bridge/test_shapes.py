@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -72,6 +73,15 @@ def test_the_forms_of_values_are_those_of_the_table() -> None:
 def test_what_the_schema_does_not_tell_of_is_left_out_of_an_answer() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     assert payload_of(schema, {"a": "x", "b": 1}) == {"a": "x"}
+
+
+def test_a_whole_number_is_an_integer_however_it_is_written() -> None:
+    assert payload_of({"type": "integer"}, Decimal("5.0")) == 5
+    assert payload_of({"oneOf": [{"type": "string"}, {"type": "integer"}]}, Decimal("1E2")) == {
+        "integer": 100
+    }
+    # Too long for anybody: the WSDL's reader refuses it.
+    assert payload_of({"type": "integer"}, Decimal("1E999999")) == Decimal("1E999999")
 
 
 def test_null_is_left_out_where_the_schema_has_none() -> None:

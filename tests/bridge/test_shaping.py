@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
-from bridge import shaping
+from bridge import parsing, shaping
 from bridge.document import BadDocument
 from bridge.shapes import Alternatives, Listing, Scalar, Structure
 from bridge.shaping import Shaped
@@ -53,6 +55,7 @@ def test_alternatives_are_named_by_their_schemas() -> None:
         ({"type": "string", "contentEncoding": "base64"}, "base64Binary"),
         ({"type": "string", "format": "uri"}, "anyURI"),
         ({"type": "string", "format": "of our own"}, "string"),
+        ({"type": "string", "format": "time"}, "string"),
         ({"type": "integer"}, "integer"),
         ({"type": "integer", "format": "int32"}, "int"),
         ({"type": "integer", "format": "int64"}, "long"),
@@ -153,3 +156,38 @@ def test_choices_that_multiply_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(BadDocument) as refused:
         shaping.shaped(with_schema(deep))
     assert "types" in str(refused.value.rule)
+
+
+@settings(max_examples=60, deadline=None)
+@given(some.data())
+def test_a_document_with_nonsense_anywhere_in_it_is_read_or_refused(data: some.DataObject) -> None:
+    said: Any = parsing.parse(OURS.name, OURS.read_bytes())
+    node = said
+    nonsense: Any = data.draw(NONSENSE)
+    while True:
+        names = list(node) if isinstance(node, dict) else list(range(len(node)))
+        name = data.draw(some.sampled_from(names))
+        if not node[name] or not isinstance(node[name], dict | list) or data.draw(STOP):
+            node[name] = nonsense
+            break
+        node = node[name]
+    refused = refusal_of(json.dumps(said))
+    if refused is not None:
+        assert refused.rule
+        assert str(refused.field).startswith("api.yaml")
+
+
+def refusal_of(text: str) -> BadDocument | None:
+    try:
+        shaping.shaped(read(text))
+    except BadDocument as refused:
+        return refused
+    return None
+
+
+STOP = some.integers(0, 4).map(lambda number: number == 0)
+NONSENSE: Any = some.sampled_from(
+    [None, True, 5, -1.5, "", "x", "#/components/schemas/Pool", [], [[]], [None], {}, {"a": 1},
+     {"$ref": "#/components/schemas/Pool"}, {"$ref": 5}, {"type": "array"}, {"type": []},
+     {"allOf": [{}]}, {"oneOf": []}, {"oneOf": [{}, {}]}, {"enum": []}, {"enum": [[], {}]}]
+)  # fmt: skip
