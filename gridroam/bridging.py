@@ -6,7 +6,8 @@ import functools
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from clearinghouse import soap as clearing_soap
@@ -15,11 +16,13 @@ from gateway.bridging.interfaces import Interfaces
 from gateway.bridging.model import LoginRefused, TooManyAttempts
 from gateway.bridging.ports import Face
 from gateway.bridging.sides import Desk, Side, read_side
+from gateway.calls.ports import Catalogue
 from gridroam.answers import InterfacesForGateway, LoginsForGateway
 from gridroam.core import Core
 from kit.access_token import Identity
 from kit.clock import Clock
-from marketplace.access.model import FailedAttempts, is_client_id
+from kit.worker import Worker, woken_by
+from marketplace.access.model import FailedAttempts, Method, is_client_id
 from marketplace.access.ports import Access, Checker
 from marketplace.contracts import soap as contract_soap
 from search_evse import soap as search_soap
@@ -59,7 +62,9 @@ class ClientsAtTheDoor:
         async with self._access.open() as book:
             client = await book.client(client_id, now)
         hashes = () if client is None else client.secret_hashes
-        if not await self._checker.matches(secret, hashes) or client is None:
+        right = await self._checker.matches(secret, hashes)
+        # One that has keys or a certificate shows those, whatever secret it may have had before.
+        if not right or client is None or Method.SECRET_POST not in client.methods:
             self._failures.note(client_id, address, now)
             raise _refused()
         found = Identity(
@@ -113,3 +118,30 @@ def bridge(
         url=url,
     )
     return Bridge(desk), interfaces
+
+
+@asynccontextmanager
+async def read_ahead(
+    parts: Core, catalogue: Catalogue, interfaces: Interfaces[Side]
+) -> AsyncIterator[None]:
+    """Inside the block a document that is told of is read at once, in every process: whoever calls
+    first need not wait for it. Those that were there before are read when they are called for.
+    """
+    known = {entry.interface_digest for entry in parts.book.described()}
+
+    async def step() -> bool:
+        nonlocal known
+        await parts.book.refresh()
+        described = parts.book.described()
+        for entry in described:
+            if entry.interface_digest not in known:
+                service = catalogue.find_service(entry.name, entry.major)
+                if service is not None:
+                    interfaces.prepare(service)
+        known = {entry.interface_digest for entry in described}
+        return False
+
+    async with parts.database.listen("services") as heard:
+        worker = Worker("interfaces", step, idle_s=60.0)
+        async with woken_by(worker, heard):
+            yield

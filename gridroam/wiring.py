@@ -484,6 +484,7 @@ class _Hub:
         faces = {key: face for key, face in known.items() if key[0] in services}
         bridge, interfaces = bridging.bridge(parts, url=self.url, faces=faces)
         stack.push_async_callback(interfaces.close)
+        await stack.enter_async_context(bridging.read_ahead(parts, contracts, interfaces))
         return gateway(
             verifier=self.verifier,
             catalogue=contracts,

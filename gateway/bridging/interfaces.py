@@ -48,7 +48,7 @@ class Interfaces(Generic[Read]):
         self._read = read
         self._most = most
         self._wait_s = wait_s
-        self._kept: OrderedDict[_Key, asyncio.Task[Read | Refusal]] = OrderedDict()
+        self._kept: OrderedDict[_Key, asyncio.Task[Read | Refusal | None]] = OrderedDict()
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def of(self, service: Service) -> Read:
@@ -62,16 +62,12 @@ class Interfaces(Generic[Read]):
                 f"the interface document of {service.name} is still being read",
                 rule="try again in a minute",
             )
-        if task.cancelled() or task.exception() is not None:
-            # Not the document's fault: the next to come tries again.
-            self._kept.pop(_key(service), None)
-            if not task.cancelled():
-                log.error("interface not read", service=service.name, exc_info=task.exception())
+        found = task.result()
+        if found is None:
             raise InterfaceUnreadable(
                 f"the interface document of {service.name} cannot be read now",
                 rule="try again shortly",
             )
-        found = task.result()
         if isinstance(found, Refusal):
             raise InterfaceUnreadable(
                 f"the interface document of {service.name} cannot be used: {found.detail}",
@@ -81,7 +77,7 @@ class Interfaces(Generic[Read]):
             )
         return found
 
-    def prepare(self, service: Service) -> asyncio.Task[Read | Refusal]:
+    def prepare(self, service: Service) -> asyncio.Task[Read | Refusal | None]:
         """Begin to read, unless that has happened: ahead of the first call where it can be."""
         key = _key(service)
         task = self._kept.get(key)
@@ -99,9 +95,15 @@ class Interfaces(Generic[Read]):
         await asyncio.gather(*self._kept.values(), return_exceptions=True)
         self._kept.clear()
 
-    async def _make(self, service: Service) -> Read | Refusal:
+    async def _make(self, service: Service) -> Read | Refusal | None:
+        """None: not now, and the next to come tries again."""
         assert service.interface is not None
-        document = await self._documents.load(service.interface)
+        try:
+            document = await self._documents.load(service.interface)
+        except Exception as error:  # noqa: BLE001  whatever is wrong there, is not with the document
+            log.warning("interface not loaded", service=service.name, error=repr(error))
+            self._kept.pop(_key(service), None)
+            return None
         async with self._turns:
             try:
                 return await asyncio.to_thread(self._read, service, document)

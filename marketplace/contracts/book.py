@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -230,6 +230,11 @@ class ContractBook:
     def service(self, name: str, major: int) -> ServiceEntry | None:
         """A service that is published, suspended for now, or a draft yet."""
         return self._pages.services.get((name, major))
+
+    def described(self) -> Collection[ServiceEntry]:
+        """The services that have an interface document."""
+        found = self._pages.services.values()
+        return [entry for entry in found if entry.interface_digest is not None]
 
     def find(
         self, requester: PartyId, provider: PartyId | None, service: str, major: int, at: datetime
