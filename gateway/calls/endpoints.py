@@ -7,40 +7,15 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from gateway.calls.breaker import Breaker, RetryBudget, Rules, State
 from gateway.calls.connections import Address, Connections
+from gateway.calls.failures import Failure
 from gateway.calls.model import Call, Service
 
 # Of so many answers the time is remembered, the last ones.
 RECENT = 512
 _MOST_SERVICES = 4096
-
-
-class Failure(StrEnum):
-    """How an endpoint failed. A 500 is none: that call went wrong, and the endpoint is there."""
-
-    UNREACHABLE = "unreachable"
-    CERTIFICATE = "certificate"
-    NO_CONNECTION_IN_TIME = "no-connection-in-time"
-    BROKE_OFF = "broke-off"
-    NO_HTTP = "no-http"
-    SILENT = "silent"
-    AILING = "answered-502-503-504"
-
-    @property
-    def nothing_sent(self) -> bool:
-        """The partner cannot have seen the call."""
-        return self in _NOTHING_SENT
-
-    @property
-    def may_pass(self) -> bool:
-        """The same endpoint may do better in a moment."""
-        return self in (Failure.UNREACHABLE, Failure.BROKE_OFF)
-
-
-_NOTHING_SENT = frozenset((Failure.UNREACHABLE, Failure.CERTIFICATE, Failure.NO_CONNECTION_IN_TIME))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 import aiohttp
 from aiohttp.http import HttpProcessingError, RawResponseMessage
@@ -26,16 +26,15 @@ from yarl import URL
 
 from gateway.calls.breaker import Rules, State
 from gateway.calls.connections import Connections
-from gateway.calls.endpoints import Choice, Endpoint, Endpoints, Failure, Turn
+from gateway.calls.endpoints import Choice, Endpoint, Endpoints, Turn
+from gateway.calls.failures import Failure, explained, failure_of
 from gateway.calls.forwarded_headers import request_head, request_headers, response_headers
 from gateway.calls.model import (
     BodyTooLarge,
     Call,
     CallerGone,
     ForwardFailed,
-    ProviderBroken,
     ProviderResting,
-    ProviderSilent,
     ProviderUnreachable,
     Service,
 )
@@ -206,13 +205,13 @@ class Upstream:
                 await answer.write(whole, more=False)
             return None
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError) as error:
-            failure = _failure(error)
+            failure = failure_of(error)
             if not _forgiven(call, choice, tried, failure):
                 turn.failed(failure, call)
             turn.of_no_account()
             again = None if begun else await self._again(call, choice, tried, failure, watch)
             if again is None:
-                raise _explained(call, failure, error) from None
+                raise explained(call, failure, error) from None
             return again
         except asyncio.CancelledError:
             if isinstance(watch.verdict, TimeoutError):
@@ -326,13 +325,13 @@ class Upstream:
         except (aiohttp.ClientError, TimeoutError) as error:
             if sending.failure is not None:
                 raise sending.failure from None
-            failure = _failure(error)
+            failure = failure_of(error)
             turn.failed(failure, call)
             again = None
             if failure.nothing_sent and not sending.begun:
                 again = await self._again(call, choice, tried, failure, watch)
             if again is None:
-                raise _explained(call, failure, error) from None
+                raise explained(call, failure, error) from None
             return again
         except asyncio.CancelledError:
             if isinstance(watch.verdict, TimeoutError):
@@ -467,46 +466,4 @@ def _verdict(call: Call, verdict: CallerGone | TimeoutError) -> ForwardFailed:
     """What a call that its watch has cancelled comes to."""
     if isinstance(verdict, CallerGone):
         return verdict
-    return _explained(call, Failure.SILENT, verdict)
-
-
-def _failure(error: Exception) -> Failure:
-    if isinstance(error, TimeoutError):
-        # All other time is watched.
-        return Failure.NO_CONNECTION_IN_TIME
-    if isinstance(error, aiohttp.ClientSSLError):
-        return Failure.CERTIFICATE
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Failure.UNREACHABLE
-    if isinstance(
-        error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError
-    ):
-        return Failure.BROKE_OFF
-    return Failure.NO_HTTP
-
-
-# What a caller is told of each failure: which refusal, what happened, what to do.
-_LATER = "try again later, or ask {provider}"
-_SAME_KEY = "try again with the same Idempotency-Key: it may have done the work"
-_TOLD: Mapping[Failure, tuple[type[ForwardFailed], str, str]] = {
-    Failure.UNREACHABLE: (ProviderUnreachable, "cannot be reached", _LATER),
-    Failure.CERTIFICATE: (
-        ProviderUnreachable,
-        "shows a certificate that the hub does not trust",
-        "ask {provider} for a certificate of its name, in force, by a public authority",
-    ),
-    Failure.NO_CONNECTION_IN_TIME: (ProviderSilent, "took no connection in time", _LATER),
-    Failure.SILENT: (ProviderSilent, "did not answer in time", _SAME_KEY),
-    Failure.BROKE_OFF: (ProviderBroken, "broke off in its answer, or before it", _SAME_KEY),
-    Failure.NO_HTTP: (ProviderBroken, "answered in no HTTP", _SAME_KEY),
-}
-
-
-def _explained(call: Call, failure: Failure, error: Exception) -> ForwardFailed:
-    assert call.service is not None
-    provider = call.service.provider
-    kind, what, rule = _TOLD[failure]
-    detail = f"{call.service_name} of {provider} {what}"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        detail += f": {getattr(error.certificate_error, 'verify_message', 'not verified')}"
-    return kind(detail, rule=rule.format(provider=provider))
+    return explained(call, Failure.SILENT, verdict)

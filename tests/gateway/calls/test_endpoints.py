@@ -14,7 +14,8 @@ from aiohttp import web
 
 from gateway.calls.breaker import Rules, State
 from gateway.calls.connections import Connections
-from gateway.calls.endpoints import Choice, Endpoint, Endpoints, Failure
+from gateway.calls.endpoints import Choice, Endpoint, Endpoints
+from gateway.calls.failures import Failure
 from gateway.calls.model import Grant, Lease, Period, Quota, Service
 from gateway.calls.upstream import Upstream
 from tests.gateway.calls.fakes import NOON, OPERATOR, PROVIDER, CountedQuotas, House, Known
