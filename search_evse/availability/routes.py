@@ -29,7 +29,8 @@ class StatusTold(BaseModel):
 
 
 class EvseStatusTold(StatusTold):
-    evse_id: str
+    # Bounded, and by that a text that can be told again: half a surrogate pair is none.
+    evse_id: Annotated[str, Field(max_length=1000)]
 
 
 class StatusesTold(BaseModel):
