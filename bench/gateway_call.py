@@ -36,7 +36,8 @@ from gateway.calls.routes import gateway
 from gateway.calls.store import RefusalLog, SqlQuotas
 from gateway.calls.upstream import Upstream
 from gateway.usage.store import SqlMeter
-from gridroam.answers import ContractsForGateway, KeysForGateway
+from gridroam.answers import ContractsForGateway
+from gridroam.signatures import KeysForGateway
 from kit.access_token import Verifier
 from kit.clock import utc_now
 from kit.database import Database

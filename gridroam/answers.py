@@ -8,11 +8,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
-from joserfc import jwt
-
 from bridge.document import Document
 from clearinghouse.authorisation.services import Left
 from clearinghouse.customers.model import CustomerContract
@@ -44,12 +39,10 @@ from gateway.health.model import Place as PlaceOfEndpoint
 from gateway.health.model import State as HealthState
 from gateway.health.ports import Listed, Seen
 from gateway.packs.model import Bargain, Pack
-from kit.access_token import ALGORITHM
 from kit.clock import Clock
 from kit.database import Database
 from kit.secrets import SecretBox
 from marketplace.access import flows as access_flows
-from marketplace.access.keys import KeyRing
 from marketplace.access.ports import Access
 from marketplace.business.book import BusinessBook
 from marketplace.business.model import BusinessDetails
@@ -274,28 +267,6 @@ class LoginsForGateway:
         if service.login is None:
             return None
         return unseal(self._box, service.login, service.name, service.major)
-
-
-class KeysForGateway:
-    """The keys that sign access tokens, for what else the hub signs."""
-
-    def __init__(self, ring: KeyRing) -> None:
-        self._ring = ring
-
-    def sign_jwt(self, kind: str, claims: Mapping[str, Any], at: datetime) -> str:
-        kid, key = self._ring.current(at)
-        header = {"alg": ALGORITHM, "typ": kind, "kid": kid}
-        return jwt.encode(header, dict(claims), key, algorithms=[ALGORITHM])
-
-    def key_id(self, at: datetime) -> str:
-        return self._ring.current(at)[0]
-
-    def sign(self, content: bytes, at: datetime) -> bytes:
-        _, key = self._ring.current(at)
-        private = key.private_key
-        assert private is not None, "our signing keys have both halves"
-        r, s = decode_dss_signature(private.sign(content, ECDSA(SHA256())))
-        return r.to_bytes(32) + s.to_bytes(32)
 
 
 class BargainsForPacks:

@@ -12,9 +12,20 @@ import structlog
 
 SECRET_WORDS = ("secret", "password", "authorization", "token", "private")
 HIDDEN = "[redacted]"
-# In running text: the password of a URL, and what an Authorization header carries.
+# In running text: the password of a URL, what an Authorization header carries, a JWT by itself
+# (an access token, an assertion about a call or of a client), and a private key.
 PASSWORD_OF_URL = re.compile(r"(\w://[^\s:/@]*):[^\s@]+@")
 CREDENTIAL = re.compile(r"\b(Bearer|Basic) +[\w.~+/=-]{8,}", re.IGNORECASE)
+JWT = re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]+\.[\w-]*")
+PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_HIDING = (
+    (PASSWORD_OF_URL, rf"\1:{HIDDEN}@"),
+    (CREDENTIAL, rf"\1 {HIDDEN}"),
+    (JWT, HIDDEN),
+    (PRIVATE_KEY, HIDDEN),
+)
 
 
 def redact(_logger: Any, _method: str, event: Any) -> Any:
@@ -33,7 +44,8 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_redacted(one) for one in value]
     if isinstance(value, str):
-        return CREDENTIAL.sub(rf"\1 {HIDDEN}", PASSWORD_OF_URL.sub(rf"\1:{HIDDEN}@", value))
+        for pattern, told in _HIDING:
+            value = pattern.sub(told, value)
     return value
 
 

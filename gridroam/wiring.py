@@ -89,6 +89,8 @@ from gateway.monitoring import routes as monitoring_routes
 from gateway.monitoring.store import SqlRecords
 from gateway.packs import routes as pack_routes
 from gateway.packs.store import SqlBooks as SqlPacks
+from gateway.signing.flows import Signing
+from gateway.signing.store import EvidenceLog
 from gateway.usage import routes as usage_routes
 from gateway.usage.store import SqlMeter, SqlUsage
 from gridroam import bridging, clearing
@@ -105,7 +107,6 @@ from gridroam.answers import (
     EndpointsOfPartners,
     EvsesForClearing,
     KeyClients,
-    KeysForGateway,
     MapForConsole,
     SpendingForAuthorisation,
     seen_by,
@@ -115,6 +116,7 @@ from gridroam.doors import Document, doors
 from gridroam.home import Home
 from gridroam.service_apps import ServiceApp, operation_name
 from gridroam.settings import Settings
+from gridroam.signatures import ClientsForSigning, KeysForGateway
 from gridroam.topics import Topics
 from kit import problem
 from kit.access_token import Verifier
@@ -505,6 +507,12 @@ class _Hub:
             ),
             sandboxed=SANDBOXED,
             bridge=bridge,
+            signing=Signing(
+                self.url,
+                ClientsForSigning(parts.access, parts.clock),
+                KeysForGateway(self.ring),
+                EvidenceLog(parts.database),
+            ),
             tracing=self._tracing(),
         )
 

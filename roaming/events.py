@@ -27,6 +27,7 @@ class EventType(StrEnum):
     CONTRACT_AGREED = "contract-agreed"
     CONTRACT_STATUS_CHANGED = "contract-status-changed"
     CALL_REFUSED = "call-refused"
+    CALL_SIGNED = "call-signed"
     ENDPOINT_WENT_DOWN = "endpoint-went-down"
     ENDPOINT_CAME_BACK = "endpoint-came-back"
     PACK_BOUGHT = "pack-bought"

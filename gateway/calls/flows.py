@@ -36,6 +36,7 @@ from gateway.calls.model import (
     Service,
     ServiceSuspended,
     ServiceUnknown,
+    SignatureInvalid,
 )
 from gateway.calls.ports import (
     Answer,
@@ -55,6 +56,8 @@ from gateway.usage.model import NotRecorded, UsageRecord
 from kit.client_certificate import of_scope
 from roaming.refusal import Refusal, Unauthenticated
 
+# A detached JWS over the body, the caller's or ours; and how a caller asks for ours (RFC 7240).
+SIGNATURE, PREFER = b"x-jws-signature", b"prefer"
 _READS = frozenset(("GET", "HEAD"))
 SERVICES = "services"
 """The scope of a token that calls services."""
@@ -81,6 +84,7 @@ class Door:
     lanes: dict[str, Lane]
     sandboxed: frozenset[str] = frozenset()
     bridge: Bridge | None = None
+    signing: Signing | None = None
 
 
 Opening = Callable[[Call, Body, Answer, Door], Awaitable[Carry]]
@@ -113,6 +117,14 @@ class Bridge(Protocol):
         ...
 
 
+class Signing(Protocol):
+    """For callers who sign what they ask, or want what they are answered signed."""
+
+    async def begin(self, call: Call, body: Body, answer: Answer) -> tuple[Body, Answer]:
+        """Body and answer for the rest of the way. Raises SignatureInvalid, BodyTooLarge."""
+        ...
+
+
 async def pass_through(
     call: Call, body: Body, answer: Answer, door: Door, opening: Opening | None = None
 ) -> None:
@@ -125,9 +137,13 @@ async def pass_through(
                 admit(call, door)
                 service = locate(call, door)
                 permit(call, door)
+                if SIGNATURE in call.headers or PREFER in call.headers:
+                    body, answer = await sign(call, body, answer, door)
                 if service.turned:
                     carry = await turn(call, body, door)
             else:
+                if SIGNATURE in call.headers:
+                    raise _no_signature("an envelope is not signed in this way")
                 carry = await opening(call, body, answer, door)
             await reserve(call, door)
         except Refusal as refusal:
@@ -354,6 +370,20 @@ async def turn(call: Call, body: Body, door: Door) -> Carry:
     if door.bridge is None:
         raise NotServedHere("this process has no bridge", rule="call another process of the hub")
     return await door.bridge.turn(call, body, door)
+
+
+async def sign(call: Call, body: Body, answer: Answer, door: Door) -> tuple[Body, Answer]:
+    """What the caller signed is verified before it goes anywhere. Raises what `begin` raises."""
+    if door.signing is not None:
+        return await door.signing.begin(call, body, answer)
+    if SIGNATURE in call.headers:
+        raise _no_signature("this process verifies no signatures")
+    return body, answer
+
+
+def _no_signature(why: str) -> SignatureInvalid:
+    """Passed on unverified, it would be taken for one that we have verified."""
+    return SignatureInvalid(why, field="X-JWS-Signature", rule="send it without")
 
 
 async def reserve(call: Call, door: Door) -> None:

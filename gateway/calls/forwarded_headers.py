@@ -30,6 +30,7 @@ REQUEST_HEADERS = {
         "Range",
         "SOAPAction",
         "Tracestate",
+        "X-JWS-Signature",
     )
 }
 RESPONSE_HEADERS = frozenset(

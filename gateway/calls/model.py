@@ -52,6 +52,7 @@ class Reason(StrEnum):
     TOO_MANY_AT_ONCE = "too-many-at-once"
     SANDBOX_NOT_SERVED = "sandbox-not-served"
     CERTIFICATE_MISMATCH = "certificate-mismatch"
+    SIGNATURE_INVALID = "signature-invalid"
 
 
 class Speaks(StrEnum):
@@ -379,6 +380,12 @@ class SandboxNotServed(CallRefused, NotYours):
     """The token is of the sandbox, and what it asks for has none."""
 
     reason = Reason.SANDBOX_NOT_SERVED
+
+
+class SignatureInvalid(CallRefused, Malformed):
+    """The caller's signature over its body does not hold, so nothing of it is passed on."""
+
+    reason = Reason.SIGNATURE_INVALID
 
 
 class ServiceUnknown(CallRefused, Unknown):

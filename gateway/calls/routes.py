@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridge.payload import BadPayload
-from gateway.calls.flows import Bridge, Door, meter_billable, pass_through
+from gateway.calls.flows import Bridge, Door, Signing, meter_billable, pass_through
 from gateway.calls.local import local_service
 from gateway.calls.metrics import CallMetrics
 from gateway.calls.model import (
@@ -40,6 +40,7 @@ from gateway.calls.model import (
     ProviderResting,
     ProviderSilent,
     ProviderUnreachable,
+    SignatureInvalid,
     continue_trace,
     split_path,
     tightest,
@@ -67,6 +68,7 @@ log = structlog.get_logger(__name__)
 # Statuses of which kit/problem.py knows nothing; nginx's 499 is only ever seen in the usage.
 _STATUS: Mapping[type[Refusal], int] = {
     HeadersTooLarge: 431,
+    SignatureInvalid: 400,
     BadPayload: 400,
     ProviderUnreachable: 502,
     ProviderBroken: 502,
@@ -95,6 +97,7 @@ def gateway(
     limits: Limits | None = None,
     sandboxed: Collection[str] = (),
     bridge: Bridge | None = None,
+    signing: Signing | None = None,
     tracing: Tracing | None = None,
 ) -> ASGIApp:
     """The door as an ASGI application. Without a `bridge` all speak as their providers do.
@@ -118,6 +121,7 @@ def gateway(
         lanes={},
         sandboxed=frozenset(sandboxed),
         bridge=bridge,
+        signing=signing,
     )
     entrances = {} if bridge is None else bridge.entrances
     metrics = CallMetrics(

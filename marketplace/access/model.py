@@ -64,6 +64,10 @@ class BadCertificates(Malformed):
     """Certificates that cannot be trusted to tell one client from another."""
 
 
+class BadSignature(Malformed):
+    """A signature that is none, or is not the client's over this body."""
+
+
 class TooManyClients(TooMuch):
     """A party needs some clients, not any number of them."""
 

@@ -16,7 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from gateway.calls.assertion import TYPE
-from gridroam.answers import KeysForGateway
+from gridroam.signatures import KeysForGateway
 from kit.clock import utc_now
 from marketplace.access.keys import KeyRing
 from marketplace.access.model import KeyRules

@@ -12,21 +12,16 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from joserfc import jwt
-from joserfc.jwk import KeySet
 
 from bridge.document import Document, Kind
 from gateway.calls.model import Denial, Grant, Quota, Reason
 from gridroam.answers import (
     ContractsForGateway,
     InterfacesForGateway,
-    KeysForGateway,
     LoginsForGateway,
 )
 from kit.database import Database
 from kit.secrets import SecretBox
-from marketplace.access.keys import KeyRing, new_signing_key
-from marketplace.access.model import KeyRules
 from marketplace.contracts import model
 from marketplace.contracts.book import ContractBook
 from marketplace.contracts.model import Action, Contract
@@ -255,28 +250,6 @@ async def test_what_is_remembered_is_what_a_first_look_would_say(
     for hour in hours:
         at = NOW + hour * HOUR
         assert asked(answers, at) == asked(ContractsForGateway(book), at)
-
-
-def test_what_the_hub_signs_is_verified_by_the_keys_that_it_publishes_across_a_rotation() -> None:
-    now = NOW
-    box, ring = SecretBox(b"x" * 32), KeyRing(SecretBox(b"x" * 32), KeyRules())
-    old = new_signing_key("old", box, now, now)
-    new = new_signing_key("new", box, now, now + timedelta(minutes=1))
-    ring.replace([old, new])
-    hub = KeysForGateway(ring)
-    claims = {"sub": "FR*PD1"}
-    signed = {
-        minutes: hub.sign_jwt("gridroam-call+jwt", claims, now + timedelta(minutes=minutes))
-        for minutes in (0, 2)
-    }
-    published = KeySet.import_key_set({"keys": ring.public(now + timedelta(minutes=2))})
-    told = {
-        minutes: jwt.decode(text, published, algorithms=["ES256"])
-        for minutes, text in signed.items()
-    }
-    assert [told[minutes].header["kid"] for minutes in (0, 2)] == ["old", "new"]
-    assert all(one.claims == claims for one in told.values())
-    assert told[0].header["typ"] == "gridroam-call+jwt"
 
 
 async def test_a_draft_that_is_answered_in_the_sandbox_alone_is_not_taken_for_the_hubs_own() -> (

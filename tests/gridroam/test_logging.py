@@ -8,6 +8,9 @@ import sys
 from textwrap import dedent
 from typing import Any
 
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
 
 def logged(log_format: str, code: str) -> str:
     """What a process of its own writes to standard error."""
@@ -68,3 +71,23 @@ def test_no_secret_is_in_it_however_deep() -> None:
         said = logged(log_format, SECRETS)
         assert "hunter2" not in said
         assert said.count("[redacted]") == 5
+
+
+def test_no_token_assertion_or_key_is_in_it_wherever_it_stands() -> None:
+    key = ECKey.generate_key("P-256")
+    pem = key.as_pem(private=True).decode()
+    token = jwt.encode({"alg": "ES256"}, {"sub": "FR*PD1"}, key)
+    payload = pem.splitlines()[1]
+    said = logged(
+        "json",
+        f"""
+        log.info("asked with " + {token!r}, form={{"client_assertion": {token!r}}})
+        log.warning("not read: " + {pem!r}, given=repr({pem!r}), cut={pem[:90]!r})
+        log.error("refused", call=["Authorization: Bearer {token}", {token[:-4]!r}])
+        """,
+    )
+    assert token.split(".")[1] not in said
+    assert token.split(".")[2] not in said
+    assert payload not in said
+    assert payload[:20] not in said
+    assert said.count("[redacted]") == 7

@@ -9,7 +9,9 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from gateway.calls.model import Denial, Grant, Quota, Reason, Service
+from gateway.calls.flows import Door, pass_through
+from gateway.calls.model import Call, Denial, Grant, Quota, Reason, Service
+from gateway.calls.ports import Answer, Body, Carry
 from gateway.calls.upstream import Upstream
 from tests.gateway.calls.fakes import NOON, OPERATOR, PROVIDER, CountedQuotas, House, Known
 from tests.gateway.calls.servers import served
@@ -167,3 +169,49 @@ async def test_of_the_hubs_own_services_the_sandbox_reads_some(
     assert [one.reason for one in house.refusals.noted] == (
         [] if status == 200 else [Reason.SANDBOX_NOT_SERVED]
     )
+
+
+class Envelopes:
+    """A bridge with a door for envelopes, which must not be opened."""
+
+    def __init__(self) -> None:
+        self.entrances = {"/soap": self}
+
+    def words(self, call: Call, door: Door) -> None:
+        return None
+
+    async def enter(self, call: Call, body: Body, answer: Answer, door: Door) -> None:
+        await pass_through(call, body, answer, door, self._open)
+
+    async def turn(self, call: Call, body: Body, door: Door) -> Carry:
+        raise AssertionError("nothing is turned")
+
+    async def _open(self, call: Call, body: Body, answer: Answer, door: Door) -> Carry:
+        raise AssertionError("opened")
+
+
+@pytest.mark.parametrize("path", ["/services/weather/now", "/services/weather/soap"])
+async def test_a_signature_that_nobody_verifies_is_not_passed_on(
+    house: House, live: Server, path: str
+) -> None:
+    house.bridge = Envelopes()
+    async with served(house.open()) as address, httpx.AsyncClient(base_url=address) as client:
+        answer = await client.post(
+            path, headers={"Authorization": "Bearer operator", "X-JWS-Signature": "a..b"}
+        )
+    assert answer.status_code == 400
+    assert answer.json()["type"].endswith("/signature-invalid")
+    assert [one.reason for one in house.refusals.noted] == [Reason.SIGNATURE_INVALID]
+    assert live.came == []
+
+
+async def test_a_preference_is_passed_on_where_nothing_is_signed(
+    client: httpx.AsyncClient, house: House, live: Server
+) -> None:
+    assert isinstance(house.quotas, CountedQuotas)
+    house.quotas.left = 1
+    headers = {"Authorization": "Bearer operator", "Prefer": "signed-answer"}
+    answer = await client.get("/services/weather/now", headers=headers)
+    assert answer.status_code == 200
+    assert "X-JWS-Signature" not in answer.headers
+    assert live.came[0].headers["Prefer"] == "signed-answer"

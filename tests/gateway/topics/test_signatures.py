@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from gateway.topics import signatures
-from gridroam.answers import KeysForGateway
+from gridroam.signatures import KeysForGateway
 from kit.secrets import SecretBox
 from marketplace.access.keys import KeyRing, new_signing_key
 from marketplace.access.model import KeyRules
