@@ -43,6 +43,9 @@ PROBLEM = (
 )
 
 
+_KEY = Member("key", "key", Scalar("string"), True)
+
+
 class Writing:
     """`fault` is the name of the fault's element: ProblemFault, if no operation is called so. The
     addresses are left open."""
@@ -51,6 +54,7 @@ class Writing:
         self._name = name
         self._namespace = namespace
         self.fault = "ProblemFault"
+        self._entry = "Entry"
 
     def write(
         self,
@@ -98,7 +102,10 @@ class Writing:
                 self._members(_add(element, XSD, "complexType"), "sequence", one.members)
         fault = _add(schema, XSD, "element", name=self.fault)
         self._members(_add(fault, XSD, "complexType"), "sequence", PROBLEM)
-        for declared in types:
+        known = list(types)
+        self._entry = distinct("Entry", [str(one.name) for one in known])
+        self._entry_type(schema)
+        for declared in known:
             self._declared(schema, declared)
 
     def _declared(self, schema: etree._Element, declared: Declared) -> None:
@@ -147,8 +154,16 @@ class Writing:
         element = _add(sequence, XSD, "element", name=structure.entry_element)
         element.set("minOccurs", "0")
         element.set("maxOccurs", "unbounded")
-        key = Member("key", "key", Scalar("string"), True)
-        self._members(_add(element, XSD, "complexType"), "sequence", (key, entries))
+        if isinstance(entries.shape, Free):
+            element.set("type", f"tns:{self._entry}")
+        else:
+            self._members(_add(element, XSD, "complexType"), "sequence", (_KEY, entries))
+
+    def _entry_type(self, schema: etree._Element) -> None:
+        made = _add(schema, XSD, "complexType", name=self._entry)
+        _document_type(made, "A property that the document does not tell of.")
+        value = Member("value", "value", Free(), True)
+        self._members(made, "sequence", (_KEY, value))
 
     # --- operations ---
 

@@ -9,7 +9,7 @@ from REST's value where XML has no words for it.
 | object | a complex type: an element for each property, by its name (`xml_names.py`) |
 | array | its element, repeated; one in an array, or that may be null: a wrapper with `item`s |
 | oneOf, anyOf | a choice of one element for each alternative, which its name tells |
-| additionalProperties | elements `entry`, each with `key` and `value` |
+| all other properties | elements `entry`, each with `key` and `value`; unless there may be none |
 | null | xsi:nil, where the schema lets it be null |
 | anything at all | a string that holds JSON |
 """
@@ -33,7 +33,7 @@ class Shape(Protocol):
         """Of a payload that was read by the WSDL, and so has its form. Raises BadPayload."""
 
     def to_soap(self, value: object) -> object:
-        """Of a value that somebody sent. What no element is for is left out. Raises BadPayload."""
+        """Of a value that somebody sent. What may not be there is left out. Raises BadPayload."""
 
     def fit(self, value: object, depth: int = 0) -> int | None:
         """How well a value fits among others that it may be; None: not at all."""
@@ -126,25 +126,30 @@ class Member:
     documentation: str = ""
 
     def to_rest(self, payload: object) -> object:
-        return self._turned(payload, self.shape.to_rest)
+        return self._turned(payload, self.shape.to_rest, null=False)
 
     def to_soap(self, value: object) -> object:
         if self.repeated and not isinstance(value, list):
             raise _wrong(value, "an array").below(self.name)
-        return self._turned(value, self.shape.to_soap)
+        return self._turned(value, self.shape.to_soap, null=isinstance(self.shape, Free))
 
-    def _turned(self, value: object, turn: _Turn) -> object:
+    def _turned(self, value: object, turn: _Turn, *, null: bool) -> object:
+        """`null`: it is a value like any other, and is turned."""
         try:
             if not self.repeated:
-                return None if value is None else turn(value)
+                return turn(value) if null or value is not None else None
             assert isinstance(value, list)
-            return _each(value, turn)
+            return _each(value, turn, null=null)
         except BadPayload as bad:
             raise bad.below(self.name) from None
 
+    @property
+    def takes_null(self) -> bool:
+        return self.nullable or isinstance(self.shape, Free)
+
     def fit(self, value: object, depth: int) -> int | None:
         if value is None:
-            return 0 if self.nullable else None
+            return 0 if self.takes_null else None
         if not self.repeated:
             return self.shape.fit(value, depth)
         return _fit_of_array(self.shape, value, depth)
@@ -154,11 +159,11 @@ class _Turn(Protocol):
     def __call__(self, value: object, /) -> object: ...
 
 
-def _each(values: list[object], turn: _Turn) -> list[object]:
+def _each(values: list[object], turn: _Turn, *, null: bool) -> list[object]:
     made = []
     for place, one in enumerate(values):
         try:
-            made.append(None if one is None else turn(one))
+            made.append(turn(one) if null or one is not None else None)
         except BadPayload as bad:
             raise bad.below(place) from None
     return made
@@ -215,7 +220,7 @@ class Structure:
             if member is None:
                 if self.entries is not None:
                     entries.append(self._entry(name, one, self.entries))
-            elif one is not None or member.nullable:
+            elif one is not None or member.takes_null:
                 made[member.element] = member.to_soap(one)
         for name in self._arrays:
             made.setdefault(self._by_name[name].element, [])
@@ -229,6 +234,9 @@ class Structure:
         except BadPayload as bad:
             raise bad.below(name) from None
 
+    def _tells_of_entries(self) -> bool:
+        return self.entries is not None and not isinstance(self.entries.shape, Free)
+
     def fit(self, value: object, depth: int = 0) -> int | None:
         if not isinstance(value, dict):
             return None
@@ -238,8 +246,8 @@ class Structure:
         for name, one in value.items():
             member = self._by_name.get(name)
             if member is None:
-                # JSON lets an object have more than its schema tells of, but another may tell.
-                fits -= 0 if self.entries is not None else 1
+                # An object may have more than its schema tells of; but another schema may tell.
+                fits -= 0 if self._tells_of_entries() else 1
                 continue
             fit = member.fit(one, depth + 1) if depth < _DEEPEST_LOOK else 0
             if fit is None:

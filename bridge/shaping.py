@@ -235,8 +235,9 @@ class _Shaping:
                 for name, places in flat.properties.items()
             ]
             entries = None
-            if flat.additional is not None:
-                entries = self._member("value", flat.additional, f"{made.name}_value")
+            if flat.additional is not None or not flat.closed:
+                # JSON lets an object have what its schema does not tell of, and partners do.
+                entries = self._member("value", flat.additional or (), f"{made.name}_value")
                 entries.required = True
             kept = self._told_apart(members)
             made.ready(kept, entries, distinct("entry", {one.element for one in kept}))

@@ -40,7 +40,7 @@ SCALARS: list[Drawn] = [
     ({"type": "string", "format": "uuid"}, some.uuids().map(str)),
     ({"type": ["string", "null"]}, some.none() | TEXT),
     ({"type": "number", "nullable": True}, some.none() | NUMBER),
-    ({}, ANYTHING.filter(lambda one: one is not None)),
+    ({}, ANYTHING),
     ({"type": "object"}, some.dictionaries(TEXT, ANYTHING, max_size=2)),
     ({"const": "fixed"}, some.just("fixed")),
     ({"oneOf": [{"type": "string"}, {"type": "integer"}]}, TEXT | some.integers(-9, 9)),
@@ -58,12 +58,13 @@ def objects(draw: some.DrawFn, inner: some.SearchStrategy[Drawn]) -> Drawn:
         optional={name: _some_of(*drawn[name]) for name in names if name not in required},
     )
     schema = {"type": "object", "properties": properties, "required": sorted(required)}
-    if draw(some.booleans()):
-        return schema, values
-    more, value = draw(inner)
+    told = draw(some.sampled_from(["closed", "open", "more"]))
+    if told == "closed":
+        return schema | {"additionalProperties": False}, values
+    more, value = draw(inner) if told == "more" else ({}, ANYTHING)
     entries = some.dictionaries(TEXT.filter(lambda key: key not in NAMES), value, max_size=2)
     extended = some.builds(lambda known, others: known | others, values, entries)
-    return schema | {"additionalProperties": more}, extended
+    return schema | ({"additionalProperties": more} if told == "more" else {}), extended
 
 
 def _some_of(schema: dict[str, Any], values: some.SearchStrategy[Any]) -> some.SearchStrategy[Any]:

@@ -70,8 +70,20 @@ def test_the_forms_of_values_are_those_of_the_table() -> None:
     }
 
 
-def test_what_the_schema_does_not_tell_of_is_left_out_of_an_answer() -> None:
+def test_what_the_schema_does_not_tell_of_goes_along() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    assert payload_of(schema, {"a": "x", "b": 1, "c": None}) == {
+        "a": "x",
+        "entry": [{"key": "b", "value": "1"}, {"key": "c", "value": "null"}],
+    }
+
+
+def test_what_the_schema_forbids_is_left_out() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "additionalProperties": False,
+    }
     assert payload_of(schema, {"a": "x", "b": 1}) == {"a": "x"}
 
 

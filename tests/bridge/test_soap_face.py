@@ -17,6 +17,7 @@ from zeep.exceptions import Fault
 from zeep.transports import Transport
 
 from bridge.document import BadDocument, Document, Kind
+from bridge.openapi import Content, RestInterface
 from bridge.payload import BadAnswer, UnknownOperation, read_json, write_json
 from bridge.rest_messages import RestRequest
 from bridge.soap_envelope import content_type
@@ -114,7 +115,7 @@ def test_a_client_made_from_the_wsdl_asks_the_provider_and_is_answered(port: str
             "AuthorisationStatus": "Authorised",
             "StatusCode": {"Code": "000"},
             "StopIdentifications": [IDENTIFICATION, {"MifareIdentification": {"UID": "AA"}}],
-            "Unknown": "to the document",
+            "Unknown": ["to the document"],
         }
         return 200, "application/json; charset=utf-8", json.dumps(said).encode()
 
@@ -139,6 +140,7 @@ def test_a_client_made_from_the_wsdl_asks_the_provider_and_is_answered(port: str
         "ProductID": "a & b",
     }
     assert answer.AuthorisationStatus == "Authorised"
+    assert [(one.key, one.value) for one in answer.entry] == [("Unknown", '["to the document"]')]
     assert [
         one.RFIDIdentification and one.RFIDIdentification.UID for one in answer.StopIdentifications
     ] == ["0123ABCD", None]
@@ -262,6 +264,37 @@ def test_large_documents_have_faces_for_zeep_and_for_ourselves(path: Path) -> No
         assert port.binding._operations.keys() == face.operations.keys()
     soap = SoapInterface.read(Document(Kind.WSDL, "a", {"a": face.wsdl(ADDRESS)}))
     assert soap.operations.keys() == face.operations.keys()
+
+
+def examples(interface: RestInterface, content: Content | None) -> list[Any]:
+    """Those of a body's schema, or of its alternatives."""
+    if content is None or content.schema is None:
+        return []
+    branches = content.schema.get("oneOf")
+    places = list(branches.items()) if branches else [content.schema]
+    found = [interface.references.follow(one).get("example") for one in places]
+    return [read_json(json.dumps(one.value).encode()) for one in found if one is not None]
+
+
+@pytest.mark.parametrize("path", LARGE, ids=lambda path: path.name)
+def test_the_examples_of_large_documents_go_through_and_lose_nothing(path: Path) -> None:
+    interface = read_file(path)
+    face = SoapFace.of(interface)
+    gone_through = 0
+    for name, operation in interface.operations.items():
+        shaped = face.operations[name]
+        known = {one.member: "DE*ABC" for one in operation.parameters if one.required}
+        for example in examples(interface, operation.body):
+            told = shaped.request.to_soap({**known, "body": example})
+            content = face._soap.request(name, told).content
+            assert read_json(face.request(content).content) == example
+            gone_through += 1
+        for example in examples(interface, operation.answers.get("200")):
+            answer = face.answer(name, "1.1", 200, JSON, write_json(example)).content
+            read = shaped.answer.to_rest(face._soap.answer(name, answer))
+            assert read == {"body": example}
+            gone_through += 1
+    assert gone_through >= 9
 
 
 def test_an_address_is_told_as_it_is() -> None:
