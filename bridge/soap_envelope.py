@@ -180,11 +180,11 @@ _KNOWN_12 = {"Sender", "Receiver", "VersionMismatch", "MustUnderstand", "DataEnc
 def read_fault(node: etree._Element, version: str) -> tuple[SoapFault, tuple[etree._Element, ...]]:
     """A fault without its detail, and the detail's elements."""
     if version == "1.1":
-        code, _, subcode = _local(node.findtext("faultcode")).partition(".")
-        detail = node.find("detail")
+        code, _, subcode = _local(node.findtext("{*}faultcode")).partition(".")
+        detail = node.find("{*}detail")
         told = SoapFault(
-            code or "Server", _line(node.findtext("faultstring")), subcode or None,
-            _line(node.findtext("faultactor")) or None,
+            code or "Server", _line(node.findtext("{*}faultstring")), subcode or None,
+            _line(node.findtext("{*}faultactor")) or None,
         )  # fmt: skip
     else:
         s = f"{{{SOAP_12}}}"
