@@ -16,7 +16,7 @@ from bridge.content_model import (
     refuse_unknown,
 )
 from bridge.payload import BadPayload
-from bridge.simple_values import Simple, built_in, wrong
+from bridge.simple_values import Simple, built_in, plain, wrong
 from bridge.xml_nodes import (
     XSI,
     clark_name,
@@ -40,6 +40,13 @@ class Attribute:
     written: str
     simple: Simple
     required: bool
+    default: str | None = None
+
+    def schema(self) -> dict[str, object]:
+        """A default is told, and never filled in: what nobody said is not passed on."""
+        if self.default is None:
+            return dict(self.simple.schema)
+        return {**self.simple.schema, "default": plain(self.simple.value(self.default))}
 
 
 @dataclass(slots=True)

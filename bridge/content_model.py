@@ -105,6 +105,8 @@ class Member:
         try:
             value = self.element.read(node, strict)
         except BadPayload as bad:
+            if self.many:
+                bad = bad.below(len(obj.get(self.key, ())))
             raise bad.below(self.key) from None
         if self.many:
             obj.setdefault(self.key, []).append(value)

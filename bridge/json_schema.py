@@ -86,7 +86,7 @@ class JsonSchemas:
         required: Iterable[str] = (),
     ) -> Schema:
         """A type as an object, with `more` members than its own."""
-        members: dict[str, Schema] = {one.key: dict(one.simple.schema) for one in codec.attributes}
+        members: dict[str, Schema] = {one.key: one.schema() for one in codec.attributes}
         needed = [*required, *(one.key for one in codec.attributes if one.required)]
         conditions: list[Schema] = []
         if codec.text is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import xmlschema.names as nm
@@ -12,7 +11,7 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 from xmlschema.validators import XsdAtomicRestriction, XsdList, XsdSimpleType, XsdUnion
 
 from bridge import simple_values
-from bridge.simple_values import Simple, compared, type_of_check, wrong
+from bridge.simple_values import Simple, compared, plain, type_of_check, wrong
 from bridge.xsd_reading import XSD, documentation_of, patterns_of
 
 
@@ -75,7 +74,7 @@ def _restricted(xsd_type: Any, base: Simple) -> Simple:
 def _enumeration(allowed: list[str], base: Simple, schema: dict[str, object]) -> type_of_check:
     values = [base.read(one, False) for one in allowed]
     said = ", ".join(allowed[:30]) + (", …" if len(allowed) > 30 else "")
-    schema["enum"] = [_plain(one) for one in values]
+    schema["enum"] = [plain(one) for one in values]
     rule = f"one of: {said}"
     try:
         known: Any = frozenset(values)
@@ -87,13 +86,6 @@ def _enumeration(allowed: list[str], base: Simple, schema: dict[str, object]) ->
             raise wrong(value, rule)
 
     return check
-
-
-def _plain(value: object) -> object:
-    """For a schema, which is there to be read: no Decimal."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return value
 
 
 def _pattern(patterns: list[str], schema: dict[str, object]) -> list[type_of_check]:
@@ -133,7 +125,7 @@ def _bound(
     def make(limit: str, base: Simple, schema: dict[str, object]) -> type_of_check:
         bound = compared(base.value(limit.strip()))
         if bound is not None:
-            schema[keyword] = _plain(bound)
+            schema[keyword] = plain(bound)
 
         def check(value: object, text: str) -> None:
             number = compared(value)

@@ -333,3 +333,10 @@ def compared(value: object) -> Decimal | None:
         return Decimal(str(value))
     except InvalidOperation:
         return None
+
+
+def plain(value: object) -> object:
+    """For a schema, which is there to be read: no Decimal."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value

@@ -144,7 +144,8 @@ class Compiler:
             names.add(local)
             simple: Simple = self._simple.of(declared.type)
             written = "xml:" + local if tag.startswith(_XML) else self._prefixes.written(tag)
-            yield Attribute(key, tag, written, simple, declared.use == "required")
+            required = declared.use == "required"
+            yield Attribute(key, tag, written, simple, required, declared.default)
 
 
 _XML = "{http://www.w3.org/XML/1998/namespace}"

@@ -25,10 +25,11 @@ class _Given(Transport):
 
 
 class ZeepClient:
-    """A client made from a WSDL, which asks nobody."""
+    """A client made from a WSDL, which asks nobody. `files`: what the WSDL imports."""
 
-    def __init__(self, wsdl: bytes) -> None:
-        given, strict = _Given({}), Settings(strict=True)
+    def __init__(self, wsdl: bytes, files: Mapping[str, bytes] | None = None) -> None:
+        named = {name.rpartition("/")[2]: content for name, content in (files or {}).items()}
+        given, strict = _Given(named), Settings(strict=True)
         # It says of itself that it is typed, and is not.
         self._client: Any = Client(  # type: ignore[no-untyped-call]
             io.BytesIO(wsdl), transport=given, settings=strict
