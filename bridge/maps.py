@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
-import msgspec
 from jmespath.exceptions import (
     EmptyExpressionError,
     JMESPathError,
@@ -26,6 +25,7 @@ from jmespath.functions import TYPES_MAP, Functions, signature
 from jmespath.parser import Parser
 from jmespath.visitor import TreeInterpreter, _Expression
 
+from bridge.payload import write_json
 from roaming.refusal import Malformed
 
 LONGEST_EXPRESSION = 8_000
@@ -100,7 +100,6 @@ class ContentMap:
         )
 
 
-_write = msgspec.json.Encoder(decimal_format="number").encode
 _INTEGER = re.compile(r"-?[0-9]{1,400}\Z", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][-+]?[0-9]{1,3})?\Z", re.ASCII)
 _TOO_DEEP = f"an expression of at most {DEEPEST_EXPRESSION} levels"
@@ -297,7 +296,7 @@ class _Functions(Functions):
 
     @signature({"types": []})
     def _func_to_string(self, arg: object) -> str:
-        return arg if isinstance(arg, str) else _write(arg).decode()
+        return arg if isinstance(arg, str) else write_json(arg).decode()
 
     @signature({"types": []})
     def _func_type(self, arg: object) -> str:

@@ -207,8 +207,21 @@ class Structure:
             made.setdefault(name, [])
         if self.entries is not None:
             for entry in payload.get(self.entry_element, ()):
-                made[entry["key"]] = self.entries.to_rest(_value_of(entry, self.entries))
+                self._add_entry(made, entry, self.entries)
         return made
+
+    def _add_entry(
+        self, made: dict[str, object], entry: Mapping[str, object], entries: Member
+    ) -> None:
+        key = str(entry["key"])
+        if key in made or key in self._by_name:
+            rule = "each property once, by its own element if it has one"
+            raise _wrong(key, rule).below(self.entry_element)
+        try:
+            value = entry.get(entries.element, [] if entries.repeated else None)
+            made[key] = entries.to_rest(value)
+        except BadPayload as bad:
+            raise bad.below(self.entry_element) from None
 
     def to_soap(self, value: object) -> object:
         if not isinstance(value, dict):
@@ -254,10 +267,6 @@ class Structure:
                 return None
             fits += 2 + fit
         return fits
-
-
-def _value_of(entry: Mapping[str, object], entries: Member) -> object:
-    return entry.get(entries.element, [] if entries.repeated else None)
 
 
 @dataclass(eq=False, slots=True)

@@ -21,6 +21,7 @@ from bridge.wsdl import SoapInterface
 from bridge.xml_names import clean, plain_name
 
 _FILE = "generated.wsdl"
+_SHALLOW = "a value that is not nested without end"
 _ADDRESS = re.compile(r'(<soap(?:12)?:address location=")[^"]*(")')
 
 
@@ -81,7 +82,10 @@ class SoapFace:
         """What an envelope asks, in REST. Raises BadEnvelope, BadPayload, UnknownOperation."""
         asked = self._soap.question(content, action)
         shaped = self.operations[asked.operation]
-        return rest_messages.request(shaped.operation, shaped.request.to_rest(asked.payload))
+        try:
+            return rest_messages.request(shaped.operation, shaped.request.to_rest(asked.payload))
+        except RecursionError:
+            raise BadPayload("nested without end", value="…", rule=_SHALLOW) from None
 
     def answer(
         self, operation: str, version: str, status: int, content_type: str, content: bytes
@@ -104,6 +108,8 @@ class SoapFace:
                 value=bad.value,
                 rule=bad.rule,
             ) from None
+        except RecursionError:
+            raise BadAnswer("the provider's answer is nested without end", rule=_SHALLOW) from None
 
     def fault(self, version: str, problem: Problem) -> Told:
         """A problem as a fault, with the detail that the WSDL declares."""

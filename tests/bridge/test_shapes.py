@@ -78,6 +78,15 @@ def test_what_the_schema_does_not_tell_of_goes_along() -> None:
     }
 
 
+@pytest.mark.parametrize("keys", [["a"], ["b"], ["c", "c"]])
+def test_a_property_comes_once_and_by_its_own_element(keys: list[str]) -> None:
+    schema = {"properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
+    entries = [{"key": key, "value": "1"} for key in keys]
+    with pytest.raises(BadPayload) as refused:
+        shape_of(schema).to_rest({"body": {"a": "x", "entry": entries}})
+    assert refused.value.field == "$.body.entry"
+
+
 def test_what_the_schema_forbids_is_left_out() -> None:
     schema = {
         "type": "object",

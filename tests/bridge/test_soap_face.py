@@ -18,9 +18,9 @@ from zeep.transports import Transport
 
 from bridge.document import BadDocument, Document, Kind
 from bridge.openapi import Content, RestInterface
-from bridge.payload import BadAnswer, UnknownOperation, read_json, write_json
+from bridge.payload import BadAnswer, BadPayload, UnknownOperation, read_json, write_json
 from bridge.rest_messages import RestRequest
-from bridge.soap_envelope import content_type
+from bridge.soap_envelope import SOAP_11, BadEnvelope, content_type
 from bridge.soap_face import SoapFace
 from bridge.wsdl import SoapInterface
 from tests.bridge.interfaces import LARGE, OURS, read, read_file, with_schema
@@ -334,6 +334,31 @@ def test_an_answer_that_is_not_what_the_document_says_is_the_providers_fault(
     with pytest.raises(BadAnswer) as refused:
         face.answer("Send", "1.1", 200, content_type, content)
     assert refused.value.rule
+
+
+@pytest.mark.parametrize("depth", [10, 240, 2_000, 100_000])
+def test_what_is_nested_too_deep_takes_nothing_down(depth: int) -> None:
+    node = {"type": "object", "properties": {"n": {"$ref": "#/components/schemas/Node"}}}
+    face = SoapFace.of(with_schema({"$ref": "#/components/schemas/Node"}, Node=node))
+    asked = envelope_of(face, "<n>" * depth + "</n>" * depth)
+    said = b'{"n":' * depth + b"{}" + b"}" * depth
+    if depth > 10:
+        with pytest.raises((BadPayload, BadEnvelope)):
+            face.request(asked)
+        with pytest.raises(BadAnswer):
+            face.answer("Send", "1.1", 200, JSON, said)
+    else:
+        assert face.request(asked).content == said
+        assert face.answer("Send", "1.1", 200, JSON, said).fault is None
+
+
+def envelope_of(face: SoapFace, body: str) -> bytes:
+    [tag] = [one.request.tag for one in face._soap.operations.values()]
+    namespace = etree.QName(str(tag)).namespace
+    return (
+        f'<s:Envelope xmlns:s="{SOAP_11}"><s:Body>'
+        f'<Send xmlns="{namespace}"><body>{body}</body></Send></s:Body></s:Envelope>'
+    ).encode()
 
 
 def test_a_page_for_people_is_not_passed_on() -> None:
