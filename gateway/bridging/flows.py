@@ -101,7 +101,7 @@ class SoapEntrance:
                 permit(call, door)
                 return await passed_on.way(call, asked, body, door, self._desk)
             face = face_of(side)
-        if service.endpoint is None:
+        if not service.remote:
             operations_here(service, door)
         call.operation, call.alias = face.operation(asked.tag, asked.action)
         permit(call, door)

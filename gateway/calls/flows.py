@@ -239,7 +239,7 @@ def locate(call: Call, door: Door) -> Service:
     OperationUnknown.
     """
     service = find(call, door)
-    if service.endpoint is not None:
+    if service.remote:
         call.operation = f"{call.method} {call.rest}"
         if service.operations is not None:
             name = service.operations.name(call.method, call.rest)
@@ -418,7 +418,7 @@ async def forward(
     assert service is not None
     if carry is None:
         carry = straight_to(service, door)
-    if service.endpoint is not None:
+    if service.remote:
         call.credentials = door.assertions.credentials(call)
     try:
         await carry(call, body, answer)
@@ -430,7 +430,7 @@ async def forward(
 
 def straight_to(service: Service, door: Door) -> Carry:
     """The way to a service for a call as it is."""
-    return door.remote if service.endpoint is not None else door.local[service.name, service.major]
+    return door.remote if service.remote else door.local[service.name, service.major]
 
 
 def meter(call: Call, door: Door) -> None:

@@ -64,7 +64,7 @@ class Speaks(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A catalogue entry. `endpoint` None: it is answered by an application of the hub itself.
+    """A catalogue entry. Not `remote`: it is answered by an application of the hub itself.
 
     `published` False: a draft, which nobody but its provider may try. `interface` is the digest of
     its interface document, `login` what its own server asks the hub for, sealed. `timeouts_s` go by
@@ -90,11 +90,15 @@ class Service:
     operations: Naming | None = None
     maps: Mapping[str, ContentMap] = field(default_factory=dict)
     turned: bool = field(init=False)
+    remote: bool = field(init=False)
 
     def __post_init__(self) -> None:
         # Asked for at every call, and so reckoned once.
         by_soap = self.speaks is Speaks.SOAP and self.interface is not None
         object.__setattr__(self, "turned", by_soap or bool(self.maps))
+        # A draft may have a sandbox before it has anything live.
+        outside = self.endpoint is not None or bool(self.sandbox_endpoints)
+        object.__setattr__(self, "remote", outside)
 
 
 class ContentMap(NamedTuple):

@@ -568,6 +568,24 @@ async def seen(victims: Victims, every: Sequence[Route]) -> dict[str, Any]:
     return found
 
 
+async def test_a_token_of_the_sandbox_opens_nothing_that_is_live(victims: Victims) -> None:
+    """Not even what is its own party's: what is tried out must not come to count."""
+    operator = victims.world.operator
+    path = f"/marketplace/partners/{operator.party}/clients"
+    made = await operator.post(path, {"environment": "sandbox"})
+    sandbox = replace(operator, client_id=made["client_id"], client_secret=made["client_secret"])
+    await sandbox.log_in()
+    for route in await routes(victims.world.hub):
+        if route.name in PUBLIC | {CHARGE_POINT}:
+            continue
+        readable = route.template.startswith(("/services/search-evse/", "/services/contract-val"))
+        if not (readable and route.method == "GET"):
+            path = next(paths_of(route, victims.ids))
+            answer = await call(sandbox, route, path, victims)
+            assert (route.name, answer.status) == (route.name, 403)
+            assert answer.problem == "sandbox-not-served"
+
+
 async def test_a_token_without_the_scope_opens_no_root(victims: Victims) -> None:
     """An operator's charge point system needs no token that could accept contracts."""
     operator = victims.world.operator
