@@ -180,9 +180,14 @@ def _checked_string(
     return text_of, value_of
 
 
+_NAME = r"(?:\{[!-;=?-z|~]+\})?[A-Za-z_][A-Za-z0-9_.\-]*"
 _ZONE = r"(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00)?"
-_YEAR = r"-?(?:[1-9]\d{3,}|0\d{3})"
+_YEAR = r"(?!-?0000)-?(?:[1-9]\d{3,8}|0\d{3})"
 _MONTH, _DAY = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_MONTH_DAY = (
+    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])"
+    r"|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|[12]\d))"
+)
 _DATE = f"{_YEAR}-{_MONTH}-{_DAY}"
 _TIME = r"(?:(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?|24:00:00(?:\.0+)?)"
 # JSON Schema's own formats are those of RFC 3339, which demands a zone where XSD leaves it open.
@@ -191,13 +196,14 @@ _DATES: dict[str, tuple[str, str]] = {
     "date": (f"{_DATE}{_ZONE}", "a date as 2026-03-01"),
     "time": (f"{_TIME}{_ZONE}", "a time as 12:00:00"),
     "duration": (
-        r"-?P(?=.)(?:\d+Y)?(?:\d+M)?(?:\d+D)?(?:T(?=.)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?",
+        r"-?P(?=.)(?:\d{1,9}Y)?(?:\d{1,9}M)?(?:\d{1,9}D)?"
+        r"(?:T(?=.)(?:\d{1,9}H)?(?:\d{1,9}M)?(?:\d{1,9}(?:\.\d{1,9})?S)?)?",
         "a duration as PT1H30M",
     ),
     "gYear": (f"{_YEAR}{_ZONE}", "a year as 2026"),
     "gYearMonth": (f"{_YEAR}-{_MONTH}{_ZONE}", "a month as 2026-03"),
     "gMonth": (f"--{_MONTH}{_ZONE}", "a month as --03"),
-    "gMonthDay": (f"--{_MONTH}-{_DAY}{_ZONE}", "a day of a year as --03-01"),
+    "gMonthDay": (f"--{_MONTH_DAY}{_ZONE}", "a day of a year as --03-01"),
     "gDay": (f"---{_DAY}{_ZONE}", "a day of a month as ---01"),
 }
 
@@ -264,6 +270,10 @@ def built_in(name: str) -> Simple:
         text_of, value_of = _checked_string("(?:[0-9a-fA-F]{2})*", "hexadecimal digits, in pairs")
         schema = {"type": "string", "pattern": "^(?:[0-9a-fA-F]{2})*$"}
         return Simple(name, text_of, value_of, schema=schema)
+    if name in ("QName", "NOTATION"):
+        rule = 'a name, with its namespace as "{urn:x}name"'
+        text_of, value_of = _checked_string(_NAME, rule)
+        return Simple(name, text_of, value_of, schema={"type": "string", "pattern": f"^{_NAME}$"})
     if name in _DATES:
         pattern, rule = _DATES[name]
         text_of, value_of = _checked_string(pattern, rule)

@@ -13,10 +13,12 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 from lxml import etree
 
 from bridge.payload import BadPayload, read_json, write_json
 from bridge.wsdl import SoapInterface
+from tests.bridge.payloads import payloads
 from tests.bridge.wsdls import asking
 
 XSD = "http://www.w3.org/2001/XMLSchema"
@@ -250,3 +252,33 @@ def test_what_xsd_does_not_allow_is_refused(
         assert (refused.value.field or "").startswith("$"), told
         assert refused.value.rule, told
         assert not (schema_knows and schema.is_valid(json.loads(told))), told
+
+
+# Wildcards are tried by hand above.
+LAWFUL = [one for one in FEATURES if one[0] not in {"any", "any attribute"} and one[3]]
+
+
+@pytest.mark.parametrize(
+    ("content", "types"), [pytest.param(one[1], one[2], id=one[0]) for one in LAWFUL]
+)
+def test_whatever_is_allowed_arrives_as_it_was_told(content: str, types: str) -> None:
+    interface = asking(content, types=types)
+    libxml2 = by_libxml2(content, types, "qualified")
+    schema = schema_of(interface)
+    body = interface.operation("Ask").request.body
+    assert body is not None
+
+    @settings(
+        max_examples=15,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(payload=payloads(body.codec))
+    def law(payload: Any) -> None:
+        envelope = interface.request("Ask", payload).content
+        assert interface.question(envelope).payload == payload
+        libxml2.assertValid(body_of(envelope))
+        schema.validate(json.loads(write_json(payload)))
+
+    law()
