@@ -6,98 +6,37 @@ socket: the day of an operator and an EVSP as in test_authorisation and test_cdr
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from httpx import ASGITransport
-from requests import Session
-from requests.auth import AuthBase
-from zeep import Client
 from zeep.exceptions import Fault
-from zeep.helpers import serialize_object
-from zeep.transports import Transport
-from zeep.wsse.username import UsernameToken
 
 from kit.clock import utc_now
+from tests.flows.soap_client import Soap, SoapClients, soap_clients
 from tests.flows.world import CARD, EVSE, World, world
-from tests.gateway.calls.servers import served
 from tests.hub import Hub, Partner
 
 PORTS = pytest.mark.parametrize("version", ["Soap", "Soap12"])
 
 
-class Bearer(AuthBase):
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: Any) -> Any:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-@dataclass(frozen=True, slots=True)
-class Soap:
-    """A SOAP client of a partner's, for one service of the hub."""
-
-    client: Any
-    version: str
-
-    async def asks(self, service: str, operation: str, /, **payload: Any) -> Any:
-        """The answer in Python's own values. Raises zeep's Fault."""
-        bound = self.client.bind(service, service + self.version)
-        answer = await asyncio.to_thread(getattr(bound, operation), **payload)
-        return serialize_object(answer, dict)  # type: ignore[no-untyped-call]
-
-
-Opens = Callable[[Partner, str, str], Any]
-
-
 @dataclass(frozen=True, slots=True)
 class Met:
     world: World
-    url: str
-    sessions: list[Session]
+    clients: SoapClients
 
     async def soap(
         self, partner: Partner, service: str, version: str = "Soap", *, by_name: bool = False
     ) -> Soap:
-        """`by_name`: no token, but the client's name and secret in each envelope."""
-        session = Session()
-        self.sessions.append(session)
-        wsse = None
-        if by_name:
-            wsse = UsernameToken(  # type: ignore[no-untyped-call]
-                partner.client_id, partner.client_secret
-            )
-        else:
-            session.auth = Bearer(partner.token)
-        wsdl = f"{self.url}/services/{service}/soap?wsdl"
-        made: Callable[..., Any] = Client
-        transport: Any = Transport(session=session)  # type: ignore[no-untyped-call]
-        client = await asyncio.to_thread(made, wsdl, transport=transport, wsse=wsse)
-        # The hub tells the address that its partners know; here it listens at another.
-        for one in client.wsdl.services.values():
-            for port in one.ports.values():
-                address = port.binding_options["address"]
-                port.binding_options["address"] = self.url + address[address.index("/services/") :]
-        return Soap(client, version)
+        return await self.clients.of(partner, service, version, by_name=by_name)
 
 
 @pytest.fixture
 async def met(hub: Hub) -> AsyncIterator[Met]:
-    place = await world(hub)
-    transport = hub.http._transport
-    assert isinstance(transport, ASGITransport)
-    sessions: list[Session] = []
-    async with served(transport.app) as url:
-        yield Met(place, url, sessions)
-        for session in sessions:
-            session.close()
+    async with soap_clients(hub) as clients:
+        yield Met(await world(hub), clients)
 
 
 @PORTS
