@@ -6,60 +6,16 @@ The map is docs/flows/service.md.
 from __future__ import annotations
 
 import io
-import re
-import shlex
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from httpx import Response
-
+from tests.flows.curl import BLOCK, COMMAND, Curl
 from tests.hub import Hub, Partner
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests/bridge/data"
-BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^curl .*?(?=^curl |\Z)", re.MULTILINE | re.DOTALL)
 JSON = "Content-Type: application/json"
-
-
-@dataclass(slots=True)
-class Curl:
-    """What a command line of curl asks for, as far as the page uses it."""
-
-    method: str | None = None
-    url: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    content: bytes | None = None
-
-    @classmethod
-    def parse(cls, line: str, files: Mapping[str, bytes]) -> Curl:
-        asked = cls()
-        words = iter(shlex.split(line)[1:])
-        for word in words:
-            match word:
-                case "-s":
-                    continue
-                case "-X":
-                    asked.method = next(words)
-                case "-H":
-                    name, _, value = next(words).partition(": ")
-                    asked.headers[name] = value
-                case "-d":
-                    asked.content = next(words).encode()
-                case "--data-binary":
-                    asked.content = files[next(words).removeprefix("@")]
-                case _:
-                    assert not asked.url, f"what is {word}?"
-                    asked.url = word
-        return asked
-
-    async def send(self, partner: Partner) -> Response:
-        method = self.method or ("GET" if self.content is None else "POST")
-        return await partner.http.request(
-            method, self.url, headers=self.headers, content=self.content
-        )
 
 
 def commands(partner: Partner, files: Mapping[str, bytes]) -> Iterator[tuple[str, Curl]]:
@@ -87,7 +43,7 @@ async def test_every_command_of_the_page_does_what_the_page_says(hub: Hub) -> No
     }
     sent = 0
     for command, curl in commands(provider, files):
-        answer = await curl.send(provider)
+        answer = await curl.send(provider.http)
         assert answer.status_code in (200, 201), (command, answer.text)
         sent += 1
     assert sent >= 13
