@@ -37,11 +37,6 @@ class RestRequest:
     content_type: str
     content: bytes
 
-    @property
-    def target(self) -> str:
-        """Path and query, as they stand in a request."""
-        return f"{self.path}?{self.query}" if self.query else self.path
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -204,18 +204,10 @@ def digest_token(username: str, password: str, *, nonce: bytes, now: datetime) -
     return token
 
 
-def write(content: bytes, token: etree._Element) -> bytes:
-    """The envelope with a security header that holds the token and must be understood."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
-    envelope = etree.fromstring(content, parser)
-    soap = etree.QName(envelope).namespace
-    header = envelope.find(f"{{{soap}}}Header")
-    if header is None:
-        header = etree.Element(f"{{{soap}}}Header")
-        envelope.insert(0, header)
-    security = header.find(SECURITY)
-    if security is None:
-        security = etree.SubElement(header, SECURITY, nsmap={"wsse": WSSE})
-    security.set(f"{{{soap}}}mustUnderstand", "1")
+def header(token: etree._Element, soap_namespace: str) -> str:
+    """A security header that holds the token and must be understood, for an envelope of this
+    namespace."""
+    security = etree.Element(SECURITY, nsmap={"wsse": WSSE, "env": soap_namespace})
+    security.set(f"{{{soap_namespace}}}mustUnderstand", "1")
     security.append(token)
-    return bytes(etree.tostring(envelope, xml_declaration=True, encoding="UTF-8"))
+    return etree.tostring(security, encoding="unicode")

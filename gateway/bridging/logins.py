@@ -5,11 +5,9 @@ from __future__ import annotations
 import secrets
 from datetime import datetime
 
-from lxml import etree
-
 from bridge import username_token
 from bridge.soap_envelope import ENVELOPES
-from bridge.username_token import SECURITY, WSSE, BadUsernameToken, StaleUsernameToken
+from bridge.username_token import BadUsernameToken, StaleUsernameToken
 from gateway.bridging.envelope import Envelope
 from gateway.bridging.model import LoginRefused
 from gateway.bridging.ports import Login
@@ -54,8 +52,4 @@ def security_for(login: Login, version: str, now: datetime) -> str:
         )
     else:
         token = username_token.text_token(login.username, login.password)
-    space = ENVELOPES[version]
-    security = etree.Element(SECURITY, nsmap={"wsse": WSSE, "env": space})
-    security.set(f"{{{space}}}mustUnderstand", "1")
-    security.append(token)
-    return etree.tostring(security, encoding="unicode")
+    return username_token.header(token, ENVELOPES[version])

@@ -63,7 +63,6 @@ def test_a_value_that_would_lead_elsewhere_is_refused(value: str) -> None:
 def test_values_in_the_query_come_out_as_they_were(values: list[str]) -> None:
     asked = request(operation(parameters=[parameter("query")]), p=values)
     assert parse_qs(asked.query, keep_blank_values=True) == {"p": values}
-    assert asked.target == f"/x?{asked.query}"
 
 
 @pytest.mark.parametrize(
