@@ -180,7 +180,13 @@ def _checked_string(
     return text_of, value_of
 
 
-_NAME = r"(?:\{[!-;=?-z|~]+\})?[A-Za-z_][A-Za-z0-9_.\-]*"
+_LOCAL = r"[A-Za-z_][A-Za-z0-9_.\-]*"
+# libxml2 reads no namespace that is no URI.
+_URI = (
+    r"(?:[A-Za-z][A-Za-z0-9+.\-]*:(?!/)[A-Za-z0-9:._~?=/\-]+"
+    r"|https?://[A-Za-z0-9.\-]+(?::\d{1,5})?(?:/[A-Za-z0-9:._~?=/\-]*)?)"
+)
+_NAME = rf"(?:\{{{_URI}\}})?{_LOCAL}"
 _ZONE = r"(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00)?"
 _YEAR = r"(?!-?0000)-?(?:[1-9]\d{3,8}|0\d{3})"
 _MONTH, _DAY = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
@@ -272,7 +278,8 @@ def built_in(name: str) -> Simple:
         return Simple(name, text_of, value_of, schema=schema)
     if name in ("QName", "NOTATION"):
         rule = 'a name, with its namespace as "{urn:x}name"'
-        text_of, value_of = _checked_string(_NAME, rule)
+        text_of, _ = _checked_string(_NAME, rule)
+        _, value_of = _checked_string(rf"(?:\{{[^{{}}]+\}})?{_LOCAL}", rule)
         return Simple(name, text_of, value_of, schema={"type": "string", "pattern": f"^{_NAME}$"})
     if name in _DATES:
         pattern, rule = _DATES[name]
