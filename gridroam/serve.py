@@ -138,7 +138,7 @@ class _Serving:
         ):
             config = uvicorn.Config(
                 self._behind_proxies(app),
-                http=tls.CertifiedProtocol,
+                http="httptools" if self._settings.tls is None else tls.CertifiedProtocol,
                 ssl_context_factory=_context_of(self._settings),
                 # Whose word counts is for the operator to say, see gridroam/proxies.py.
                 proxy_headers=False,

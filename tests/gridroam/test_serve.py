@@ -358,6 +358,23 @@ async def test_over_tls_a_token_is_good_with_its_certificate_alone_in_every_proc
         assert (await hub.end()).code == 0
 
 
+async def test_a_proxy_is_believed_where_it_is_named_in_every_process(
+    tmp_path: Path, hub_database_url: str
+) -> None:
+    # No certificate: whoever believes the sender refuses it, anybody else takes no notice.
+    header = {"Client-Cert": ":AAAA:"}
+    for named, status in (("127.0.0.0/8", 422), ("10.0.0.7", 200)):
+        async with serving(
+            *("--home", tmp_path / "home", "--database-url", hub_database_url),
+            *("--workers", "2", "--trusted-proxy", named),
+            tmp_path=tmp_path,
+        ) as hub:
+            for _ in range(6):
+                assert await status_of(hub.url, "/health/live", header) == status
+                assert await status_of(hub.url, "/health/live") == 200
+            assert (await hub.end()).code == 0
+
+
 async def test_tls_with_files_that_do_not_serve_starts_nothing(tmp_path: Path) -> None:
     certificate, key = certificates.server(authority()).files(tmp_path)
     nothing = tmp_path / "nothing.pem"
