@@ -91,6 +91,9 @@ class WrittenFace:
         """Raises BadEnvelope, BadPayload, UnknownOperation."""
         question = self._interface.question(content, action)
         asked = self._spoken[question.operation].ask(question.payload)
+        if "" in asked.path.split("/")[1:]:
+            # It would lead to another place than the operation's.
+            raise BadPayload("a name is empty", value="", rule="at least one character")
         body = b"" if asked.body is None else write_json(asked.body)
         return Request(
             asked.method, asked.path, urlencode(asked.query), JSON if body else "", body, {}

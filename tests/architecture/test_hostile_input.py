@@ -14,6 +14,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from lxml import etree
+
+from bridge.document import Document, Kind
+from bridge.wsdl import SoapInterface
 from tests.architecture.test_wrong_party import (
     CHARGE_POINT,
     Route,
@@ -111,3 +115,108 @@ async def test_whatever_a_caller_sends_is_answered_and_breaks_nothing(victims: V
                 break
     assert tried > 2_000
     assert not broken, "\n".join(ascii(one)[:500] for one in broken)
+
+
+IN_ENVELOPES = (
+    *("", "-1", "9" * 400, "1e999", "NaN", "\u0663", "x" * 3_000, str(2**63), "FR*PD1*E1*\ufffd"),
+    *("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "0001-01-01", "24:00:00"),
+)
+_AT = "2026-05-04T12:00:00Z"
+# One good question to every operation of the hub's own services that takes one of these.
+ASKED: Mapping[str, Mapping[str, Any]] = {
+    "clearing-house": {
+        "Authorise": {
+            "evseId": "FR*PD1*E1",
+            "identification": {"type": "rfid", "value": "04A1B2C3D4E5F6"},
+            "at": _AT,
+        },
+        "ForwardServiceDetailRecords": {
+            "serviceDetailRecord": [
+                {
+                    "cdrId": "C1",
+                    "evseId": "FR*PD1*E1",
+                    "tokenUid": "04A1B2C3D4E5F6",
+                    "start": _AT,
+                    "end": "2026-05-04T12:30:00Z",
+                    "energyWh": 10_000,
+                }
+            ]
+        },
+    },
+    "contract-validation": {
+        "ValidateContract": {
+            "requester": "FR*XYZ",
+            "provider": "FR*PD1",
+            "service": "roaming",
+            "at": _AT,
+        }
+    },
+    "search-evse": {
+        "SearchEVSE": {
+            "near": {"latitude": 48.8, "longitude": 2.3},
+            "radiusM": 5_000,
+            "operator": ["FR*PD1"],
+            "words": "paix",
+            "limit": 10,
+        },
+        "GetEVSE": {"evseId": "FR*PD1*E1"},
+        "ProvideEVSEStatusData": {"evseStatus": [{"evseId": "FR*PD1*E1", "status": "AVAILABLE"}]},
+    },
+}
+DOCTYPE = b'<!DOCTYPE e [<!ENTITY x SYSTEM "file:///etc/passwd"><!ENTITY y "&x;&x;">]>'
+
+
+def spoilt_envelopes(content: bytes) -> Iterator[bytes]:
+    """The envelope with a value made hostile, or an element gone or twice there, one by one."""
+    root = etree.fromstring(content)
+    body = root[-1]
+    for number, _ in enumerate(list(body.iter())[1:], 1):
+        for text in IN_ENVELOPES:
+            made = copy.deepcopy(root)
+            one = list(made[-1].iter())[number]
+            if not len(one):
+                one.text = text
+                yield etree.tostring(made, encoding="utf-8")
+        for times in (0, 2, 300):
+            made = copy.deepcopy(root)
+            one = list(made[-1].iter())[number]
+            parent = one.getparent()
+            assert parent is not None
+            for _ in range(times):
+                parent.append(copy.deepcopy(one))
+            parent.remove(one)
+            yield etree.tostring(made, encoding="utf-8")
+    whole = etree.tostring(root, encoding="utf-8")
+    yield DOCTYPE + whole
+    yield DOCTYPE + whole.replace(b"FR*PD1", b"&y;")
+    yield whole.decode().encode("utf-16")
+    yield b"<?xml version='1.0' encoding='utf-7'?>" + whole
+    yield whole[: len(whole) // 2]
+    yield whole.replace(b"FR*PD1", b"\xff")
+    yield whole.replace(b"<s:Body>", b"<s:Body>" + b"<a>" * 2_000)
+    yield b""
+
+
+async def test_whatever_comes_in_an_envelope_is_answered_and_breaks_nothing(
+    victims: Victims,
+) -> None:
+    operator = victims.world.operator
+    broken: list[object] = []
+    tried = 0
+    for service, questions in ASKED.items():
+        path = f"/services/{service}/soap"
+        told = await operator.http.get(f"{path}?wsdl")
+        wsdl = SoapInterface.read(Document(Kind.WSDL, "a", {"a": told.content}))
+        for operation, payload in questions.items():
+            good = wsdl.request(operation, payload)
+            headers = {"Content-Type": "text/xml", "Authorization": f"Bearer {operator.token}"}
+            answer = await operator.http.post(path, content=good.content, headers=headers)
+            assert answer.status_code == 200, answer.text
+            for content in spoilt_envelopes(good.content):
+                tried += 1
+                answer = await operator.http.post(path, content=content, headers=headers)
+                fault = etree.fromstring(answer.content).findtext(".//faultcode") or ""
+                if "Server" in fault or answer.status_code not in (200, 500):
+                    broken.append((operation, content[:300], answer.text[-500:]))
+    assert tried > 400
+    assert not broken, "\n".join(ascii(one)[:1_000] for one in broken[:5])

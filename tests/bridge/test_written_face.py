@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from bridge.payload import BadAnswer, UnknownOperation
+from bridge.document import Document, Kind
+from bridge.payload import BadAnswer, BadPayload, UnknownOperation
 from bridge.written_face import camel, inverse, snake
+from bridge.wsdl import SoapInterface
 from marketplace.contracts import soap
+from search_evse import soap as search_soap
 
 NAMES = {"service": "services"}
 KEYS = some.from_regex(r"[a-z]{1,5}(?:_[a-z]{1,5}){0,3}", fullmatch=True).filter(
@@ -57,3 +60,12 @@ def test_an_operation_has_the_name_that_contracts_know() -> None:
 def test_what_is_no_json_is_no_answer() -> None:
     with pytest.raises(BadAnswer):
         soap.face().answer("validate", "1.1", 200, "text/html", b"<html>")
+
+
+def test_an_empty_name_in_a_path_leads_to_no_other_place() -> None:
+    face = search_soap.face()
+    wsdl = SoapInterface.read(Document(Kind.WSDL, "a", {"a": face.wsdl("http://hub.test/")}))
+    asked = wsdl.request("GetEVSE", {"evseId": "FR*PD1*E1"}).content
+    assert face.request(asked, None).path == "/evses/FR*PD1*E1"
+    with pytest.raises(BadPayload):
+        face.request(asked.replace(b"FR*PD1*E1", b""), None)
