@@ -289,7 +289,8 @@ async def test_a_soap_client_reaches_a_rest_provider(market: Market, by_name: bo
         await market.registers(provider, "rest", POINTS_FILES)
         contract = await market.agrees(operations=["GET /points/*"], quota={"calls_per_day": 2})
         async with soap_client(market, market.requester, by_name=by_name) as soap:
-            assert await soap.asks("showPoint", id="FR*PD1*E1") == 22_000
+            found = await soap.asks("showPoint", id="FR*PD1*E1")
+            assert found["power_w"] == 22_000
             [came] = provider.came
             assert (came.method, came.path) == ("GET", "/own/points/FR%2APD1%2AE1")
             assert came.headers["X-Contract-Id"] == contract
