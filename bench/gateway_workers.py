@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench.market import Market, market
-from bench.processes import PeerMissing, cpu_s, load
+from bench.processes import Asked, PeerMissing, cpu_s, load
 from bench.row import Options, Row
 
 NAME = "gateway-workers"
@@ -84,9 +84,8 @@ async def _calls(place: Market, requests: int) -> float:
         task = progress.add_task("calling", total=requests)
         while left:
             some = min(left, MOST_A_TURN)
-            spent, good = await load(
-                place.call, place.requester.headers, requests=some, at_once=AT_ONCE
-            )
+            asked = Asked(place.call, place.requester.headers)
+            spent, good = await load(asked, requests=some, at_once=AT_ONCE)
             if good != some:
                 raise PeerMissing(f"only {good} of {some} calls were answered by a 2xx")
             seconds += spent

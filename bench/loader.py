@@ -76,12 +76,17 @@ class _Work:
             self.done.set()
 
 
-async def load(url: str, requests: int, at_once: int, headers: list[str]) -> tuple[float, int]:
-    """Seconds taken, and how many of the requests were answered by a 2xx."""
+async def load(
+    url: str, requests: int, at_once: int, headers: list[str], body: bytes
+) -> tuple[float, int]:
+    """Seconds taken, and how many were answered by a 2xx. Those with a body are POSTs."""
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    lines = [f"GET {target} HTTP/1.1", f"Host: {parts.netloc}", "Accept: */*", *headers, "", ""]
-    request = "\r\n".join(lines).encode()
+    if body:
+        headers = [*headers, f"Content-Length: {len(body)}"]
+    method = "POST" if body else "GET"
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc}", "Accept: */*"]
+    request = "\r\n".join([*lines, *headers, "", ""]).encode() + body
     work = _Work(requests, at_once)
     loop = asyncio.get_running_loop()
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
@@ -93,5 +98,7 @@ async def load(url: str, requests: int, at_once: int, headers: list[str]) -> tup
 
 
 if __name__ == "__main__":
-    took, good = uvloop.run(load(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]))
+    url, requests, at_once, *headers = sys.argv[1:]
+    body = sys.stdin.buffer.read()
+    took, good = uvloop.run(load(url, int(requests), int(at_once), headers, body))
     print(json.dumps({"seconds": took, "good": good}))

@@ -14,6 +14,7 @@ import asyncpg
 import httpx
 import msgspec
 
+from bench import gateway_servers
 from bench.processes import PeerMissing, free_port, running
 
 _GRIDROAM = str(Path(sys.executable).parent / "gridroam")
@@ -65,8 +66,8 @@ async def market(database_url: str, scratch: Path, *, workers: int) -> AsyncIter
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(_empty_database(database_url, f"market-{workers}"))
         upstream, port = free_port(), free_port()
-        me = (sys.executable, "-m", "bench.gateway_call", "upstream", str(upstream))
-        await stack.enter_async_context(running(me, upstream))
+        weather = gateway_servers.command(gateway_servers.REST, upstream)
+        await stack.enter_async_context(running(weather, upstream))
         where = ["--home", str(scratch / f"market-{workers}"), "--database-url", url]
         serve = [_GRIDROAM, "serve", "--port", str(port), "--log-level", "error", *where]
         # The one caller here stands for many.

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -80,28 +81,32 @@ async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
     raise PeerMissing(f"did not listen on port {port} within a minute")
 
 
-async def load(
-    url: str, headers: Mapping[str, str], *, requests: int, at_once: int = 16
-) -> tuple[float, int]:
-    """Seconds for `requests` GETs from another process, and how many were answered by a 2xx."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request: a GET, or with a body a POST."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+async def load(asked: Asked, *, requests: int, at_once: int = 16) -> tuple[float, int]:
+    """Seconds for so many requests from another process, and how many got a 2xx."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.loader", url, str(requests), str(at_once)),
-        *(f"{name}: {value}" for name, value in headers.items()),
+        *(sys.executable, "-m", "bench.loader", asked.url, str(requests), str(at_once)),
+        *(f"{name}: {value}" for name, value in asked.headers.items()),
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 300)
+    out, _ = await asyncio.wait_for(process.communicate(asked.body), 300)
     told = msgspec.json.decode(out)
     return told["seconds"], told["good"]
 
 
 async def cpu_us_a_call(
-    servers: Mapping[str, tuple[int, str]],
-    headers: Mapping[str, str],
-    *,
-    requests: int,
-    rounds: int,
+    servers: Mapping[str, tuple[int, Asked]], *, requests: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Microseconds of CPU that a call costs each server (name -> pid, URL), round by round.
+    """Microseconds of CPU that a call costs each server (name -> pid, call), round by round.
 
     Each round asks all of them, one after the other, and the next one in the opposite order. What
     else this machine does changes from second to second: figures of one round can be compared with
@@ -110,15 +115,15 @@ async def cpu_us_a_call(
     found: dict[str, list[float]] = {name: [] for name in servers}
     for turn in range(rounds):
         for name in list(servers)[:: -1 if turn % 2 else 1]:
-            pid, url = servers[name]
+            pid, asked = servers[name]
             before = cpu_s(pid)
-            await load_well(url, headers, requests=requests)
+            await load_well(asked, requests=requests)
             found[name].append((cpu_s(pid) - before) / requests * 1e6)
     return found
 
 
-async def load_well(url: str, headers: Mapping[str, str], *, requests: int) -> None:
-    """Raises PeerMissing where not every one of the GETs was answered by a 2xx."""
-    _, good = await load(url, headers, requests=requests)
+async def load_well(asked: Asked, *, requests: int) -> None:
+    """Raises PeerMissing where not every one of the requests was answered by a 2xx."""
+    _, good = await load(asked, requests=requests)
     if good != requests:
         raise PeerMissing(f"only {good} of {requests} calls were answered by a 2xx")

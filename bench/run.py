@@ -31,6 +31,7 @@ from bench import (
     customer_bulk,
     documents,
     gateway_call,
+    gateway_soap,
     gateway_workers,
     restart_undelivered,
     revocation,
@@ -55,6 +56,7 @@ class Benchmark(Protocol):
 
 BENCHMARKS: Sequence[Benchmark] = (
     gateway_call,
+    gateway_soap,
     gateway_workers,
     revocation,
     authorise,
