@@ -24,6 +24,7 @@ from marketplace.contracts.book import ContractBook
 from marketplace.contracts.store import SqlBookSource, SqlContracts, SqlDesk
 from marketplace.offerings import flows as offering_flows
 from marketplace.offerings.store import SqlOfferings
+from marketplace.partners import flows as partner_flows
 from marketplace.partners.model import Partner
 from marketplace.partners.store import Joining, SqlPartners
 from marketplace.services import flows as service_flows
@@ -56,7 +57,20 @@ class Core:
         """The hub's own services and public offerings are in the catalogue after this."""
         now = self.clock()
         await service_flows.ensure_hub_services(self.catalogue, self.hub, memory=self.book, now=now)
-        await offering_flows.ensure_hub_offerings(self.offerings, self.hub, now)
+        new = await offering_flows.ensure_hub_offerings(self.offerings, self.hub, now)
+        if new:
+            await self._agree_with_all(new, now)
+
+    async def _agree_with_all(self, services: Sequence[str], now: datetime) -> None:
+        """Who joined before the hub had these services has them as newcomers do."""
+        after: PartyId | None = None
+        while page := await partner_flows.page(self.partners, after, 1000):
+            after = page[-1].party
+            for partner in page:
+                async with self.contracts.open() as desk:
+                    await contract_flows.accept_public(
+                        desk, self.hub, partner.party, partner.roles, now, services=services
+                    )
 
 
 def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Core:

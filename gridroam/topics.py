@@ -75,6 +75,7 @@ class Topics:
             verifier=verifier,
             market=TopicsOfMarket(parts.book, contracts),
             log=SqlLog(parts.database),
+            evses=parts.evses,
             meter=meter,
             refusals=refusals,
             bell=self._bell,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -19,15 +19,18 @@ from gateway.topics.flows import Access
 from gateway.topics.metrics import TopicMetrics
 from gateway.topics.model import (
     DELIVER,
+    Event,
     EventId,
     Filter,
     NotSubscribable,
     Page,
     Source,
     TooManyStreams,
+    evse_ids,
     source_of,
+    without,
 )
-from gateway.topics.ports import Log, Market
+from gateway.topics.ports import Evses, Log, Market
 from gateway.usage.model import UsageRecord
 from kit.clock import Clock
 from kit.http import Caller
@@ -47,6 +50,7 @@ class Desk:
     verifier: Verifier
     market: Market
     log: Log
+    evses: Evses
     meter: Meter
     refusals: Refusals
     bell: Bell
@@ -110,6 +114,19 @@ class Desk:
             page = await self._next(source, after, wanted, limit, wait_s)
         return self.permit(caller, topic), page
 
+    async def read(self, source: Source, after: EventId, wanted: Filter, *, limit: int) -> Page:
+        """What there is now of what comes next."""
+        page = await flows.read(source, after, wanted, log=self.log, limit=limit)
+        return replace(page, events=await self.for_others(page.events))
+
+    async def for_others(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Without what operators show nobody: a charge point may be their customer's own."""
+        asked = {evse_id for event in events for evse_id in evse_ids(event)}
+        hidden = await self.evses.hidden(asked) if asked else ()
+        if not hidden:
+            return events
+        return [left for event in events if (left := without(event, hidden)) is not None]
+
     async def _next(
         self, source: Source, after: EventId, wanted: Filter, limit: int, wait_s: float
     ) -> Page:
@@ -117,7 +134,7 @@ class Desk:
         with self.bell.waiting(source) as rung:
             while True:
                 rung.clear()
-                page = await flows.read(source, after, wanted, log=self.log, limit=limit)
+                page = await self.read(source, after, wanted, limit=limit)
                 left_s = until - time.monotonic()
                 if page.events or left_s <= 0 or self.bell.stopping.is_set():
                     return page

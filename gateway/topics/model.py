@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -229,6 +229,27 @@ def sources_of(type_: str, party: str, stream: str) -> tuple[Source, ...]:
         if type_ == told:
             return own, Source(topic)
     return (own,)
+
+
+def evse_ids(event: Event) -> list[str]:
+    """The charge points that an event of the hub's topics on them tells of."""
+    if event.topic == EVSE_STATUS:
+        return [event.data["evse_id"]]
+    if event.topic == EVSE_DATA:
+        return [evse_id for changed in event.data.values() for evse_id in changed]
+    return []
+
+
+def without(event: Event, hidden: Collection[str]) -> Event | None:
+    """What is left of such an event where some charge points are not for others to see."""
+    if event.topic == EVSE_STATUS:
+        return None if event.data["evse_id"] in hidden else event
+    left = {
+        outcome: shown
+        for outcome, changed in event.data.items()
+        if (shown := [evse_id for evse_id in changed if evse_id not in hidden])
+    }
+    return replace(event, data=left) if left else None
 
 
 @dataclass(frozen=True, slots=True)

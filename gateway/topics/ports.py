@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -57,6 +57,12 @@ class Log(Protocol):
 
     async def newest(self) -> EventId:
         """A place behind everything that could be read now."""
+        ...
+
+
+class Evses(Protocol):
+    async def hidden(self, evse_ids: Collection[str]) -> Collection[str]:
+        """Those of these charge points that their operators do not publish now."""
         ...
 
 

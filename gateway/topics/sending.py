@@ -5,7 +5,7 @@ Law: an event is never sent while an older one of its stream is neither taken no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -72,6 +72,7 @@ async def send_next(subscription_id: str, *, post: Post, chance: float) -> Step:
     delivery = await outbox.next(subscription, holder=post.holder, now=now)
     if isinstance(delivery, Nothing):
         return Step(more=False, until=delivery.until)
+    delivery = replace(delivery, events=await desk.for_others(delivery.events))
     if not delivery.events:
         await outbox.delivered(delivery, holder=post.holder, now=now)
         return Step(more=True)

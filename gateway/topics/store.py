@@ -214,14 +214,7 @@ class SqlSubscriptions:
 
     async def find(self, party: PartyId, topic: str, name: str) -> Subscription | None:
         async with self._open() as connection:
-            row = await connection.fetchrow(
-                f"SELECT * FROM {subscriptions.fullname}"
-                " WHERE party = $1 AND topic = $2 AND name = $3",
-                party,
-                topic,
-                name,
-            )
-        return None if row is None else to_subscription(row)
+            return await _find(connection, party, topic, name)
 
     async def of(self, party: PartyId, topic: str) -> Sequence[Subscription]:
         async with self._open() as connection:
@@ -250,6 +243,9 @@ class SqlSubscriptions:
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"topics:{party}"
             )
+            known = await _find(connection, party, topic, name)
+            if known is not None and known.wish == wish and known.paused is None:
+                return known, False
             others = await connection.fetchval(
                 f"SELECT count(*) FROM {subscriptions.fullname}"
                 " WHERE party = $1 AND topic = $2 AND name <> $3",
@@ -308,6 +304,16 @@ class SqlSubscriptions:
     async def lag(self, subscription: Subscription, most: int) -> Lag:
         async with self._open() as connection:
             return await lag(connection, subscription.source, subscription.cursor, most)
+
+
+async def _find(connection: Hot, party: PartyId, topic: str, name: str) -> Subscription | None:
+    row = await connection.fetchrow(
+        f"SELECT * FROM {subscriptions.fullname} WHERE party = $1 AND topic = $2 AND name = $3",
+        party,
+        topic,
+        name,
+    )
+    return None if row is None else to_subscription(row)
 
 
 async def lag(connection: Hot, source: Source, after: EventId, most: int) -> Lag:

@@ -12,7 +12,7 @@ import time
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.topics import flows, wire
+from gateway.topics import wire
 from gateway.topics.desk import LOOK_AGAIN_S, Desk, wait
 from gateway.topics.flows import Access
 from gateway.topics.model import EventId, Filter, Page, source_of
@@ -89,9 +89,7 @@ class EventStream(Response):
         with desk.bell.waiting(source) as rung:
             while not desk.bell.stopping.is_set():
                 rung.clear()
-                page = await flows.read(
-                    source, self._after, self._wanted, log=desk.log, limit=MOST_AT_ONCE
-                )
+                page = await desk.read(source, self._after, self._wanted, limit=MOST_AT_ONCE)
                 # Asked after reading and before giving: what is given is permitted at that moment.
                 access = self._permitted()
                 if page.up_to != self._after:

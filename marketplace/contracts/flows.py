@@ -59,14 +59,25 @@ async def accept(
 
 
 async def accept_public(
-    desk: Desk, hub: PartyId, party: PartyId, roles: Collection[str], now: datetime
+    desk: Desk,
+    hub: PartyId,
+    party: PartyId,
+    roles: Collection[str],
+    now: datetime,
+    *,
+    services: Collection[str] | None = None,
 ) -> list[str]:
-    """A newcomer's contracts on the hub's own services, inside the transaction of its joining.
+    """A newcomer's contracts on the hub's own services, inside the transaction of its joining;
+    later, those on `services` that are new.
 
     What it has already is left as it is, whatever became of it but a termination.
     """
     await desk.lock(party)
-    offered = [one for one in await desk.public_offerings(hub, roles) if one.provider != party]
+    offered = [
+        one
+        for one in await desk.public_offerings(hub, roles)
+        if one.provider != party and (services is None or one.service in services)
+    ]
     held = [one for one in await desk.between(party, offered) if one.ends is None or one.ends > now]
     free = [
         one

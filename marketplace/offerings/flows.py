@@ -52,11 +52,13 @@ async def _check_service(
         )
 
 
-async def ensure_hub_offerings(offerings: Offerings, hub: PartyId, now: datetime) -> None:
-    """The hub's own services are offered, free, to the roles that they are for.
+async def ensure_hub_offerings(offerings: Offerings, hub: PartyId, now: datetime) -> Sequence[str]:
+    """The hub's own services are offered, free, to the roles that they are for; those that were
+    not offered before.
 
     Safe at every start; an offering that the hub withdrew stays withdrawn.
     """
+    new = []
     async with offerings.open() as stall:
         for name, (_, _, _, roles) in HUB_SERVICES.items():
             if await stall.ever_offered(hub, name, 1):
@@ -74,6 +76,8 @@ async def ensure_hub_offerings(offerings: Offerings, hub: PartyId, now: datetime
                 published_at=now,
             )
             await stall.publish([offering], now)
+            new.append(name)
+    return new
 
 
 async def find(

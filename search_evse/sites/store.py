@@ -266,6 +266,7 @@ SELECT e.evse_id, e.operator, e.latitude, e.longitude, s.name, s.city, s.time_zo
 FROM search_evse.evse e JOIN search_evse.site s USING (operator, site_id)
 """
 _PLACES = f"{_PLACE} WHERE e.evse_id = ANY($1::text[])"
+_HIDDEN = "SELECT evse_id FROM search_evse.evse WHERE evse_id = ANY($1::text[]) AND NOT published"
 _ALL_PLACES = f"{_PLACE} WHERE e.findable ORDER BY e.evse_id LIMIT $1"
 
 
@@ -328,6 +329,11 @@ class EvseRegister:
     async def all_places(self, most: int) -> list[Place]:
         """Where EVSEs are, whichever; for a map of a whole hub, `most` of them."""
         return [_to_place(row) for row in await self._database.pool.fetch(_ALL_PLACES, most)]
+
+    async def hidden(self, evse_ids: Collection[str]) -> set[str]:
+        """Those of these EVSEs that their operators do not publish."""
+        rows = await self._database.pool.fetch(_HIDDEN, list(evse_ids))
+        return {row["evse_id"] for row in rows}
 
     def _remember(self, found: Iterable[Found], asked_after: int) -> None:
         # What was asked before the last change may be what it changed.

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from http_message_signatures import InvalidSignature
 
-from tests.flows.world import EVSE
+from tests.flows.world import EVSE, OTHER_EVSE
 from tests.hub import Hub, Partner, Server, answering, server, until
 
 TOPIC = "grid-alerts"
@@ -145,6 +145,28 @@ async def test_the_hubs_topics_tell_of_every_operators_charge_points_and_of_ones
         "evses:FR*PD1"
     )
     assert (await reader.get("/events?types=evse-changed"))["events"] == []
+
+
+async def test_a_charge_point_that_is_shown_to_nobody_is_told_of_to_its_operator_alone(
+    hub: Hub,
+) -> None:
+    operator = await hub.partner("FR*PD1", "evse-operator")
+    reader = await hub.partner("FR*XYZ", "evsp")
+    home = operator.site((OTHER_EVSE,), "Europe/Paris") | {"publish": False}
+    await operator.post("/services/search-evse/locations", [home])
+    await operator.provides(EVSE)
+    for evse_id in (OTHER_EVSE, EVSE):
+        path = f"/services/search-evse/evses/{evse_id}/status"
+        await operator.put(path, {"status": "CHARGING"})
+    async with server() as receiver:
+        wish = {"delivery": "webhook", "url": receiver.url, "from": "start"}
+        await reader.put("/topics/evse-status/subscriptions/all", wish)
+        await until(lambda: bool(receiver.came))
+        assert [one["data"]["evse_id"] for one in receiver.came[0].json] == ["FRPD1E1"]
+    told = await reader.get("/topics/evse-data/events")
+    assert [one["data"] for one in told["events"]] == [{"created": ["FRPD1E1"]}]
+    own = await operator.get("/events?types=evse-status-changed")
+    assert [one["data"]["evse_id"] for one in own["events"]] == ["FRPD1E2", "FRPD1E1"]
 
 
 async def test_both_sides_see_what_was_delivered_in_their_usage(hub: Hub) -> None:

@@ -61,6 +61,28 @@ async def test_a_reader_filters_by_type_party_and_stream(database: Database) -> 
         assert [e.party for e in await event_log.read(hot, START, stream="b")] == ["DE*ABC"]
 
 
+async def test_headings_are_of_the_same_events_in_the_same_order(database: Database) -> None:
+    async with database.hot() as hot:
+        await event_log.append(hot, [fact(), NewEvent("b", "cdr-accepted", "DE*ABC", {}, NOON)])
+    async with database.hot() as hot:
+        told = await event_log.read(hot, START)
+        assert await event_log.headings(hot, START, limit=10) == [
+            (one.cursor, one.stream, one.type, one.party) for one in told
+        ]
+        assert len(await event_log.headings(hot, told[0].cursor, limit=10)) == 1
+
+
+async def test_bodies_come_up_to_so_many_bytes_and_one_at_least(database: Database) -> None:
+    async with database.hot() as hot:
+        await event_log.append(hot, [fact(n=n, text="x" * 100) for n in range(10)])
+    async with database.hot() as hot:
+        for most, count in ((1, 1), (150, 2), (100_000, 10)):
+            some = await event_log.read_where(
+                hot, START, "party = $4", "FR*PD1", limit=10, most_bytes=most
+            )
+            assert [one.body["n"] for one in some] == [*range(count)]
+
+
 async def test_no_event_of_a_slow_writer_is_skipped(database: Database) -> None:
     writers, each = 8, 25
     done = asyncio.Event()

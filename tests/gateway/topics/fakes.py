@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +65,16 @@ class Meter:
 
     async def commit(self, record: UsageRecord) -> None:
         self.records.append(record)
+
+
+@dataclass(slots=True)
+class Evses:
+    """Charge points that are shown to nobody."""
+
+    unpublished: set[str] = field(default_factory=set)
+
+    async def hidden(self, evse_ids: Collection[str]) -> Collection[str]:
+        return self.unpublished & set(evse_ids)
 
 
 class Nobody:
@@ -131,6 +141,7 @@ def post(
         verifier=Nobody(),
         market=market or Market(),
         log=SqlLog(database),
+        evses=Evses(),
         meter=meter or Meter(),
         refusals=Nobody(),
         bell=Bell(database, asyncio.Event()),

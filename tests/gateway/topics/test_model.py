@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -145,3 +146,18 @@ def test_nobody_is_tried_for_ever() -> None:
     assert not back_off.hopeless(None, NOW)
     assert not back_off.hopeless(NOW - timedelta(days=2), NOW)
     assert back_off.hopeless(NOW - timedelta(days=3), NOW)
+
+
+def test_what_an_operator_shows_nobody_is_left_out_of_what_is_told_to_others() -> None:
+    status = replace(event(), topic="evse-status", data={"evse_id": "FRPD1E1", "to": "CHARGING"})
+    assert model.evse_ids(status) == ["FRPD1E1"]
+    assert model.without(status, {"FRPD1E1"}) is None
+    assert model.without(status, {"FRPD1E2"}) == status
+    told = {"created": ["FRPD1E1", "FRPD1E2"], "updated": ["FRPD1E3"]}
+    changed = replace(event(), topic="evse-data", data=told)
+    assert model.evse_ids(changed) == ["FRPD1E1", "FRPD1E2", "FRPD1E3"]
+    left = model.without(changed, {"FRPD1E1", "FRPD1E3"})
+    assert left is not None
+    assert left.data == {"created": ["FRPD1E2"]}
+    assert model.without(changed, set(model.evse_ids(changed))) is None
+    assert model.evse_ids(event()) == []

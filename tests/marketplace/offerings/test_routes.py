@@ -7,6 +7,7 @@ from typing import Any
 from httpx import AsyncClient
 
 from marketplace.offerings import flows
+from marketplace.services.model import HUB_SERVICES
 from tests.marketplace.fakes import (
     EVSP,
     HUB,
@@ -43,7 +44,7 @@ async def test_the_hubs_offerings_are_there_for_the_roles_they_are_for(
 ) -> None:
     hubs = await operator.http.get(OFFERINGS, params={"provider": HUB})
     names = {one["service"] for one in hubs.json()}
-    assert names == {"search-evse", "clearing-house", "contract-validation"}
+    assert names == set(HUB_SERVICES)
     await flows.ensure_hub_offerings(market.core.offerings, HUB, clock())
     again = await operator.http.get(OFFERINGS, params={"provider": HUB})
     assert again.json() == hubs.json()

@@ -8,6 +8,7 @@ from kit import event_log
 from kit.event_log import START
 from marketplace.partners import flows
 from marketplace.partners.model import BadPartner, UnknownPartner
+from marketplace.services.model import HUB_SERVICES
 from tests.marketplace.fakes import EVSP, OPERATOR, HandClock
 from tests.marketplace.whole import Marketplace
 
@@ -18,7 +19,7 @@ async def test_a_partner_joins_with_a_secret_and_contracts(market: Marketplace) 
     assert joined.client_id.startswith("frpd1-")
     assert len(joined.client_secret) == 43
     assert joined.client_secret not in repr(joined)
-    assert len(joined.contract_ids) == 3
+    assert len(joined.contract_ids) == len(HUB_SERVICES)
     async with market.database.begin() as connection:
         told = await event_log.read(connection, START, stream=f"partner:{OPERATOR}")
     assert [event.type for event in told] == ["partner-registered", "client-registered"]
