@@ -31,12 +31,12 @@ _OF_THE_BODY = frozenset(
 )
 
 
-async def whole(body: Body, most_bytes: int) -> bytes:
+async def whole(body: Body, most_bytes: int, *, within_s: float = READ_WITHIN_S) -> bytes:
     """All of a body. Raises BodyTooLarge, BodyTooSlow, CallerGone."""
     pieces: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(READ_WITHIN_S):
+        async with asyncio.timeout(within_s):
             while piece := await body.read():
                 size += len(piece)
                 if size > most_bytes:
@@ -49,7 +49,7 @@ async def whole(body: Body, most_bytes: int) -> bytes:
                 pieces.append(piece)
     except TimeoutError:
         raise BodyTooSlow(
-            "the body did not come whole", field="body", rule=f"within {READ_WITHIN_S:g} seconds"
+            "the body did not come whole", field="body", rule=f"within {within_s:g} seconds"
         ) from None
     return b"".join(pieces)
 

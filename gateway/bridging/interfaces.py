@@ -23,8 +23,9 @@ log = structlog.get_logger(__name__)
 
 MOST_READ = 500
 WAIT_S = 20.0
-# Reading takes a core for as long as it takes, and the calls of others go on beside it.
-AT_ONCE = 1
+# Reading takes a core for as long as it takes; the calls of others go on beside it. Two at once,
+# so that one document that takes long holds up no other.
+AT_ONCE = 2
 
 Read = TypeVar("Read")
 _Key = tuple[str, int, bytes]

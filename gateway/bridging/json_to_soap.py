@@ -49,13 +49,19 @@ async def turn(call: Call, body: Body, door: Door, desk: Desk) -> Carry:
     async def carry(call: Call, body: Body, answer: Answer) -> None:
         inner = asked_otherwise(call, "POST", "", "", asked.content_type, asked.headers)
         told = await ask(inner, Written(asked.content, body), door.remote)
-        found = await aside(len(told.content), lambda: _read(inner, interface, operation, told))
+
+        def read() -> bytes | SoapFault:
+            found = _read(inner, interface, operation, told)
+            if isinstance(found, SoapFault):
+                return found
+            one_way = interface.operations[operation].one_way
+            return b"" if one_way else write_json(maps.answered(found, call))
+
+        found = await aside(len(told.content), read)
         if isinstance(found, SoapFault):
             await _tell_fault(call, found, answer)
-        elif interface.operations[operation].one_way:
-            await write(answer, 202, JSON, b"")
         else:
-            await write(answer, 200, JSON, write_json(maps.answered(found, call)))
+            await write(answer, 200 if found else 202, JSON, found)
 
     return carry
 

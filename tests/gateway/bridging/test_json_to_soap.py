@@ -294,6 +294,18 @@ async def test_a_content_map_stands_between_the_callers_words_and_the_wsdls(
     assert interface().question(provider.bodies[0]).payload == {"place": "Paris"}
 
 
+async def test_a_map_that_can_make_nothing_of_a_question_costs_nothing(
+    house: BridgedHouse, client: httpx.AsyncClient
+) -> None:
+    quotas = left(house, 1)
+    async with partner(saying(told())) as provider:
+        maps = {"Ask": ContentMap("{place: join(',', where)}", None)}
+        house.weather(provider.address, maps=maps, quota=Quota(per_day=1))
+        answer = await client.post(PATH, json={"where": 7})
+        assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (422, "map-failed")
+        assert (provider.requests, quotas.left) == ([], 1)
+
+
 async def test_an_interface_that_cannot_be_used_makes_its_service_unavailable_alone(
     house: BridgedHouse, client: httpx.AsyncClient
 ) -> None:
