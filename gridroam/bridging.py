@@ -10,6 +10,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
+import asyncpg
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
 from clearinghouse import soap as clearing_soap
 from gateway.bridging.flows import Bridge
 from gateway.bridging.interfaces import Interfaces
@@ -25,7 +29,10 @@ from kit.worker import Worker, woken_by
 from marketplace.access.model import FailedAttempts, Method, is_client_id
 from marketplace.access.ports import Access, Checker
 from marketplace.contracts import soap as contract_soap
+from roaming.refusal import Unavailable
 from search_evse import soap as search_soap
+
+log = structlog.get_logger(__name__)
 
 # So soon after it was looked up who a client is, nothing can have changed that must be seen.
 REMEMBERED = timedelta(seconds=0.8)
@@ -59,8 +66,14 @@ class ClientsAtTheDoor:
         wait_s = self._failures.wait_s(client_id, address, now)
         if wait_s:
             raise TooManyAttempts(wait_s)
-        async with self._access.open() as book:
-            client = await book.client(client_id, now)
+        try:
+            async with self._access.open() as book:
+                client = await book.client(client_id, now)
+        except (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("client not looked up", error=repr(error))
+            raise Unavailable(
+                "it cannot be looked up now who calls", rule="call with a token, or try again"
+            ) from None
         hashes = () if client is None else client.secret_hashes
         right = await self._checker.matches(secret, hashes)
         # One that has keys or a certificate shows those, whatever secret it may have had before.

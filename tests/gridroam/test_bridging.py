@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
+from bridge.document import Document
+from gateway.bridging.interfaces import Interfaces
 from gateway.bridging.model import LoginRefused, TooManyAttempts
-from gridroam.bridging import ClientsAtTheDoor
+from gateway.bridging.sides import Side, read_side
+from gateway.calls.model import Service
+from gridroam.answers import ContractsForGateway, InterfacesForGateway
+from gridroam.bridging import ClientsAtTheDoor, read_ahead
 from kit.clock import utc_now
-from tests.hub import Hub, Partner
+from roaming.refusal import Unavailable
+from tests.hub import Hub, Partner, until
 
 HERE = "192.0.2.1"
 
@@ -97,3 +106,52 @@ async def test_whoever_guesses_is_slowed_and_nobody_else_is(
     await clients.identify(operator.client_id, operator.client_secret, "198.51.100.7")
     watch.forward(refused.value.retry_after_s)
     await clients.identify(operator.client_id, operator.client_secret, HERE)
+
+
+class Away:
+    """The access book while its database is away."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Any]:
+        raise ConnectionRefusedError
+        yield
+
+
+async def test_nobody_is_let_in_while_it_cannot_be_looked_up_who_it_is(
+    hub: Hub, watch: Watch
+) -> None:
+    clients = ClientsAtTheDoor(Away(), hub.parts.checker, watch)
+    with pytest.raises(Unavailable):
+        await clients.identify("somebody", "secret", HERE)
+
+
+async def test_a_document_is_read_before_anybody_calls(hub: Hub) -> None:
+    provider = await hub.partner("NL*CHS", "service-provider")
+    read: list[str] = []
+
+    def reading(service: Service, document: Document) -> Side:
+        read.append(service.name)
+        return read_side(service, document)
+
+    async def register(name: str) -> None:
+        await provider.post(
+            "/marketplace/services",
+            {"name": name, "category": "c", "description": "d", "endpoint": "https://p.example"},
+        )
+        answers = {"200": {"description": "OK"}}
+        document = {
+            "openapi": "3.1.0",
+            "info": {"title": name, "version": "1"},
+            "paths": {"/": {"get": {"operationId": "a", "responses": answers}}},
+        }
+        await provider.put(f"/marketplace/services/{name}/v1/interface", document)
+
+    await register("before")
+    parts = hub.parts
+    await parts.book.load()
+    interfaces = Interfaces(InterfacesForGateway(parts.catalogue), reading)
+    async with read_ahead(parts, ContractsForGateway(parts.book), interfaces):
+        await register("after")
+        await until(lambda: bool(read))
+    assert read == ["after"]
+    await interfaces.close()
