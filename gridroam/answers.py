@@ -112,6 +112,7 @@ def _service(entry: ServiceEntry) -> Service:
         login=entry.login,
         operations=_naming(entry),
         maps={name: ContentMap(m.request, m.answer) for name, m in handling.maps.items()},
+        health_path=handling.health_path,
     )
 
 
@@ -163,8 +164,8 @@ def seen_by(endpoints: Iterable[ServiceEndpoints]) -> Seen:
                     ),
                     provider=service.provider,
                     state=state,
-                    well=one.breaker.in_a_row == 0 and bool(one.recent_us),
-                    calls=one.breaker.calls,
+                    well=one.well,
+                    calls=one.calls,
                     failures=one.failures,
                     failed=None if last is None else Failed(last.kind.value, last.at),
                     spread=spread_of(one.recent_us),
@@ -197,6 +198,13 @@ class ContractsForGateway:
             return None
         service = self._services[name, major] = _service(entry)
         return service
+
+    def watched(self) -> Iterator[Service]:
+        """The services whose endpoints are to be asked how they are."""
+        for entry in self._book.watched():
+            service = self.find_service(entry.name, entry.major)
+            if service is not None:
+                yield service
 
     def find(
         self, requester: PartyId, service: str, major: int, operation: str, at: datetime

@@ -76,6 +76,7 @@ from clearinghouse.settlement.store import SqlBooks as Statements
 from clearinghouse.settling import routes as settling_routes
 from console import routes as console_routes
 from console.feed import Feed
+from gateway.calls import tasks as call_tasks
 from gateway.calls.assertion import Assertions
 from gateway.calls.guard import authenticate
 from gateway.calls.model import Limits
@@ -481,7 +482,10 @@ class _Hub:
         main.include_router(topics.router)
         upstream = Upstream(allow_loopback=self.settings.allow_loopback_endpoints)
         stack.push_async_callback(upstream.close)
-        self._start(health_tasks.teller(seen_by(upstream.endpoints), self.reports, parts.clock))
+        self._start(
+            call_tasks.prober(upstream, contracts.watched, parts.clock),
+            health_tasks.teller(seen_by(upstream.endpoints), self.reports, parts.clock),
+        )
         known = await asyncio.to_thread(bridging.faces)
         faces = {key: face for key, face in known.items() if key[0] in services}
         bridge, interfaces = bridging.bridge(parts, url=self.url, faces=faces)

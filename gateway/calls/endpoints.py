@@ -7,12 +7,16 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from gateway.calls.breaker import Breaker, RetryBudget, Rules, State
 from gateway.calls.connections import Address, Connections
 from gateway.calls.failures import Failure
-from gateway.calls.model import Call, Service
+from gateway.calls.model import Service
 
+# Where an endpoint tells how it is, calls try it again only so long after its rest: it has been
+# asked by then, and no call need find out.
+HEAD_START_S = 5.0
 # Of so many answers the time is remembered, the last ones.
 RECENT = 512
 _MOST_SERVICES = 4096
@@ -24,6 +28,16 @@ class LastFailure:
     at: datetime
 
 
+class Begun(Protocol):
+    """A call, or a probe: when it began, by the clock and by the counter."""
+
+    @property
+    def at(self) -> datetime: ...
+
+    @property
+    def started_ns(self) -> int: ...
+
+
 class Endpoint:
     """One address of one service. Another service's calls to the same address count there."""
 
@@ -32,8 +46,11 @@ class Endpoint:
         "breaker",
         "budget",
         "failures",
+        "head_start_s",
         "last_failure",
         "number",
+        "probed_well",
+        "probes",
         "recent_us",
         "sandbox",
         "under_way",
@@ -48,6 +65,9 @@ class Endpoint:
         self.breaker = Breaker(rules)
         self.budget = RetryBudget()
         self.under_way = 0
+        self.head_start_s = 0.0
+        self.probes = 0
+        self.probed_well = False
         self.failures = 0
         self.last_failure: LastFailure | None = None
         self.recent_us: deque[int] = deque(maxlen=RECENT)
@@ -56,6 +76,20 @@ class Endpoint:
     def place(self) -> str:
         """What it is called where its address is nobody's affair."""
         return f"{'sandbox' if self.sandbox else 'live'}-{self.number}"
+
+    @property
+    def calls(self) -> int:
+        """Those of callers: probes are nobody's."""
+        return self.breaker.calls - self.probes
+
+    @property
+    def well(self) -> bool:
+        """Whether it answered the last time."""
+        return self.breaker.in_a_row == 0 and (bool(self.recent_us) or self.probed_well)
+
+    def lets_through(self, now_s: float) -> bool:
+        """Whether a call may go there. A probe goes by the breaker alone."""
+        return self.breaker.lets_through(now_s - self.head_start_s)
 
     @property
     def state(self) -> State:
@@ -69,6 +103,7 @@ class Turn:
     """One call at an endpoint. What became of it is told once; what is told after is not heard."""
 
     __slots__ = ("_began_ns", "_endpoint", "_epoch", "open")
+    _counts = 1
 
     def __init__(self, endpoint: Endpoint, began_ns: int) -> None:
         endpoint.under_way += 1
@@ -91,12 +126,12 @@ class Turn:
             if breaker.in_a_row or breaker.state is not State.CLOSED:
                 breaker.succeeded(self._epoch)
 
-    def failed(self, kind: Failure, call: Call) -> None:
+    def failed(self, kind: Failure, call: Begun) -> None:
         if self.open:
             self.open = False
             endpoint, now_ns = self._endpoint, time.perf_counter_ns()
             endpoint.under_way -= 1
-            endpoint.failures += 1
+            endpoint.failures += self._counts
             after = timedelta(microseconds=(now_ns - call.started_ns) // 1000)
             endpoint.last_failure = LastFailure(kind, call.at + after)
             endpoint.breaker.failed(self._epoch, now_ns / 1e9)
@@ -106,6 +141,21 @@ class Turn:
             self.open = False
             self._endpoint.under_way -= 1
             self._endpoint.breaker.of_no_account(self._epoch)
+
+
+class ProbesTurn(Turn):
+    """A turn that is nobody's call: it tells the breaker, and counts in nobody's figures."""
+
+    __slots__ = ()
+    _counts = 0
+
+    def __init__(self, endpoint: Endpoint, began_ns: int) -> None:
+        super().__init__(endpoint, began_ns)
+        endpoint.probes += 1
+
+    def succeeded(self) -> None:
+        super().succeeded()
+        self._endpoint.probed_well = True
 
 
 class Choice:
@@ -136,7 +186,7 @@ class Choice:
             if one.breaker.state is State.CLOSED:
                 if best is None or one.under_way < best.under_way:
                     best = one
-            elif resting is None and one.breaker.lets_through(now_s):
+            elif resting is None and one.lets_through(now_s):
                 resting = one
         if best is None or (resting is not None and repeatable and not tried):
             return resting
@@ -195,6 +245,7 @@ class Endpoints:
                 one = before.get((sandbox, url)) or self._endpoint(url, connections, sandbox)
                 if one is not None:
                     one.number = number
+                    one.head_start_s = 0.0 if service.health_path is None else HEAD_START_S
                     found.append(one)
             return Choice(tuple(found))
 

@@ -26,6 +26,8 @@ class Failure(StrEnum):
     NO_HTTP = "no-http"
     SILENT = "silent"
     AILING = "answered-502-503-504"
+    # Told by no call: what its health path answered was no 2xx.
+    UNHEALTHY = "unhealthy"
 
     @property
     def nothing_sent(self) -> bool:

@@ -70,7 +70,8 @@ class Service:
     its interface document, `login` what its own server asks the hub for, sealed. `timeouts_s` go by
     operation; where it names none, `timeout_s` counts. So do `maps`. `operations`: what calls at
     its paths are called; None: `METHOD /path`. `turned`: what is said in a call of it is put into
-    other words on the way.
+    other words on the way. `health_path`: where, below each endpoint, it tells whether it is well;
+    None: it is not asked.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Service:
     login: bytes | None = field(default=None, repr=False)
     operations: Naming | None = None
     maps: Mapping[str, ContentMap] = field(default_factory=dict)
+    health_path: str | None = None
     turned: bool = field(init=False)
     remote: bool = field(init=False)
 

@@ -97,6 +97,10 @@ class Upstream:
             await self._connections.session.close()
             self._connections = None
 
+    @property
+    def connections(self) -> Connections:
+        return self._connections or self._open()
+
     def _open(self) -> Connections:
         self._connections = Connections.open(
             connect_s=self._connect_s,
@@ -252,7 +256,7 @@ class Upstream:
                 if pause_s >= watch.left_s():
                     return None
                 await asyncio.sleep(pause_s)
-            another = last if last.breaker.lets_through(_now_s()) else None
+            another = last if last.lets_through(_now_s()) else None
         self.repeats += another is not None
         return another
 

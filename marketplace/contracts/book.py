@@ -236,6 +236,19 @@ class ContractBook:
         found = self._pages.services.values()
         return [entry for entry in found if entry.interface_digest is not None]
 
+    def watched(self) -> Collection[ServiceEntry]:
+        """The services whose endpoints tell how they are, and that are called at the gateway."""
+        found = self._pages.services.values()
+        return [
+            entry
+            for entry in found
+            if entry.handling.health_path is not None
+            and entry.callable
+            and entry.endpoint is not None
+            and entry.published
+            and not entry.suspended
+        ]
+
     def find(
         self, requester: PartyId, provider: PartyId | None, service: str, major: int, at: datetime
     ) -> ContractInForce | NotInForce:

@@ -5,6 +5,7 @@ Read from JSON and written back in one form. What is not told is as it always wa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +17,9 @@ LONGEST_TIMEOUT_S = 120.0
 USUAL_TIMEOUT_S = 30.0
 MOST_OPERATIONS = 500
 LONGEST_EXPRESSION = 4_000
+LONGEST_HEALTH_PATH = 200
+# What every server reads the same way (RFC 3986, section 3.3): no query, and no way up or out.
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")
 
 
 class BadHandling(Malformed):
@@ -44,20 +48,24 @@ class ContentMap:
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """`timeouts_s` and `maps` go by the operation's name, or `METHOD /path` where it has none."""
+    """`timeouts_s` and `maps` go by the operation's name, or `METHOD /path` where it has none.
+
+    `health_path`: below each endpoint, where it says whether it is well. None: it is not asked.
+    """
 
     mode: Mode = Mode.ENFORCE
     timeout_s: float = USUAL_TIMEOUT_S
     timeouts_s: Mapping[str, float] = field(default_factory=dict)
     maps: Mapping[str, ContentMap] = field(default_factory=dict)
+    health_path: str | None = None
 
     @classmethod
     def parse(cls, raw: object) -> Handling:
         """From JSON; BadHandling names the path of what is wrong."""
         told = _object(raw, "handling")
-        unknown = told.keys() - {"mode", "timeout_s", "timeouts_s", "maps"}
+        unknown = told.keys() - set(_MEMBERS)
         if unknown:
-            raise _bad(f"handling.{min(unknown)}", None, "mode, timeout_s, timeouts_s, maps")
+            raise _bad(f"handling.{min(unknown)}", None, ", ".join(_MEMBERS))
         mode = told.get("mode", Mode.ENFORCE.value)
         if mode not in list(Mode):
             raise _bad("handling.mode", mode, ", ".join(Mode))
@@ -73,6 +81,7 @@ class Handling:
                 name: _map(value, f"handling.maps.{name}")
                 for name, value in _by_operation(told, "maps").items()
             },
+            health_path=_path(told.get("health_path"), "handling.health_path"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -89,9 +98,12 @@ class Handling:
                 name: {"request": one.request, "answer": one.answer}
                 for name, one in self.maps.items()
             }
+        if self.health_path is not None:
+            told["health_path"] = self.health_path
         return told
 
 
+_MEMBERS = ("mode", "timeout_s", "timeouts_s", "maps", "health_path")
 USUAL = Handling()
 
 
@@ -118,6 +130,19 @@ def _expression(raw: object, path: str) -> str | None:
         return None
     if not isinstance(raw, str) or not 0 < len(raw) <= LONGEST_EXPRESSION or "\x00" in raw:
         raise _bad(path, raw, f"a JMESPath expression of at most {LONGEST_EXPRESSION} characters")
+    return raw
+
+
+def _path(raw: object, path: str) -> str | None:
+    if raw is None:
+        return None
+    if (
+        not isinstance(raw, str)
+        or len(raw) > LONGEST_HEALTH_PATH
+        or _PATH.fullmatch(raw) is None
+        or "%2e" in raw.lower()
+    ):
+        raise _bad(path, raw, f"a path as /health, of at most {LONGEST_HEALTH_PATH} characters")
     return raw
 
 

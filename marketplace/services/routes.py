@@ -62,7 +62,8 @@ class EndpointsAsked(BaseModel):
 class HandlingShape(BaseModel):
     """How calls are carried. What is left out is as usual: contracts enforced, 30 seconds, no maps.
 
-    `timeouts_s` and `maps` go by the names of operations.
+    `timeouts_s` and `maps` go by the names of operations. `health_path`: below each endpoint, as
+    `/health`, where `GET` answers 2xx while it is well; null: it is not asked.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,6 +71,7 @@ class HandlingShape(BaseModel):
     timeout_s: float = 30.0
     timeouts_s: dict[str, float] = Field(default_factory=dict)
     maps: dict[str, dict[str, str | None]] = Field(default_factory=dict)
+    health_path: str | None = None
 
 
 class LoginAsked(BaseModel):

@@ -323,6 +323,7 @@ def body_of(route: Route, victims: Victims) -> Any:
             "mode": "off",
             "timeouts_s": {"plan": 1},
             "maps": {"plan": {"request": "@", "answer": "@"}},
+            "health_path": "/health",
         },
         "PUT /marketplace/services/{name}/v{major}/interface": interface(),
         "PUT /marketplace/services/{name}/v{major}/login": {"username": "a", "password": "b"},

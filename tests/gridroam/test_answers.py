@@ -218,6 +218,30 @@ async def test_calls_have_the_names_that_the_provider_gave_its_operations() -> N
     assert service.turned
 
 
+@pytest.mark.parametrize(
+    ("changes", "watched"),
+    [
+        ({}, True),
+        ({"handling": Handling()}, False),
+        ({"status": Status.DRAFT}, False),
+        ({"status": Status.SUSPENDED}, False),
+        ({"endpoint": None}, False),
+        ({"protocol": Protocol.TOPIC}, False),
+    ],
+    ids=["published", "no path", "draft", "suspended", "of the hub", "topic"],
+)
+async def test_only_published_services_with_a_health_path_are_watched(
+    changes: dict[str, Any], watched: bool
+) -> None:
+    rows, book, answers = await opened()
+    rows.services = [replace(weather(handling=Handling(health_path="/up")), **changes)]
+    await book.refresh()
+    found = list(answers.watched())
+    assert [one.health_path for one in found] == (["/up"] if watched else [])
+    # It is the very one that calls are told of: what is known of its endpoints is known once.
+    assert all(one is answers.find_service("weather", 1) for one in found)
+
+
 async def test_a_described_soap_service_is_called_by_the_names_of_its_operations() -> None:
     rows, book, answers = await opened()
     rows.services = [weather(protocol=Protocol.SOAP, interface_digest=b"digest")]

@@ -13,6 +13,7 @@ WHOLE = {
     "timeout_s": 5.0,
     "timeouts_s": {"forecast": 60.0},
     "maps": {"forecast": {"request": "{id: point}", "answer": None}},
+    "health_path": "/health",
 }
 
 
@@ -42,6 +43,9 @@ def test_what_was_told_is_told_again() -> None:
         ({"maps": {"a": {"reply": "x"}}}, "handling.maps.a.reply"),
         ({"maps": {"a": {"request": ""}}}, "handling.maps.a.request"),
         ({"maps": {"a": {"answer": 1}}}, "handling.maps.a.answer"),
+        ({"health_path": ""}, "handling.health_path"),
+        ({"health_path": 1}, "handling.health_path"),
+        ({"health_path": "/" + "a" * 200}, "handling.health_path"),
     ],
     ids=lambda one: str(one)[:40],
 )
@@ -49,3 +53,29 @@ def test_what_breaks_a_rule_is_refused_by_its_path(wrong: Any, field: str) -> No
     with pytest.raises(BadHandling) as refused:
         Handling.parse(wrong)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/", "/v1/.well-known/up", "/a%20b", "/...x"])
+def test_a_health_path_is_a_path(path: str) -> None:
+    assert Handling.parse({"health_path": path}).health_path == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("health", "/", "//elsewhere.example/", "/a//b", "/../admin", "/a/..", "/.", "/%2e%2E/a"),
+        *(
+            "/health?deep=1",
+            "/health#a",
+            "/a b",
+            "/a\r\nX-Evil: 1",
+            "/a\n",
+            "/%zz",
+            "/\xfc",
+            "http://a/",
+        ),
+    ],
+)
+def test_a_health_path_leads_nowhere_else(path: str) -> None:
+    with pytest.raises(BadHandling):
+        Handling.parse({"health_path": path})
