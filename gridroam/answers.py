@@ -62,6 +62,7 @@ from marketplace.partners.model import Endpoint, Purpose
 from marketplace.partners.ports import Partners
 from marketplace.services.login import Login, unseal
 from marketplace.services.model import Environment, Protocol
+from marketplace.services.model import Service as CatalogueEntry
 from marketplace.services.ports import Catalogue
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
@@ -132,21 +133,38 @@ class EndpointsForHealth:
 
     def endpoints(self, name: str, major: int) -> Listed | None:
         entry = self._book.service(name, major)
-        if entry is None or not entry.callable or entry.endpoint is None:
-            return None
-        service = _service(entry)
-        both = (
-            (False, (entry.endpoint, *service.further_endpoints)),
-            (True, service.sandbox_endpoints),
-        )
-        return Listed(
-            entry.provider,
-            [
-                PlaceOfEndpoint(name, major, sandbox, number, url)
-                for sandbox, urls in both
-                for number, url in enumerate(dict.fromkeys(urls), 1)
-            ],
-        )
+        return None if entry is None else _listed(entry)
+
+
+class OneForHealth:
+    """A single service of the catalogue, where no book is open."""
+
+    def __init__(self, service: CatalogueEntry) -> None:
+        self._service = service
+
+    def endpoints(self, name: str, major: int) -> Listed | None:
+        return _listed(self._service)
+
+
+def _listed(entry: ServiceEntry | CatalogueEntry) -> Listed | None:
+    if not entry.callable or entry.endpoint is None:
+        return None
+    more = entry.more_endpoints
+    both = (
+        (
+            False,
+            (entry.endpoint, *(o.url for o in more if o.environment is Environment.LIVE)),
+        ),
+        (True, [one.url for one in more if one.environment is Environment.SANDBOX]),
+    )
+    return Listed(
+        entry.provider,
+        [
+            PlaceOfEndpoint(entry.name, entry.major, sandbox, number, url)
+            for sandbox, urls in both
+            for number, url in enumerate(dict.fromkeys(urls), 1)
+        ],
+    )
 
 
 def seen_by(endpoints: Iterable[ServiceEndpoints]) -> Seen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -21,6 +21,7 @@ service = typer.Typer(
 \b
 Examples:
   gridroam service list
+  gridroam service health parking
   gridroam service mode parking shadow
   gridroam service suspend parking""",
     no_args_is_help=True,
@@ -83,6 +84,61 @@ def service_show(
     from gridroam import office_services
 
     print_json(exits.run(lambda: office_services.show(home, database_url, name, major)))
+
+
+@service.command("health")
+def service_health(
+    name: Name,
+    major: Major = 1,
+    json: Annotated[bool, typer.Option("--json", help="All of it, as one JSON object.")] = False,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """How the endpoints of a partner's service are, as the processes of the hub together see them.
+
+    closed: calls go there. open: it failed again and again, and is let alone for a while by so many
+    of the processes. half-open: it has rested, and is tried. unknown: no process has called it, or
+    asked how it is, within the last minute. Figures are those since these processes began.
+
+    \b
+    Examples:
+      gridroam service health parking
+      gridroam service health parking --major 2 --json
+    """
+    from gridroam import office_services
+
+    found = exits.run(lambda: office_services.health(home, database_url, name, major))
+    if json:
+        print_json(found)
+        return
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("for", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for heading in ("calls", "failed", "p50 ms", "p99 ms"):
+        table.add_column(heading, justify="right")
+    table.add_column("last failure", no_wrap=True)
+    table.add_column("endpoint", overflow="fold")
+    for one in found["endpoints"]:
+        table.add_row(*_health(one))
+    Console().print(table)
+
+
+def _health(one: dict[str, Any]) -> list[str]:
+    """An endpoint's row."""
+    state, failure = one["state"], one["last_failure"]
+    if not one["processes"]:
+        state = "unknown"
+    elif one["resting_in"]:
+        state += f" {one['resting_in']}/{one['processes']}"
+    return [
+        one["environment"],
+        state,
+        str(one["calls"]),
+        str(one["failures"]),
+        *("" if one[name] is None else f"{one[name]:.1f}" for name in ("p50_ms", "p99_ms")),
+        "" if failure is None else f"{failure['kind']}\n{failure['at'][:19]}Z",
+        one["url"],
+    ]
 
 
 @service.command("mode")

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gateway.health.flows import health_of
+from gateway.health.routes import EndpointShown, HealthShown
+from gateway.health.store import SqlReports
+from gridroam.answers import OneForHealth
 from gridroam.office import open_core
 from marketplace.services import flows
 from marketplace.services.handling import Mode
@@ -28,6 +32,23 @@ async def list_all(home: Path, database_url: str | None) -> list[dict[str, Any]]
 async def show(home: Path, database_url: str | None, name: str, major: int) -> dict[str, Any]:
     async with open_core(home, database_url) as parts:
         return _shown(await flows.find(parts.catalogue, None, name, major))
+
+
+async def health(home: Path, database_url: str | None, name: str, major: int) -> dict[str, Any]:
+    """How its endpoints are, as all processes of the hub together see them."""
+    async with open_core(home, database_url) as parts:
+        service = await flows.find(parts.catalogue, None, name, major)
+        found = await health_of(
+            name,
+            major,
+            parts.hub,
+            catalogue=OneForHealth(service),
+            reports=SqlReports(parts.database, process="office"),
+            hub=parts.hub,
+            now=parts.clock(),
+        )
+    endpoints = [EndpointShown.of(one) for one in found]
+    return HealthShown(service=name, major=major, endpoints=endpoints).model_dump(mode="json")
 
 
 async def set_mode(
