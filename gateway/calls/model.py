@@ -11,6 +11,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote
 
 from roaming.party import PartyId
 from roaming.refusal import (
@@ -613,10 +614,24 @@ class Operations:
         exact = self._exact.get((method, path))
         if exact is not None:
             return exact
+        if "%" in path or ";" in path:
+            # As servers read it, so that nothing is called by another operation's name.
+            plain = self._at(method, unquote(_PARAMETERS.sub("", path)))
+            if plain is not None:
+                return plain
+        return self._at(method, path)
+
+    def _at(self, method: str, path: str) -> str | None:
+        exact = self._exact.get((method, path))
+        if exact is not None:
+            return exact
         for pattern, name in self._templates.get(method, ()):
             if pattern.fullmatch(path):
                 return name
         return None
+
+
+_PARAMETERS = re.compile(";[^/]*")
 
 
 class OperationPaths:

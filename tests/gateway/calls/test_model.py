@@ -150,6 +150,29 @@ def test_an_operation_is_found_by_method_and_template() -> None:
         assert operations.name(method, path) is None
 
 
+@pytest.mark.parametrize("path", ["/users/%6De", "/users/me;x=1", "/%75sers;y/m%65"])
+def test_a_path_is_the_operation_that_any_server_may_take_it_for(path: str) -> None:
+    """A contract that covers reading one user does not cover, spelled otherwise, what lies there
+    by name: servers decode a path, and many leave out what follows a semicolon.
+    """
+    operations = Operations(
+        [
+            ("GET", "/users/{id}", "read"),
+            ("GET", "/users/me", "own"),
+            ("GET", "/users/{id}/keys", "keys"),
+            ("GET", "/users/{id}/{part}", "part"),
+            ("GET", "/caf\u00e9s/{id}", "cafe"),
+            ("GET", "/maps;kind=road", "map"),
+        ]
+    )
+    assert operations.name("GET", path) == "own"
+    assert operations.name("GET", "/users/7;v=2") == "read"
+    assert operations.name("GET", "/users/;id=7") == "read"
+    assert operations.name("GET", "/users/7/k%65ys") == "keys"
+    assert operations.name("GET", "/caf%C3%A9s/1") == "cafe"
+    assert operations.name("GET", "/maps;kind=road") == "map"
+
+
 def test_a_lane_refills_with_time_and_never_beyond_its_rate() -> None:
     limits = Limits(calls_per_second=10.0)
     lane = Lane(10.0, 0.0)
