@@ -24,18 +24,30 @@ _ENCODINGS = frozenset(("UTF-8", "US-ASCII", "ASCII", "UTF-16", "UTF-16LE", "UTF
 _MARKS = (b"\xff\xfe", b"\xfe\xff")
 _MEDIA_TYPES = frozenset(("text/xml", "application/soap+xml", "application/xml"))
 _PARAMETER = re.compile(r';\s*([a-z]+)\s*=\s*(?:"([^"]*)"|([^\s;]*))', re.IGNORECASE)
+# WS-Addressing 1.0, and the draft that many servers know.
+_ADDRESSED = tuple(
+    f"{{{space}}}Action"
+    for space in (
+        "http://www.w3.org/2005/08/addressing",
+        "http://schemas.xmlsoap.org/ws/2004/08/addressing",
+    )
+)
 _VERSIONS = {namespace: version for version, namespace in ENVELOPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """`version` is "1.1" or "1.2", `tag` what its body holds; `action` is what HTTP said of it."""
+    """`version` is "1.1" or "1.2", `tag` what its body holds; `action` is what HTTP said of it.
+
+    `actions` are all that are told, wherever a server may look for one: it may go by that alone.
+    """
 
     content: bytes
     version: str
     tag: str | None
     security: etree._Element | None
     action: str | None
+    actions: frozenset[str] = frozenset()
 
     @property
     def secured(self) -> bool:
@@ -45,9 +57,8 @@ class Envelope:
 def read(content: bytes, headers: Mapping[bytes, bytes]) -> Envelope:
     """Raises BadEnvelope. Slow for a long one: in a thread."""
     content_type = headers.get(b"content-type", b"").decode("latin-1")
-    parameters = {
-        name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(content_type)
-    }
+    told = [(name.lower(), a or b) for name, a, b in _PARAMETER.findall(content_type)]
+    parameters = dict(told)
     if media_type_of(content_type) not in _MEDIA_TYPES:
         raise BadEnvelope(
             "the body is not announced as an envelope",
@@ -69,14 +80,27 @@ def read(content: bytes, headers: Mapping[bytes, bytes]) -> Envelope:
             rule="a Header or none, and a Body",
         )
     asked = _elements(parts[-1])
+    if len(asked) > 1:
+        # Who knows which of them a server goes by?
+        raise BadEnvelope(
+            "the envelope asks for more than one thing",
+            field="body",
+            value=", ".join(str(one.tag) for one in asked[:3])[:200],
+            rule="a Body with one element",
+        )
     security = root.find(f"{{{space}}}Header/{SECURITY}")
-    action = headers.get(b"soapaction")
+    header = headers.get(b"soapaction", b"").decode("latin-1").strip().strip('"')
+    parameter = parameters.get("action", "")
+    addressed = (root.iterfind(f"{{{space}}}Header/{name}") for name in _ADDRESSED)
+    addressing = [(one.text or "").strip() for found in addressed for one in found]
     return Envelope(
         content,
         version,
         str(asked[0].tag) if asked else None,
         security,
-        action.decode("latin-1").strip().strip('"') if action else parameters.get("action"),
+        header or parameter or None,
+        frozenset((header, *(value for name, value in told if name == "action"), *addressing))
+        - {""},
     )
 
 

@@ -96,10 +96,11 @@ class SoapEntrance:
         if face is None:
             side = await self._desk.sides.of(service)
             if isinstance(side, SoapSide):
-                call.operation = side.interface.asked(asked.tag, asked.action).name
+                found = passed_on.operation(asked, side.interface)
+                call.operation = found.name
                 call.alias = f"POST /{call.operation}"
                 permit(call, door)
-                return await passed_on.way(call, asked, body, door, self._desk)
+                return await passed_on.way(call, asked, body, door, self._desk, found)
             face = face_of(side)
         if not service.remote:
             operations_here(service, door)

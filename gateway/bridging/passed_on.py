@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from starlette.types import Message
 
+from bridge.soap_envelope import BadEnvelope
+from bridge.wsdl import SoapInterface, SoapOperation
 from gateway.bridging import envelope
 from gateway.bridging.aside import aside
 from gateway.bridging.envelope import Envelope
@@ -19,7 +21,35 @@ from roaming.refusal import Refusal
 _OF_SOAP = frozenset(("text/xml", "application/soap+xml", "application/xml", "multipart/related"))
 
 
-async def way(call: Call, asked: Envelope, theirs: Body, door: Door, desk: Desk) -> Carry:
+def operation(asked: Envelope, interface: SoapInterface) -> SoapOperation:
+    """What is asked, by the body and by all that is said of it: a server may go by either.
+
+    Raises UnknownOperation, BadEnvelope.
+    """
+    found = interface.asked(asked.tag, asked.action)
+    own = found.soap_action.strip()
+    if own:
+        wrong = asked.actions - {own}
+    else:
+        wrong = asked.actions & {one.soap_action.strip() for one in interface.operations.values()}
+    if wrong:
+        raise BadEnvelope(
+            "the envelope's body asks for one thing, and its action for another",
+            field="SOAPAction",
+            value=min(wrong)[:200],
+            rule=f'"{own}" for {found.name}, or none',
+        )
+    return found
+
+
+async def way(
+    call: Call,
+    asked: Envelope,
+    theirs: Body,
+    door: Door,
+    desk: Desk,
+    found: SoapOperation,
+) -> Carry:
     """The envelope goes on in every byte, but for the logins: the caller's is for the hub alone,
     and the provider may ask the hub for one of its own.
     """
@@ -39,6 +69,8 @@ async def way(call: Call, asked: Envelope, theirs: Body, door: Door, desk: Desk)
         for name, value in call.headers.items()
         if name in (b"soapaction", b"accept", b"accept-encoding")
     }
+    if asked.version == "1.1" and not asked.actions:
+        kept["soapaction"] = f'"{found.soap_action}"'
     # What was UTF-16 may be UTF-8 now; what the envelope itself declares is true in both.
     told = call.headers[b"content-type"].decode("latin-1")
 

@@ -243,6 +243,47 @@ async def test_what_would_be_a_problem_is_a_fault_in_the_callers_version(
         assert provider.requests == []
 
 
+ADDRESSED = '<e:Header><a:Action xmlns:a="{}">urn:t/Delete</a:Action></e:Header>'
+LIES: dict[str, tuple[bytes, dict[str, str]]] = {
+    "in the header": (envelope(), {"SOAPAction": '"urn:t/Delete"'}),
+    "in one of two headers": (envelope(), {"SOAPAction": '"urn:t/Ask", "urn:t/Delete"'}),
+    "in the content type": (
+        envelope(version="1.2"),
+        {"Content-Type": 'application/soap+xml; action="urn:t/Delete"; action="urn:t/Ask"'},
+    ),
+    "in the envelope": (envelope(ADDRESSED.format("http://www.w3.org/2005/08/addressing")), {}),
+    "in an older word": (
+        envelope(ADDRESSED.format("http://schemas.xmlsoap.org/ws/2004/08/addressing")),
+        {},
+    ),
+    "by a second body": (envelope(body=f"{ASK}<n:Delete xmlns:n='urn:t'/>"), {}),
+}
+
+
+@pytest.mark.parametrize(("content", "headers"), LIES.values(), ids=LIES.keys())
+async def test_what_is_asked_is_not_said_to_be_something_else(
+    house: BridgedHouse, client: httpx.AsyncClient, content: bytes, headers: dict[str, str]
+) -> None:
+    """Many servers go by the action alone: what the contract covers is what they must be told."""
+    async with partner(saying(told())) as provider:
+        house.weather(provider.address)
+        answer = await post(client, content, **headers)
+        assert answer.status_code >= 400, "it reached the provider"
+        assert b"bad-envelope" in answer.content
+        assert provider.requests == []
+
+
+@pytest.mark.parametrize("told_action", ["", '""'])
+async def test_who_says_no_action_has_it_said(
+    house: BridgedHouse, client: httpx.AsyncClient, told_action: str
+) -> None:
+    async with partner(saying(told())) as provider:
+        house.weather(provider.address)
+        answer = await post(client, envelope(), SOAPAction=told_action)
+        assert answer.status_code == 200
+    assert provider.requests[0].headers["SOAPAction"] == '"urn:t/Ask"'
+
+
 BOMB = "<!DOCTYPE a [<!ENTITY b '&c;&c;'><!ENTITY c 'ha'>]>"
 ENTITY = "<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]>"
 HOSTILE = {
