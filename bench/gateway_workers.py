@@ -1,10 +1,10 @@
 """What a second worker process adds, and what a million calls leave behind.
 
-A whole hub, once with one worker and once with two. Where each worker has a core, so many calls
-take as long as the busiest of them works: the gain of two is the CPU time of the one over that of
-the busier of the two. (Calls a second by the clock are told, too, but on a machine of two cores the
-workers share them with PostgreSQL, the provider and the load.) Then a million calls in a row: how
-much larger the one worker is at their end than after the first hundred thousand.
+A whole hub, once with one worker and once with two, and the best of some rounds of each by the
+clock. PostgreSQL, the provider and the load share the machine's cores with the workers, so the CPU
+time of the busiest worker is told, too: connections are not dealt out evenly, and with a core for
+each worker it is the busiest that calls would wait for. Then a million calls in a row: how much
+larger the one worker is at their end than after the first hundred thousand.
 """
 
 from __future__ import annotations
@@ -40,20 +40,21 @@ async def run(options: Options) -> list[Row]:
     async with market(options.database_url, options.scratch, workers=2) as place:
         await _calls(place, requests)
         twos = [await _busiest(place, requests) for _ in range(rounds)]
-    one_s, two_s = median(cpu for cpu, _ in ones), median(cpu for cpu, _ in twos)
+    one, two = max(rate for _, rate in ones), max(rate for _, rate in twos)
+    busiest_s = [median(cpu for cpu, _ in some) for some in (ones, twos)]
     params = {"calls": requests, "rounds": rounds, "at_once": AT_ONCE}
     return [
         Row(
             name=NAME,
-            ours=round(requests / two_s),
-            unit="calls/s of two workers with a core each (aim: >= 1.7 x)",
+            ours=round(two),
+            unit="calls/s of two workers by the clock (aim: >= 1.7 x)",
             limit=LIMIT,
-            limit_value=round(requests / one_s),
-            ratio_to_limit=round(one_s / two_s, 2),
+            limit_value=round(one),
+            ratio_to_limit=round(two / one, 2),
             params={
                 **params,
-                "by_the_clock": round(max(rate for _, rate in twos)),
-                "one_by_the_clock": round(max(rate for _, rate in ones)),
+                "busiest_cpu_us": round(busiest_s[1] / requests * 1e6, 1),
+                "one_cpu_us": round(busiest_s[0] / requests * 1e6, 1),
             },
         ),
         Row(
