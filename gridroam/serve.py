@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 
 from gridroam import exits, proxies, tls
 from gridroam import logging as hub_logging
+from gridroam.heads import BoundedProtocol
 from gridroam.home import Home
 from gridroam.settings import Settings
 from gridroam.wiring import hub
@@ -138,7 +139,7 @@ class _Serving:
         ):
             config = uvicorn.Config(
                 self._behind_proxies(app),
-                http="httptools" if self._settings.tls is None else tls.CertifiedProtocol,
+                http=BoundedProtocol if self._settings.tls is None else tls.CertifiedProtocol,
                 ssl_context_factory=_context_of(self._settings),
                 # Whose word counts is for the operator to say, see gridroam/proxies.py.
                 proxy_headers=False,
@@ -151,7 +152,6 @@ class _Serving:
                 access_log=False,
                 server_header=False,
                 lifespan="off",
-                h11_max_incomplete_event_size=64 * 1024,
                 timeout_graceful_shutdown=GRACE_S,
                 backlog=2048,
             )

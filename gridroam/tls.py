@@ -11,8 +11,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from gridroam.heads import BoundedProtocol
 from gridroam.settings import Tls
 from kit.client_certificate import CERTIFICATE, ClientCertificate, from_der
 from roaming.refusal import Malformed
@@ -65,7 +64,7 @@ def context(tls: Tls) -> ssl.SSLContext:
     return made
 
 
-class CertifiedProtocol(HttpToolsProtocol):
+class CertifiedProtocol(BoundedProtocol):
     """Each request's scope has the certificate that its connection was authenticated by."""
 
     _certificate: ClientCertificate | None = None
