@@ -129,18 +129,23 @@ class Period(StrEnum):
 
     def window(self, at: datetime) -> int:
         """The number of the second, day or month that a moment falls in."""
-        if self is Period.MONTH:
-            return at.year * 12 + at.month - 1
-        length_s = _LENGTHS_S.get(self)
-        return 0 if length_s is None else int(at.timestamp()) // length_s
+        return self.moment(at)[0]
 
     def reset_s(self, at: datetime) -> int | None:
         """Seconds until the next window, 1 at least; None: there will be none."""
+        return self.moment(at)[1]
+
+    def moment(self, at: datetime) -> tuple[int, int | None]:
+        """The window and what is left of it, for who needs both at every call."""
+        at_s = int(at.timestamp())
         if self is Period.MONTH:
             days = monthrange(at.year, at.month)[1] - at.day
-            return days * _DAY_S + _DAY_S - int(at.timestamp()) % _DAY_S
+            return at.year * 12 + at.month - 1, days * _DAY_S + _DAY_S - at_s % _DAY_S
         length_s = _LENGTHS_S.get(self)
-        return None if length_s is None else length_s - int(at.timestamp()) % length_s
+        if length_s is None:
+            return 0, None
+        window, gone_s = divmod(at_s, length_s)
+        return window, length_s - gone_s
 
 
 _DAY_S = 86_400
@@ -206,8 +211,7 @@ class Left(NamedTuple):
     reset_s: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """What is left of a quota after this call, limit by limit, for the RateLimit headers."""
 
     leases: tuple[Lease, ...]
@@ -216,7 +220,7 @@ class Allowance:
 
 def tightest(lefts: Sequence[Left]) -> Left:
     """The limit that will be used up first, as things stand."""
-    return min(lefts, key=_REMAINING)
+    return lefts[0] if len(lefts) == 1 else min(lefts, key=_REMAINING)
 
 
 _REMAINING = attrgetter("remaining")

@@ -13,6 +13,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -464,23 +465,26 @@ def _rate_limit(lefts: Sequence[Left]) -> list[tuple[bytes, bytes]]:
     """
     first = tightest(lefts)
     told = [
-        (b"ratelimit-limit", str(first.limit).encode()),
-        (b"ratelimit-remaining", str(first.remaining).encode()),
-        (b"ratelimit-policy", ", ".join(map(_policy, lefts)).encode()),
-        (b"ratelimit", ", ".join(map(_state, lefts)).encode()),
+        (b"ratelimit-limit", b"%d" % first.limit),
+        (b"ratelimit-remaining", b"%d" % first.remaining),
+        (b"ratelimit-policy", b", ".join([_policy(one.period, one.limit) for one in lefts])),
+        (b"ratelimit", ", ".join([_state(one) for one in lefts]).encode()),
     ]
     if first.reset_s is not None:
-        told.append((b"ratelimit-reset", str(first.reset_s).encode()))
+        told.append((b"ratelimit-reset", b"%d" % first.reset_s))
     return told
 
 
 _WINDOWS = {Period.SECOND: ";w=1", Period.DAY: ";w=86400", Period.MONTH: "", Period.PACK: ""}
 
 
-def _policy(left: Left) -> str:
-    return f'"{left.period.value}";q={left.limit}{_WINDOWS[left.period]}'
+# Of a contract it is the same at every call.
+@lru_cache(maxsize=1_000)
+def _policy(period: Period, limit: int) -> bytes:
+    return f'"{period}";q={limit}{_WINDOWS[period]}'.encode()
 
 
 def _state(left: Left) -> str:
-    reset = "" if left.reset_s is None else f";t={left.reset_s}"
-    return f'"{left.period.value}";r={left.remaining}{reset}'
+    period, _, remaining, reset_s = left
+    reset = "" if reset_s is None else f";t={reset_s}"
+    return f'"{period}";r={remaining}{reset}'

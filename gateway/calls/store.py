@@ -192,14 +192,15 @@ class SqlQuotas:
         try:
             for period, limit in quota.limits:
                 block = self._block(contract_id, period, limit)
-                block.begin(period.window(at))
+                current, reset_s = period.moment(at)
+                block.begin(current)
+                window: int | None = block.window
                 if block.free:
                     block.free -= 1
                     block.served += 1
-                    window: int | None = block.window
                 else:
                     window = await self._wait(contract_id, period, block)
-                lefts.append(Left(period, block.limit, block.remaining, period.reset_s(at)))
+                lefts.append(Left(period, block.limit, block.remaining, reset_s))
                 if window is None:
                     raise _used_up(contract_id, lefts)
                 taken.append(Lease(contract_id, period, window))
