@@ -269,4 +269,8 @@ def add_to(found: dict[str, object], key: str, value: object) -> None:
         found[key] = value
         return
     before = found[key]
-    found[key] = [*before, value] if isinstance(before, list) else [before, value]
+    if isinstance(before, list):
+        # In its place: there may be as many as an answer has room for.
+        before.append(value)
+    else:
+        found[key] = [before, value]
