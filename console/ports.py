@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 
@@ -28,6 +29,38 @@ class Paid:
     amount_minor: int
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointSeen:
+    """One address of a service by its place in the catalogue (`live-1`), never by its URL, which
+    may hold a key. Of `processes` that have seen it lately, `resting_in` let it alone.
+    """
+
+    place: str
+    state: str
+    processes: int
+    resting_in: int
+    last_failure: str | None
+    failed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSeen:
+    """A service that was called, or whose endpoints were seen, within the last `minutes`.
+
+    `failed`: its provider's fault; `theirs`: the callers' own. `p95_ms` None: nobody called.
+    """
+
+    name: str
+    major: int
+    provider: str
+    minutes: int
+    calls: int
+    failed: int
+    theirs: int
+    p95_ms: float | None
+    endpoints: Sequence[EndpointSeen]
+
+
 class Map(Protocol):
     async def places(self, limit: int) -> Sequence[Place]: ...
 
@@ -40,3 +73,9 @@ class Directory(Protocol):
 
 class Clearings(Protocol):
     async def payments(self, run_id: str) -> Sequence[Paid]: ...
+
+
+class Services(Protocol):
+    async def services(self, limit: int) -> Sequence[ServiceSeen]:
+        """How they fare, those first that fare worst."""
+        ...

@@ -1,4 +1,7 @@
-"""The day's page, its state and its stream. No log-in, so for this machine's own browser only."""
+"""The day's page, its state and its stream; the services' page.
+
+No log-in, so for this machine's own browser only.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.feed import Feed, Page
-from console.ports import Clearings, Directory, Map
+from console.ports import Clearings, Directory, Map, Services, ServiceSeen
 from kit import problem
 from kit.http import json_response
 
 STATIC = Path(__file__).parent / "static"
 MOST_PLACES = 20_000
+MOST_SERVICES = 200
 # Nothing is fetched from anywhere else, and nobody frames the page.
 SECURITY_HEADERS = [
     (
@@ -41,7 +45,9 @@ STUCK_S = 30.0
 FAREWELL_S = 1.0
 
 
-def app(feed: Feed, places: Map, directory: Directory, clearings: Clearings) -> ASGIApp:
+def app(
+    feed: Feed, places: Map, directory: Directory, clearings: Clearings, services: Services
+) -> ASGIApp:
     """The console, mounted under /console."""
 
     async def page(_: Request) -> Response:
@@ -83,6 +89,12 @@ def app(feed: Feed, places: Map, directory: Directory, clearings: Clearings) -> 
             ]
         )
 
+    async def services_page(_: Request) -> Response:
+        return FileResponse(STATIC / "services.html")
+
+    async def show_services(_: Request) -> Response:
+        return json_response([_service(one) for one in await services.services(MOST_SERVICES)])
+
     made = Starlette(
         routes=[
             Route("/console", home),
@@ -91,12 +103,38 @@ def app(feed: Feed, places: Map, directory: Directory, clearings: Clearings) -> 
             Route("/console/names", show_names),
             Route("/console/state", show_state),
             Route("/console/runs/{run_id}/payments", show_payments),
+            Route("/console/services", services_page),
+            Route("/console/services/state", show_services),
             Route("/console/events", _Stream(feed), methods=["GET"]),
             Mount("/console/static", StaticFiles(directory=STATIC)),
         ]
     )
     problem.install(made)
     return _for_this_machine(made)
+
+
+def _service(one: ServiceSeen) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "major": one.major,
+        "provider": one.provider,
+        "calls_a_minute": round(one.calls / one.minutes, 1),
+        "calls": one.calls,
+        "failed": one.failed,
+        "theirs": one.theirs,
+        "p95_ms": one.p95_ms,
+        "endpoints": [
+            {
+                "place": end.place,
+                "state": end.state,
+                "processes": end.processes,
+                "resting_in": end.resting_in,
+                "last_failure": end.last_failure,
+                "failed_at": None if end.failed_at is None else end.failed_at.isoformat(),
+            }
+            for end in one.endpoints
+        ],
+    }
 
 
 class _Stream:

@@ -116,6 +116,7 @@ from gridroam.core import Core, core
 from gridroam.doors import Document, doors
 from gridroam.home import Home
 from gridroam.service_apps import ServiceApp, operation_name
+from gridroam.services_seen import ServicesForConsole
 from gridroam.settings import Settings
 from gridroam.signatures import ClientsForSigning, KeysForGateway
 from gridroam.topics import Topics
@@ -580,6 +581,7 @@ class _Hub:
             MapForConsole(parts.evses),
             DirectoryForConsole(parts.partners),
             ClearingsForConsole(Clearings(parts.database)),
+            ServicesForConsole(parts.book, SqlRecords(parts.database), self.reports, parts.clock),
         )
 
 

@@ -86,6 +86,13 @@ FROM gateway.endpoint_health WHERE service = $1 AND major = $2 AND written_at >=
 """
 
 
+_READ_ALL = """
+SELECT service, major, sandbox, url, number, provider, state, well, calls, failures, failure,
+  failed_at, spread
+FROM gateway.endpoint_health WHERE written_at >= $1
+"""
+
+
 class SqlReports:
     """`process` names this one among all that serve."""
 
@@ -120,6 +127,11 @@ class SqlReports:
             report = _report(row)
             found[report.place.address].append(report)
         return found
+
+    async def everything(self, now: datetime) -> Sequence[Report]:
+        """What the processes have seen that still live, of all services."""
+        async with self._database.hot() as connection:
+            return [_report(row) for row in await connection.fetch(_READ_ALL, now - LIVES)]
 
     def _is_news(self, report: Report, now: datetime) -> bool:
         kept = self._kept.get(report.place)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Message
 from console import feed as feed_module
 from console import routes
 from console.feed import Feed
-from console.ports import Paid, Place
+from console.ports import EndpointSeen, Paid, Place, ServiceSeen
 from kit.database import Database
 from tests.console import entries
 from tests.console.serving import serving
@@ -34,6 +35,7 @@ class Wings:
 
     found: list[Place] = field(default_factory=list)
     paid: dict[str, list[Paid]] = field(default_factory=dict)
+    seen: list[ServiceSeen] = field(default_factory=list)
 
     async def places(self, limit: int) -> Sequence[Place]:
         return self.found[:limit]
@@ -43,6 +45,9 @@ class Wings:
 
     async def payments(self, run_id: str) -> Sequence[Paid]:
         return self.paid.get(run_id, [])
+
+    async def services(self, limit: int) -> Sequence[ServiceSeen]:
+        return self.seen[:limit]
 
 
 @dataclass
@@ -58,7 +63,7 @@ class Console:
 async def console(database: Database) -> AsyncIterator[Console]:
     feed, wings = Feed(database), Wings()
     feed.start()
-    app = routes.app(feed, wings, wings, wings)
+    app = routes.app(feed, wings, wings, wings, wings)
     async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=15) as http:
         yield Console(app, feed, wings, url, http)
         await feed.close()
@@ -235,6 +240,43 @@ async def test_names_and_payments(console: Console) -> None:
     assert (await console.http.get("/console/runs/no-such-run/payments")).json() == []
 
 
+async def test_how_the_services_fare(console: Console) -> None:
+    assert (await console.http.get("/console/services/state")).json() == []
+    failed_at = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+    down = EndpointSeen("live-1", "open", 2, 1, "unreachable", failed_at)
+    fresh = EndpointSeen("live-2", "closed", 2, 0, None, None)
+    console.wings.seen = [
+        ServiceSeen("weather", 2, "NL*ABC", 5, 12, 3, 1, 42.5, [down, fresh]),
+        *[ServiceSeen(f"s{n}", 1, "NL*ABC", 5, 0, 0, 0, None, []) for n in range(300)],
+    ]
+    told = (await console.http.get("/console/services/state")).json()
+    assert len(told) == routes.MOST_SERVICES
+    assert told[0] == {
+        **{"name": "weather", "major": 2, "provider": "NL*ABC", "calls": 12, "failed": 3},
+        **{"theirs": 1, "calls_a_minute": 2.4, "p95_ms": 42.5},
+        "endpoints": [
+            {
+                **{"place": "live-1", "state": "open", "processes": 2, "resting_in": 1},
+                **{"last_failure": "unreachable", "failed_at": "2026-05-04T12:00:00+00:00"},
+            },
+            {
+                **{"place": "live-2", "state": "closed", "processes": 2, "resting_in": 0},
+                **{"last_failure": None, "failed_at": None},
+            },
+        ],
+    }
+    assert (told[1]["calls_a_minute"], told[1]["p95_ms"]) == (0, None)
+
+
+async def test_the_page_of_the_services_and_what_it_is_made_of(console: Console) -> None:
+    page = await console.http.get("/console/services")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for part in ("services.js", "services.css", "day.css"):
+        assert f"/console/static/{part}" in page.text
+        assert (await console.http.get(f"/console/static/{part}")).status_code == 200
+
+
 OUTSIDE = (
     "/console/static/../routes.py",
     "/console/static/../../pyproject.toml",
@@ -254,7 +296,14 @@ async def test_nothing_but_the_static_files_is_served(console: Console) -> None:
 
 
 async def test_there_is_nothing_to_change_here(console: Console) -> None:
-    for path in ("/console/", "/console/events", "/console/state", "/console/static/day.js"):
+    for path in (
+        "/console/",
+        "/console/events",
+        "/console/state",
+        "/console/services",
+        "/console/services/state",
+        "/console/static/day.js",
+    ):
         for method in ("POST", "PUT", "DELETE", "PATCH"):
             assert (await console.http.request(method, path)).status_code == 405, (method, path)
 
@@ -301,7 +350,9 @@ async def test_this_machine_is_shown_the_console(console: Console) -> None:
 
 
 async def test_another_machine_is_refused(console: Console) -> None:
-    for client, path in product(THEIRS, ("/console", "/console/", "/console/events")):
+    for client, path in product(
+        THEIRS, ("/console", "/console/", "/console/events", "/console/services/state")
+    ):
         found = await status_of(console.app, asked(client, "localhost", path))
         assert found == 403, (client, path)
 
