@@ -7,7 +7,7 @@ caller nothing but a reference number, and the log everything.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -135,6 +135,46 @@ _NO_SUCH_TEXT = (
 )
 
 
+def unlike_its_schema(errors: Sequence[Mapping[str, Any]]) -> Malformed:
+    """What pydantic found first, in our words: which member, and what would be right."""
+    first = errors[0]
+    alike = [one for one in errors if _place(one)[1] == _place(first)[1]]
+    place, _ = _place(first)
+    field, more = ".".join(place), f" ({len(alike)} in all)" if len(alike) > 1 else ""
+    kind, said = first["type"], first["msg"].removeprefix("Value error, ")
+    value = first.get("input")
+    if kind == "missing":
+        return Malformed(
+            f"something is missing{more}", field=field, rule=f"{place[-1]} is required"
+        )
+    if kind == "extra_forbidden":
+        rule = "a member that the schema in /openapi.json names"
+        return Malformed(
+            f"nothing is known by this name{more}", field=field, value=value, rule=rule
+        )
+    if kind == "json_invalid":
+        why = f"{first.get('ctx', {}).get('error', said)} at character {place[-1]}"
+        return Malformed(f"the body is no JSON: {why}", field="body", rule="JSON in UTF-8")
+    if place == ["body"] and kind in _NO_OBJECT:
+        rule = "a JSON object, announced by Content-Type: application/json"
+        return Malformed("the body is no JSON object", field="body", value=value, rule=rule)
+    rule = said.removeprefix("Input should be ")
+    return Malformed(f"{said}{more}", field=field, value=value, rule=rule)
+
+
+_NO_OBJECT = ("model_attributes_type", "model_type", "dict_type")
+# Where a body is one of several types, pydantic names the type that it held it to behind `body`.
+_TYPE_NAME = re.compile(r"[A-Z][a-z]+[A-Za-z]*|.*\[.*")
+
+
+def _place(error: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Where in the request, and which of several types it was held to there."""
+    place = [str(part) for part in error["loc"]]
+    if len(place) > 1 and place[0] == "body" and _TYPE_NAME.fullmatch(place[1]):
+        return [place[0], *place[2:]], place[1]
+    return place, ""
+
+
 def request_id_of(request: Request) -> str | None:
     """The id that the outermost layer gave this request, if it did."""
     found = request.scope.get("gridroam.request_id")
@@ -161,16 +201,7 @@ def install(app: Starlette) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        return problem_response(
-            422,
-            "Malformed",
-            f"{first['msg']} ({len(error.errors())} in all)",
-            request_id=request_id_of(request),
-            field=".".join(str(part) for part in first["loc"]),
-            value=str(first.get("input"))[:200],
-            rule=first["type"],
-        )
+        return refusal_response(unlike_its_schema(error.errors()), request_id_of(request))
 
     async def on_database(request: Request, error: Exception) -> Response:
         refusal = bad_text(error)

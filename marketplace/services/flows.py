@@ -331,7 +331,10 @@ def _version(versions: Sequence[Service], name: str, major: int, viewer: PartyId
 
 def _unknown(name: str, major: int) -> UnknownService:
     return UnknownService(
-        "the catalogue has no such service", field="service", value=f"{name[:100]} v{major}"
+        "the catalogue has no such service",
+        field="service",
+        value=f"{name[:100]} v{major}",
+        rule="a service that GET /marketplace/services lists, or a draft of your own",
     )
 
 
