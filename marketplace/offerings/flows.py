@@ -17,7 +17,7 @@ from marketplace.offerings.model import (
     UnknownOffering,
 )
 from marketplace.offerings.ports import Offerings, Stall
-from marketplace.services.model import HUB_SERVICES, UnknownService, is_name
+from marketplace.services.model import HUB_SERVICES, Service, UnknownService, is_name
 from marketplace.services.model import Status as ServiceStatus
 from roaming.party import PartyId
 
@@ -27,19 +27,22 @@ async def publish(
 ) -> Sequence[Offering]:
     """Publish offerings of one provider, all or none. What is offered already is not doubled.
 
-    BadOffering, UnknownService, NotYourServiceToOffer, ServiceRetired.
+    BadOffering, BadTerms, UnknownService, NotYourServiceToOffer, ServiceRetired.
     """
     for offering in asked:
         model.checked(offering)
     async with offerings.open() as stall:
-        for service, major, provider in {(o.service, o.major, o.provider) for o in asked}:
-            await _check_service(stall, service, major, provider, roles)
+        for name, major, provider in {(o.service, o.major, o.provider) for o in asked}:
+            service = await _offerable(stall, name, major, provider, roles)
+            for offering in asked:
+                if (offering.service, offering.major) == (name, major):
+                    model.check_operations(offering, [one.name for one in service.operations])
         return await stall.publish(asked, now)
 
 
-async def _check_service(
+async def _offerable(
     stall: Stall, name: str, major: int, provider: PartyId, roles: Collection[str]
-) -> None:
+) -> Service:
     service = await stall.service(name, major) if is_name(name) else None
     if service is None or (service.status is ServiceStatus.DRAFT and service.provider != provider):
         raise UnknownService(
@@ -50,6 +53,7 @@ async def _check_service(
         raise ServiceRetired(
             "what is retired is offered no more", field="service", value=f"{name} v{major}"
         )
+    return service
 
 
 async def ensure_hub_offerings(offerings: Offerings, hub: PartyId, now: datetime) -> Sequence[str]:

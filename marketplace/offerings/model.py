@@ -7,11 +7,12 @@ read from JSON and written back in one form, so that equal terms are equal texts
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -385,6 +386,18 @@ def may_offer(
         value=service,
         rule=f"offered by {service_provider}",
     )
+
+
+def check_operations(offering: Offering, known: Sequence[str]) -> None:
+    """BadTerms for an operation that the service does not have: a contract on it would cover
+    nothing. Patterns `METHOD /path` are for what a service does besides; without names, all is."""
+    if not known or not isinstance(offering.terms, ServiceTerms):
+        return
+    for n, asked in enumerate(offering.terms.operations):
+        if " " not in asked and not any(fnmatchcase(name, asked) for name in known):
+            names = ", ".join(known)
+            rule = names if len(names) <= 500 else names[:500] + " …"
+            raise _bad(f"terms.operations.{n}", asked, f"`METHOD /path`, or one of: {rule}")
 
 
 def withdrawn(offering: Offering) -> Offering:

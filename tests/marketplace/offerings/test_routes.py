@@ -119,3 +119,29 @@ async def test_an_offering_that_breaks_a_rule_is_refused_by_name(operator: Membe
         assert field is None or answer.json()["field"] == field, wrong
     for body in ([], "x", None, [good] * 1_001):
         assert (await operator.http.post(OFFERINGS, json=body)).status_code == 422
+
+
+async def test_an_operation_that_the_service_does_not_have_is_not_offered(
+    operator: Member,
+) -> None:
+    service = {
+        "name": "load-forecast",
+        "category": "energy",
+        "description": "What will be drawn",
+        "endpoint": "https://forecasts.example/live",
+        "operations": [{"name": "forecast", "method": "GET", "path": "/points/{point}"}],
+    }
+    assert (await operator.http.post("/marketplace/services", json=service)).status_code == 201
+
+    async def offer(*operations: str) -> Any:
+        terms = {"operations": operations}
+        return await operator.http.post(
+            OFFERINGS, json={"service": "load-forecast", "terms": terms}
+        )
+
+    answer = await offer("forecast", "forcast")
+    told = answer.json()
+    assert (answer.status_code, told["field"]) == (422, "terms.operations.1")
+    assert (told["value"], told["rule"]) == ("forcast", "`METHOD /path`, or one of: forecast")
+    for fine in ("forecast", "*", "fore*", "GET /status"):
+        assert (await offer(fine)).status_code == 201, fine
