@@ -29,6 +29,9 @@ THUMBPRINT = "x5t#S256"
 LONGEST_TOKEN = 8 * 1024
 
 
+_NEW_ONE = "a new token from /oauth/token"
+
+
 class TokenRefused(Unauthenticated):
     """The access token is not ours, not whole, expired or revoked."""
 
@@ -107,13 +110,13 @@ class Verifier:
             self._remember(token, identity)
         elif identity.expires_at <= self._clock():
             del self._verified[token]
-            raise TokenRefused("the access token has expired", rule="get a new one")
+            raise TokenRefused("the access token has expired", rule=_NEW_ONE)
         if identity.token_id in self._revoked:
-            raise TokenRefused("the access token was revoked", rule="get a new one")
+            raise TokenRefused("the access token was revoked", rule=_NEW_ONE)
         if self._clients:
             cut = self._clients.get(identity.client_id)
             if cut is not None and identity.issued_at < cut:
-                raise TokenRefused("the client's tokens were revoked", rule="get a new one")
+                raise TokenRefused("the client's tokens were revoked", rule=_NEW_ONE)
         return identity
 
     def peek(self, token: str) -> Identity:
@@ -127,7 +130,9 @@ class Verifier:
             # The algorithm is ours to say, never the token's: no `none`, no HMAC with a public key.
             decoded = jwt.decode(token, self._key_of, algorithms=[ALGORITHM])
         except (JoseError, ValueError, TypeError) as error:
-            raise TokenRefused("the access token is not one of ours", rule=_told(error)) from None
+            raise TokenRefused(
+                f"the access token is not one of ours: {_told(error)}", rule=_NEW_ONE
+            ) from None
         if decoded.header.get("typ") not in (TOKEN_TYPE, f"application/{TOKEN_TYPE}"):
             raise TokenRefused("the token is no access token", field="typ", rule=TOKEN_TYPE)
         claims = jwt.JWTClaimsRegistry(
@@ -143,7 +148,9 @@ class Verifier:
             claims.validate({k: v for k, v in decoded.claims.items() if k != "iat"})
             return _identity(decoded.claims)
         except (JoseError, Refusal, KeyError, TypeError, ValueError) as error:
-            raise TokenRefused("the access token does not hold", rule=_told(error)) from None
+            raise TokenRefused(
+                f"the access token does not hold: {_told(error)}", rule=_NEW_ONE
+            ) from None
 
     def _key_of(self, token: Any) -> ECKey:
         kid = token.headers().get("kid")

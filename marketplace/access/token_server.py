@@ -19,6 +19,7 @@ from authlib.oauth2.rfc6749 import (
     ClientMixin,
     InvalidClientError,
     InvalidRequestError,
+    OAuth2Error,
 )
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
@@ -234,23 +235,27 @@ class _Assertion(JWTBearerClientAssertion):  # type: ignore[misc]  # authlib is 
                 jti={"essential": True},
             ).validate(token.claims)
         except (JoseError, ValueError, TypeError) as error:
-            raise InvalidClientError(
+            raise _ClientRefused(
                 description=f"The assertion does not hold: {type(error).__name__}."
             ) from None
         claims = token.claims
         if claims["sub"] != claims["iss"]:
-            raise InvalidClientError(description="Issuer and subject of the assertion differ.")
+            raise _ClientRefused(description="Issuer and subject of the assertion differ.")
         self._note_use(claims)
         return claims
 
     def _note_use(self, claims: jwt.Claims) -> None:
         until = datetime.fromtimestamp(claims["exp"], UTC) + CLOCK_SKEW
         if until > self._server.now + LONGEST_ASSERTION + 2 * CLOCK_SKEW:
-            raise InvalidClientError(description="The assertion lives for more than an hour.")
+            raise _ClientRefused(description="The assertion lives for more than an hour.")
         jti = claims["jti"]
         if not 0 < len(jti) <= _LONGEST_JTI or not jti.isprintable():
-            raise InvalidClientError(description="The jti is no short printable text.")
+            raise _ClientRefused(description="The jti is no short printable text.")
         self._server.assertion = UsedAssertion(jti, until)
+
+
+class _ClientRefused(InvalidClientError):  # type: ignore[misc]  # authlib is not typed
+    """A client that is told why in words of ours."""
 
 
 class _Token:
@@ -321,6 +326,15 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # authlib is not type
     def send_signal(self, name: str, *_: Any, **__: Any) -> None:
         """Nobody in this process listens to authlib's signals."""
 
+    def handle_error_response(self, request: _Request, error: OAuth2Error) -> OAuthAnswer:
+        if type(error) is InvalidClientError:
+            error.description = (
+                "There is no such client, or what it shows is not what is registered for it: "
+                "its secret, an assertion signed with its key, or its certificate."
+            )
+        answer: OAuthAnswer = super().handle_error_response(request, error)
+        return answer
+
     def create_oauth2_request(self, request: _Request) -> _Request:
         return request
 
@@ -333,7 +347,7 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # authlib is not type
         granted = client.get_allowed_scope(scope)
         bound = self._certificate if client.client.certificates else None
         if client.client.certificates and not client.client.shows(bound):
-            raise InvalidClientError(
+            raise _ClientRefused(
                 status_code=401,
                 description="The connection shows no certificate of this client.",
             )

@@ -110,6 +110,15 @@ async def test_authlibs_own_client_is_understood(
     assert (await ask(client, signed)).status_code == 200
 
 
+async def test_a_wrong_secret_and_an_unknown_client_are_told_the_same(
+    operator: Member, client: AsyncClient
+) -> None:
+    known = await client.post("/oauth/token", data=GRANT, auth=(operator.client_id, "guess"))
+    unknown = await client.post("/oauth/token", data=GRANT, auth=("nobody", "guess"))
+    assert known.json() == unknown.json()
+    assert "its secret" in known.json()["error_description"]
+
+
 async def test_an_assertion_is_good_once(operator: Member, client: AsyncClient) -> None:
     key = ECKey.generate_key("P-256")
     client_id = await key_client(operator, key)
