@@ -21,7 +21,6 @@ import structlog
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bridge.payload import BadPayload
 from gateway.calls.flows import Bridge, Door, Signing, meter_billable, pass_through
 from gateway.calls.local import local_service
 from gateway.calls.metrics import CallMetrics
@@ -70,7 +69,6 @@ log = structlog.get_logger(__name__)
 _STATUS: Mapping[type[Refusal], int] = {
     HeadersTooLarge: 431,
     SignatureInvalid: 400,
-    BadPayload: 400,
     ProviderUnreachable: 502,
     ProviderBroken: 502,
     ProviderSilent: 504,

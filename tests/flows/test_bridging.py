@@ -159,7 +159,7 @@ async def test_json_reaches_a_clearing_house_of_ochp_and_its_answer_comes_back_a
         # So does what the WSDL does not allow.
         wrong = {"emtId": {**TOKEN["emtId"], "tokenType": "key"}}
         bad = await market.requester.call("POST", f"{DOOR}/{ASK}", wrong)
-        assert (bad.status, bad.problem) == (400, "bad-payload")
+        assert (bad.status, bad.problem) == (422, "bad-payload")
         assert (bad.body["field"], bad.body["value"]) == ("$.emtId.tokenType", "key")
         assert bad.body["rule"] == "one of: rfid, remote, 15118"
         assert len(provider.came) == 1

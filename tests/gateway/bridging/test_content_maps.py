@@ -113,7 +113,7 @@ async def test_nothing_is_made_of_no_content(
 @pytest.mark.parametrize(
     ("content", "content_type", "status", "problem"),
     [
-        (b'{"name":', "application/json", 400, "bad-payload"),
+        (b'{"name":', "application/json", 422, "bad-payload"),
         (b"name=Paris", "application/x-www-form-urlencoded", 422, "not-json"),
         (b'{"name": "' + b"x" * 1_048_576 + b'"}', "application/json", 413, "body-too-large"),
     ],

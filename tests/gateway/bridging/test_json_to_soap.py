@@ -113,7 +113,7 @@ async def test_what_the_wsdl_does_not_allow_never_reaches_the_provider(
         house.weather(provider.address, quota=Quota(per_day=1))
         answer = await client.post(PATH, json=body)
         problem = answer.json()
-        assert (answer.status_code, problem["type"].rpartition("/")[2]) == (400, "bad-payload")
+        assert (answer.status_code, problem["type"].rpartition("/")[2]) == (422, "bad-payload")
         assert (problem["field"], problem.get("value")) == (field, value)
         assert problem["rule"]
         assert provider.requests == []
@@ -124,9 +124,9 @@ async def test_what_the_wsdl_does_not_allow_never_reaches_the_provider(
 @pytest.mark.parametrize(
     ("content", "headers", "status"),
     [
-        (b'{"place":', {}, 400),
-        (b'{"place": "\xff"}', {}, 400),
-        (b"[" * 100_000, {}, 400),
+        (b'{"place":', {}, 422),
+        (b'{"place": "\xff"}', {}, 422),
+        (b"[" * 100_000, {}, 422),
         (b"place=Paris", {"Content-Type": "application/x-www-form-urlencoded"}, 422),
         (b"\x1f\x8b", {"Content-Encoding": "gzip"}, 422),
     ],
