@@ -23,7 +23,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from gridroam import exits, proxies, tls
+from gridroam import exits, heads, proxies, tls
 from gridroam import logging as hub_logging
 from gridroam.heads import BoundedProtocol
 from gridroam.home import Home
@@ -158,7 +158,11 @@ class _Serving:
             self._server = _Server(config, self._url)
             log.info("serving", url=self._url, parts=sorted(self._settings.only))
             garbage.spare_what_is_held()
-            await self._server.serve(sockets=[self._listening])
+            watching = asyncio.create_task(heads.watch(self._server.server_state.connections))
+            try:
+                await self._server.serve(sockets=[self._listening])
+            finally:
+                watching.cancel()
 
     def _behind_proxies(self, app: ASGIApp) -> ASGIApp:
         trusted = self._settings.trusted_proxies

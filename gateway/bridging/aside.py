@@ -10,6 +10,8 @@ Done = TypeVar("Done")
 
 # A message of this size is read or written in a millisecond or two.
 LONG_BYTES = 32 * 1024
+# A map is a partner's own, and may take long over a message of any size.
+UNKNOWN = LONG_BYTES + 1
 
 
 async def aside(size: int, work: Callable[[], Done]) -> Done:

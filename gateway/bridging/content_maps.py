@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from bridge.maps import ContentMap, MapFailed
 from bridge.payload import BadPayload, read_json, write_json
-from gateway.bridging.aside import aside
+from gateway.bridging.aside import UNKNOWN, aside
 from gateway.bridging.exchange import Written, ask, asked_otherwise, broken, json_of, write
 from gateway.bridging.model import JSON, Told
 from gateway.calls.flows import Door, straight_to
@@ -90,7 +90,7 @@ async def turn(call: Call, body: Body, door: Door) -> Carry:
     content: bytes | None = None
     if maps.request is not None and not body.empty:
         came = await json_of(call, body, MOST_BYTES)
-        content = await aside(len(came), lambda: maps.asked_json(came))
+        content = await aside(UNKNOWN, lambda: maps.asked_json(came))
 
     async def carry(call: Call, body: Body, answer: Answer) -> None:
         inner = _asked(call, content)
@@ -99,7 +99,7 @@ async def turn(call: Call, body: Body, door: Door) -> Carry:
             await straight(inner, sent, answer)
             return
         told = await ask(inner, sent, straight)
-        made = await aside(len(told.content), lambda: maps.told(told, call))
+        made = await aside(UNKNOWN, lambda: maps.told(told, call))
         kept = [one for one in made.headers if one[0] not in (b"content-type", b"content-length")]
         await write(answer, made.status, made.content_type, made.content, kept)
 

@@ -7,7 +7,7 @@ from typing import Any
 from bridge.payload import BadAnswer, read_json, write_json
 from bridge.wsdl import Envelope, SoapFault, SoapInterface
 from gateway.bridging import content_maps
-from gateway.bridging.aside import aside
+from gateway.bridging.aside import UNKNOWN, aside
 from gateway.bridging.exchange import Written, ask, asked_otherwise, broken, json_of, write
 from gateway.bridging.logins import security_for
 from gateway.bridging.model import JSON, Told
@@ -44,7 +44,7 @@ async def turn(call: Call, body: Body, door: Door, desk: Desk) -> Carry:
             headers = security_for(login, version, desk.clock())
         return interface.request(operation, payload, headers=headers)
 
-    asked = await aside(len(content), written)
+    asked = await aside(len(content) if maps.request is None else UNKNOWN, written)
 
     async def carry(call: Call, body: Body, answer: Answer) -> None:
         inner = asked_otherwise(call, "POST", "", "", asked.content_type, asked.headers)
@@ -57,7 +57,7 @@ async def turn(call: Call, body: Body, door: Door, desk: Desk) -> Carry:
             one_way = interface.operations[operation].one_way
             return b"" if one_way else write_json(maps.answered(found, call))
 
-        found = await aside(len(told.content), read)
+        found = await aside(len(told.content) if maps.answer is None else UNKNOWN, read)
         if isinstance(found, SoapFault):
             await _tell_fault(call, found, answer)
         else:

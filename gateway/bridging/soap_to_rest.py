@@ -8,7 +8,7 @@ from __future__ import annotations
 from bridge.payload import BadAnswer
 from bridge.soap_envelope import content_type
 from gateway.bridging import content_maps
-from gateway.bridging.aside import aside
+from gateway.bridging.aside import UNKNOWN, aside
 from gateway.bridging.envelope import Envelope
 from gateway.bridging.exchange import Written, ask, asked_otherwise, broken, write
 from gateway.bridging.faults import fault_status
@@ -30,7 +30,7 @@ async def turn(call: Call, asked: Envelope, theirs: Body, door: Door, face: Face
     check_path(request.path.encode("ascii"))
     content = request.content
     if maps.request is not None and content:
-        content = await aside(len(content), lambda: maps.asked_json(content))
+        content = await aside(UNKNOWN, lambda: maps.asked_json(content))
     headers = {"Accept": "application/json", **request.headers}
 
     async def carry(call: Call, body: Body, answer: Answer) -> None:
@@ -39,7 +39,7 @@ async def turn(call: Call, asked: Envelope, theirs: Body, door: Door, face: Face
         )
         told = await ask(inner, Written(content, theirs), straight)
         if maps.answer is not None:
-            told = await aside(len(told.content), lambda: maps.told(told, call))
+            told = await aside(UNKNOWN, lambda: maps.told(told, call))
 
         def read() -> SoapAnswer:
             try:

@@ -54,9 +54,18 @@ class Assertions:
         kept = self._kept.get(about)
         if kept is not None and call.at < kept.until:
             return kept.credentials
-        return self._signed(about, call)
+        if len(call.operation or "") > LONGEST_OPERATION:
+            # Signed anew each time: a caller who makes paths up is not to fill the memory.
+            return self._signed(call)
+        # Last in order, so that the first is the one that was signed longest ago.
+        self._kept.pop(about, None)
+        while len(self._kept) >= MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        signed = self._signed(call)
+        self._kept[about] = _Kept(signed, call.at + SERVES)
+        return signed
 
-    def _signed(self, about: _About, call: Call) -> str:
+    def _signed(self, call: Call) -> str:
         assert call.service is not None
         assert call.operation is not None
         claims = {
@@ -73,10 +82,4 @@ class Assertions:
             "jti": secrets.token_urlsafe(16),
         }
         told = {name: value for name, value in claims.items() if value is not None}
-        credentials = f"Bearer {self._signer.sign_jwt(TYPE, told, call.at)}"
-        # Last in order, so that the first is the one that was signed longest ago.
-        self._kept.pop(about, None)
-        while len(self._kept) >= MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[about] = _Kept(credentials, call.at + SERVES)
-        return credentials
+        return f"Bearer {self._signer.sign_jwt(TYPE, told, call.at)}"

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from gridroam.heads import MOST_BYTES, BoundedProtocol
+from gridroam.heads import MOST_BYTES, BoundedProtocol, watch
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: hub\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -34,17 +34,20 @@ async def counting(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[int]:
+async def listening(head_within_s: float = 30) -> AsyncIterator[int]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         config = uvicorn.Config(counting, http=BoundedProtocol, log_config=None, lifespan="off")
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[bound]))
+        connections = server.server_state.connections
+        watching = asyncio.create_task(watch(connections, after_s=head_within_s))
         while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
             await asyncio.sleep(0.01)
         try:
             yield bound.getsockname()[1]
         finally:
+            watching.cancel()
             server.should_exit = True
             await serving
 
@@ -142,4 +145,33 @@ async def test_a_head_that_comes_byte_by_byte_is_a_head() -> None:
             await writer.drain()
             await asyncio.sleep(0)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [b"", b"GET / HT", HEAD, HEAD + b"Content-Length: 0\r\n\r\nGET /"],
+    ids=["nothing", "a word", "half", "half of the next"],
+)
+async def test_a_head_that_does_not_come_is_not_waited_for(begins: bytes) -> None:
+    async with listening(head_within_s=0.3) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begins)
+        async with asyncio.timeout(10):
+            # Closed by the hub: nothing more comes, but the answer to what was whole.
+            told = await reader.read()
+        writer.close()
+    assert told.count(b"HTTP/1.1 200 ") == begins.count(b"\r\n\r\n")
+
+
+async def test_a_body_may_take_longer_than_its_head() -> None:
+    async with listening(head_within_s=0.3) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"Content-Length: 2\r\n\r\no")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await reader.read()
+        writer.write(b"k")
+        async with asyncio.timeout(10):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         writer.close()

@@ -123,3 +123,12 @@ def test_of_a_long_operation_the_beginning_is_told() -> None:
     pen = Pen()
     Assertions("https://hub", pen).credentials(call(operation="GET /" + "x" * 8_000))
     assert pen.signed[0][1]["operation"] == "GET /" + "x" * 495
+
+
+def test_a_path_that_a_caller_has_made_long_is_not_kept() -> None:
+    pen = Pen()
+    assertions = Assertions("https://hub", pen)
+    long = "GET /" + "x" * assertion.LONGEST_OPERATION
+    told = [assertions.credentials(call(operation=long)) for _ in range(2)]
+    assert told == ["Bearer signed-1", "Bearer signed-2"]
+    assert len(assertions._kept) == 0
