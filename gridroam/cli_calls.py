@@ -73,7 +73,11 @@ def calls(
     if not found:
         typer.echo(f"No calls within {last}. A longer time: --last 7d")
         return
-    Console().print(_table(found, by, every))
+    table = _table(found, by, every)
+    console = Console()
+    # An id that is broken off cannot be looked for: rather long lines than narrow columns.
+    console.width = max(console.width, console.measure(table).maximum)
+    console.print(table)
 
 
 def _length(last: str) -> timedelta:
@@ -86,11 +90,11 @@ def _length(last: str) -> timedelta:
 def _table(found: list[dict[str, Any]], by: By, every: Every) -> Table:
     """A row for each service, contract and operation; steps of it side by side as a picture."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("service", overflow="fold")
+    table.add_column("service", no_wrap=True)
     if by is not By.SERVICE:
-        table.add_column("contract", overflow="fold")
+        table.add_column("contract", no_wrap=True)
     if by is By.OPERATION:
-        table.add_column("operation", overflow="fold")
+        table.add_column("operation", no_wrap=True)
     for name in ("calls", "a second", "failed", "theirs", "p50 ms", "p95 ms", "p99 ms"):
         table.add_column(name, justify="right")
     rows: dict[tuple[Any, ...], list[dict[str, Any]]] = {}

@@ -178,7 +178,7 @@ async def test_json_is_spoken_to_a_clearing_house_of_ochp(hub: Hub) -> None:
         before = len(ochp.came)
         wrong = RECORD | {"evseId": "nowhere"}
         answer = await requester.call("POST", "/services/ochp/AddCDRs", {"cdrInfoArray": [wrong]})
-        assert (answer.status, answer.body["field"]) == (400, "$.cdrInfoArray[0].evseId")
+        assert (answer.status, answer.body["field"]) == (422, "$.cdrInfoArray[0].evseId")
         answer = await requester.call("POST", "/services/ochp/AddCDR", {})
         assert answer.status == 404
         assert len(ochp.came) == before
