@@ -26,14 +26,12 @@ from gateway.calls.model import (
     Grant,
     Mode,
     Naming,
-    OperationPaths,
-    Operations,
     Quota,
     Reason,
     Service,
     Speaks,
-    covers,
 )
+from gateway.calls.paths import OperationPaths, Operations, covers
 from gateway.health.model import Failed, Report, spread_of
 from gateway.health.model import Place as PlaceOfEndpoint
 from gateway.health.model import State as HealthState

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwt
 
-from gateway.calls.model import SignatureInvalid
+from gateway.calls.refusals import SignatureInvalid
 from kit.access_token import ALGORITHM
 from kit.clock import Clock
 from marketplace.access import detached

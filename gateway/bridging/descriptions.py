@@ -27,8 +27,9 @@ from gateway.bridging.exchange import write
 from gateway.bridging.model import JSON, LoginRefused, NoSuchDocument
 from gateway.bridging.sides import Desk, Side, SoapSide, face_of
 from gateway.calls.flows import Door, admit, identify, leave, pass_through, stand_for, tell
-from gateway.calls.model import Call, CallerUnknown, Service, ServiceUnknown
+from gateway.calls.model import Call, Service
 from gateway.calls.ports import Answer, Body, Words
+from gateway.calls.refusals import CallerUnknown, ServiceUnknown
 from roaming.refusal import Refusal
 
 XML = "text/xml; charset=utf-8"

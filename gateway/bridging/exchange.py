@@ -13,8 +13,9 @@ from dataclasses import replace
 from starlette.types import Message, Receive
 
 from gateway.bridging.model import BodyTooSlow, NotJson, Told, is_json, media_type_of
-from gateway.calls.model import BodyTooLarge, Call, ProviderBroken
+from gateway.calls.model import Call
 from gateway.calls.ports import Answer, Body, Carry, Words
+from gateway.calls.refusals import BodyTooLarge, ProviderBroken
 from roaming.refusal import Refusal
 
 # A body that is read whole keeps nothing but memory waiting; longer than this it may not.

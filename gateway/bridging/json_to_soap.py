@@ -13,8 +13,9 @@ from gateway.bridging.logins import security_for
 from gateway.bridging.model import JSON, Told
 from gateway.bridging.sides import Desk, SoapSide
 from gateway.calls.flows import Door
-from gateway.calls.model import Call, OperationUnknown
+from gateway.calls.model import Call
 from gateway.calls.ports import Answer, Body, Carry
+from gateway.calls.refusals import OperationUnknown
 from kit.problem import MEDIA_TYPE, body_of
 
 

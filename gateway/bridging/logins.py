@@ -13,7 +13,8 @@ from gateway.bridging.model import LoginRefused
 from gateway.bridging.ports import Login
 from gateway.bridging.sides import Desk
 from gateway.calls.flows import stand_for
-from gateway.calls.model import Call, CallerUnknown
+from gateway.calls.model import Call
+from gateway.calls.refusals import CallerUnknown
 
 DIGEST = "digest"
 

@@ -14,7 +14,8 @@ from gateway.bridging.exchange import Written, ask, asked_otherwise, broken, wri
 from gateway.bridging.faults import fault_status
 from gateway.bridging.ports import Face, SoapAnswer
 from gateway.calls.flows import Door, straight_to
-from gateway.calls.model import Call, check_path
+from gateway.calls.model import Call
+from gateway.calls.paths import check_path
 from gateway.calls.ports import Answer, Body, Carry
 
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 import aiohttp
 
-from gateway.calls.model import (
-    Call,
+from gateway.calls.model import Call
+from gateway.calls.refusals import (
     ForwardFailed,
     ProviderBroken,
     ProviderSilent,

@@ -11,33 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from gateway.calls.model import (
-    Call,
-    CallerGone,
-    CallerTooBusy,
-    CallerUnknown,
-    CallRefused,
-    CertificateMismatch,
-    ContractsTooOld,
-    Denial,
-    Lane,
-    Limits,
-    Mode,
-    NotCovered,
-    NotServedHere,
-    Operations,
-    OperationUnknown,
-    OverLimit,
-    QuotaUnreadable,
-    Reason,
-    RefusedCall,
-    SandboxNotServed,
-    ScopeMissing,
-    Service,
-    ServiceSuspended,
-    ServiceUnknown,
-    SignatureInvalid,
-)
+from gateway.calls.model import Call, Denial, Lane, Limits, Mode, Reason, RefusedCall, Service
+from gateway.calls.paths import Operations
 from gateway.calls.ports import (
     Answer,
     Assertions,
@@ -51,6 +26,24 @@ from gateway.calls.ports import (
     Refusals,
     Verifier,
     Words,
+)
+from gateway.calls.refusals import (
+    CallerGone,
+    CallerTooBusy,
+    CallerUnknown,
+    CallRefused,
+    CertificateMismatch,
+    ContractsTooOld,
+    NotCovered,
+    NotServedHere,
+    OperationUnknown,
+    OverLimit,
+    QuotaUnreadable,
+    SandboxNotServed,
+    ScopeMissing,
+    ServiceSuspended,
+    ServiceUnknown,
+    SignatureInvalid,
 )
 from gateway.usage.model import NotRecorded, UsageRecord
 from kit.client_certificate import of_scope

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 
 from gateway.calls.connections import Address
-from gateway.calls.model import BadHeader, Call
+from gateway.calls.model import Call
+from gateway.calls.refusals import BadHeader
 
 REQUEST_HEADERS = {
     name.lower().encode(): name

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.calls.flows import SERVICES, holds
-from gateway.calls.model import SandboxNotServed, ScopeMissing
 from gateway.calls.ports import Verifier
+from gateway.calls.refusals import SandboxNotServed, ScopeMissing
 from kit.http import CALLER, Caller
 from kit.problem import refusal_response
 from roaming.refusal import Unauthenticated

@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from gateway.calls.breaker import State
 from gateway.calls.endpoints import ServiceEndpoints
-from gateway.calls.model import Call, CallRefused, Service
+from gateway.calls.model import Call, Service
+from gateway.calls.refusals import CallRefused
 from kit.metrics import Count, Counters, Gauge, Gauges, Histograms, Spread
 from roaming.refusal import Refusal
 

@@ -8,16 +8,7 @@ from typing import Any, Protocol
 
 from starlette.types import Message, Receive
 
-from gateway.calls.model import (
-    Allowance,
-    Call,
-    Denial,
-    Grant,
-    Lease,
-    Quota,
-    RefusedCall,
-    Service,
-)
+from gateway.calls.model import Allowance, Call, Denial, Grant, Lease, Quota, RefusedCall, Service
 from gateway.usage.model import UsageRecord
 from roaming.party import PartyId
 from roaming.refusal import Refusal

@@ -24,27 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.calls.flows import Bridge, Door, Signing, meter_billable, pass_through
 from gateway.calls.local import local_service
 from gateway.calls.metrics import CallMetrics
-from gateway.calls.model import (
-    BadPath,
-    BodyTooLarge,
-    Call,
-    CallerGone,
-    CallRefused,
-    HeadersTooLarge,
-    Left,
-    Limits,
-    Operations,
-    OverLimit,
-    Period,
-    ProviderBroken,
-    ProviderResting,
-    ProviderSilent,
-    ProviderUnreachable,
-    SignatureInvalid,
-    continue_trace,
-    split_path,
-    tightest,
-)
+from gateway.calls.model import Call, Left, Limits, Period, tightest
+from gateway.calls.paths import Operations, continue_trace, split_path
 from gateway.calls.ports import (
     Assertions,
     Catalogue,
@@ -54,6 +35,19 @@ from gateway.calls.ports import (
     Refusals,
     Verifier,
     Words,
+)
+from gateway.calls.refusals import (
+    BadPath,
+    BodyTooLarge,
+    CallerGone,
+    CallRefused,
+    HeadersTooLarge,
+    OverLimit,
+    ProviderBroken,
+    ProviderResting,
+    ProviderSilent,
+    ProviderUnreachable,
+    SignatureInvalid,
 )
 from gateway.calls.spans import span_of
 from gateway.calls.upstream import Upstream

@@ -13,17 +13,8 @@ import asyncpg
 import structlog
 from sqlalchemy import BigInteger, Column, Table, Text
 
-from gateway.calls.model import (
-    Allowance,
-    Lease,
-    Left,
-    PackUsedUp,
-    Period,
-    Quota,
-    QuotaExceeded,
-    QuotaUnreadable,
-    RefusedCall,
-)
+from gateway.calls.model import Allowance, Lease, Left, Period, Quota, RefusedCall
+from gateway.calls.refusals import PackUsedUp, QuotaExceeded, QuotaUnreadable
 from gateway.packs import store as packs
 from kit.database import Database, Hot, metadata
 from kit.event_log import NewEvent, append

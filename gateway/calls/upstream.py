@@ -29,16 +29,15 @@ from gateway.calls.connections import Connections
 from gateway.calls.endpoints import Choice, Endpoint, Endpoints, Turn
 from gateway.calls.failures import Failure, explained, failure_of
 from gateway.calls.forwarded_headers import request_head, request_headers, response_headers
-from gateway.calls.model import (
+from gateway.calls.model import Call, Service
+from gateway.calls.ports import Answer, Body
+from gateway.calls.refusals import (
     BodyTooLarge,
-    Call,
     CallerGone,
     ForwardFailed,
     ProviderResting,
     ProviderUnreachable,
-    Service,
 )
-from gateway.calls.ports import Answer, Body
 from gateway.calls.watching import Watch, Watches
 
 # Answers up to this size are read whole before a byte is passed on: one that breaks off can then

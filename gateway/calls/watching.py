@@ -8,8 +8,8 @@ from typing import Any
 
 import aiohttp
 
-from gateway.calls.model import CallerGone
 from gateway.calls.ports import Body
+from gateway.calls.refusals import CallerGone
 
 # Calls are looked after only once they last: most are over sooner, and watching costs as much as a
 # check does.

@@ -10,8 +10,9 @@ from starlette.types import Message
 
 from gateway.bridging.exchange import Written, whole
 from gateway.calls.flows import PREFER, SIGNATURE
-from gateway.calls.model import Call, ForwardFailed
+from gateway.calls.model import Call
 from gateway.calls.ports import Answer, Body, Words
+from gateway.calls.refusals import ForwardFailed
 from gateway.signing.model import (
     KIND,
     MOST_BYTES,

@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from gateway.calls.model import ContractsTooOld, Denial, Reason
+from gateway.calls.model import Denial, Reason
+from gateway.calls.refusals import ContractsTooOld
 from gateway.topics import model
 from gateway.topics.model import (
     DENIALS,

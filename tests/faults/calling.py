@@ -16,7 +16,8 @@ import sys
 import time
 from datetime import datetime
 
-from gateway.calls.model import OverLimit, Quota
+from gateway.calls.model import Quota
+from gateway.calls.refusals import OverLimit
 from gateway.calls.store import SqlQuotas
 from kit.clock import utc_now
 from kit.database import Database

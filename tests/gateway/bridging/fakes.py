@@ -14,7 +14,8 @@ from gateway.bridging.interfaces import Interfaces
 from gateway.bridging.model import LoginRefused
 from gateway.bridging.ports import Face
 from gateway.bridging.sides import Desk, read_side
-from gateway.calls.model import Grant, OperationPaths, Quota, Service, Speaks
+from gateway.calls.model import Grant, Quota, Service, Speaks
+from gateway.calls.paths import OperationPaths
 from gateway.calls.ports import Identity
 from gateway.calls.upstream import Upstream
 from tests.bridge.wsdls import wsdl

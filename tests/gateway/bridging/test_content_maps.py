@@ -10,7 +10,8 @@ import httpx
 import pytest
 from aiohttp import web
 
-from gateway.calls.model import ContentMap, Operations, Speaks
+from gateway.calls.model import ContentMap, Speaks
+from gateway.calls.paths import Operations
 from tests.gateway.bridging.fakes import BridgedHouse, saying
 from tests.gateway.calls.servers import partner, served
 

@@ -10,7 +10,7 @@ from starlette.types import Receive
 
 from gateway.bridging.exchange import Written, whole
 from gateway.bridging.model import BodyTooSlow
-from gateway.calls.model import BodyTooLarge
+from gateway.calls.refusals import BodyTooLarge
 
 
 class Coming:

@@ -19,15 +19,14 @@ from gateway.calls.model import (
     Lease,
     Left,
     Limits,
-    PackUsedUp,
     Period,
     Quota,
-    QuotaExceeded,
     Reason,
     RefusedCall,
     Service,
 )
 from gateway.calls.ports import Identity, Quotas
+from gateway.calls.refusals import PackUsedUp, QuotaExceeded
 from gateway.calls.routes import gateway
 from gateway.calls.upstream import Upstream
 from gateway.usage.model import UsageRecord

@@ -12,16 +12,8 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from gateway.calls.model import (
-    Denial,
-    Grant,
-    Limits,
-    Mode,
-    Quota,
-    QuotaUnreadable,
-    Reason,
-    Service,
-)
+from gateway.calls.model import Denial, Grant, Limits, Mode, Quota, Reason, Service
+from gateway.calls.refusals import QuotaUnreadable
 from gateway.usage.model import NotRecorded
 from kit.access_token import Verifier
 from kit.http import CALLER, Caller, call_asgi

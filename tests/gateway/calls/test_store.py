@@ -9,19 +9,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from gateway.calls.model import (
-    Allowance,
-    Left,
-    OverLimit,
-    PackUsedUp,
-    Period,
-    Quota,
-    QuotaExceeded,
-    QuotaUnreadable,
-    Reason,
-    RefusedCall,
-    tightest,
-)
+from gateway.calls.model import Allowance, Left, Period, Quota, Reason, RefusedCall, tightest
+from gateway.calls.refusals import OverLimit, PackUsedUp, QuotaExceeded, QuotaUnreadable
 from gateway.calls.store import LAST_CALLS, MOST_KINDS, RefusalLog, SqlQuotas
 from gateway.packs.model import Bargain, Purchase
 from gateway.packs.store import SqlBooks
