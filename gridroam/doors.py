@@ -57,6 +57,8 @@ def doors(
     told = dict(_UNDESCRIBED)
     for path, one in (documents or {}).items():
         told[path] = _plain(one.operation, one.summary, one.media_type)
+    if gateway is not None:
+        told |= _IN_OTHER_WORDS
     if central_system is not None:
         told |= _CHARGE_POINTS
 
@@ -187,6 +189,89 @@ _UNDESCRIBED = {
     "/metrics": _plain("metrics", "Figures for Prometheus", "text/plain"),
     "/openapi.json": _plain("openapi", "This document", "application/json"),
     "/docs": _plain("docs", "This document for people", "text/html"),
+}
+_SERVICE = {
+    "name": "service",
+    "in": "path",
+    "required": True,
+    "description": "with an interface document, or one of the hub's own; `{service}/v2` for a major"
+    " version other than 1",
+    "schema": {"type": "string"},
+}
+_ENVELOPE = {
+    "text/xml": {"schema": {"type": "string", "description": "SOAP 1.1"}},
+    "application/soap+xml": {"schema": {"type": "string", "description": "SOAP 1.2"}},
+}
+# Tools that fetch a description know nothing of tokens.
+_TOLD_TO_TOOLS: list[dict[str, list[str]]] = [{"oauth2": []}, {"basic": []}]
+_IN_OTHER_WORDS: dict[str, dict[str, Any]] = {
+    "/services/{service}/soap": {
+        "post": {
+            "operationId": "call-by-soap",
+            "summary": "Call a service in SOAP 1.1 or 1.2, whatever its provider speaks",
+            "description": "With an access token; or without the header, by a WS-Security"
+            " UsernameToken of client id and secret. A fault's detail holds the problem document's"
+            " members. See docs/soap.md.",
+            "tags": ["services"],
+            "parameters": [_SERVICE],
+            "requestBody": {"required": True, "content": _ENVELOPE},
+            "responses": {
+                "200": {"description": "The answer's envelope", "content": _ENVELOPE},
+                "default": {
+                    "description": "A fault: 500 in SOAP 1.1, 400 or 500 in SOAP 1.2",
+                    "content": _ENVELOPE,
+                },
+            },
+        },
+        "get": {
+            "operationId": "show-wsdl",
+            "summary": "The WSDL of a service: its provider's, or made from its OpenAPI document",
+            "description": "Without a contract. The WSDLs of the hub's own services are public.",
+            "tags": ["services"],
+            "security": _TOLD_TO_TOOLS,
+            "parameters": [
+                _SERVICE,
+                {
+                    "name": "wsdl",
+                    "in": "query",
+                    "required": True,
+                    "allowEmptyValue": True,
+                    "description": "empty, or the name of a file that the WSDL imports",
+                    "schema": {"type": "string"},
+                },
+            ],
+            "responses": {
+                "200": {
+                    "description": "WSDL 1.1, or a file of it",
+                    "content": {"text/xml": {"schema": {"type": "string"}}},
+                }
+            },
+        },
+    },
+    "/services/{service}/openapi.json": {
+        "get": {
+            "operationId": "show-openapi",
+            "summary": "The OpenAPI document of a service: its provider's, or made from its WSDL",
+            "description": "Without a contract.",
+            "tags": ["services"],
+            "security": _TOLD_TO_TOOLS,
+            "parameters": [
+                _SERVICE,
+                {
+                    "name": "file",
+                    "in": "query",
+                    "description": "the name of a file that the document refers to",
+                    "schema": {"type": "string"},
+                },
+            ],
+            "responses": {
+                "200": {
+                    "description": "OpenAPI, or a file of it",
+                    "content": {"application/json": {"schema": {"type": "object"}}},
+                }
+            },
+        }
+    },
 }
 _CHARGE_POINTS = {
     "/ocpp/{operator}/{charge_point}": {

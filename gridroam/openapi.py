@@ -44,7 +44,7 @@ def document(
 ) -> dict[str, Any]:
     """The document of the hub at `url`, OpenAPI 3.1.
 
-    `more`: paths that no framework describes (health, metrics, OCPP), as OpenAPI path items.
+    `more`: paths that no framework describes (health, metrics, SOAP, OCPP), as OpenAPI path items.
     """
     whole: dict[str, Any] = main.openapi()
     whole["servers"] = [{"url": url}]
@@ -62,7 +62,8 @@ def document(
         "oauth2": {
             "type": "oauth2",
             "flows": {"clientCredentials": {"tokenUrl": f"{url}/oauth/token", "scopes": SCOPES}},
-        }
+        },
+        "basic": {"type": "http", "scheme": "basic", "description": "client id and secret"},
     }
     whole["security"] = [{"oauth2": []}]
     for path, item in paths.items():
@@ -70,7 +71,7 @@ def document(
             if path.startswith(OPEN):
                 operation["security"] = []
             if method in {"get", "put", "post", "delete", "patch"}:
-                operation.setdefault("responses", {})["default"] = NO
+                operation.setdefault("responses", {}).setdefault("default", NO)
                 # FastAPI promises a shape of its own for bad input; ours is the problem document.
                 operation["responses"].pop("422", None)
     shapes.pop("HTTPValidationError", None)

@@ -19,6 +19,7 @@ from lxml import etree
 from bridge.document import Document, Kind
 from bridge.wsdl import SoapInterface
 from tests.architecture.test_wrong_party import (
+    BY_SOAP,
     CHARGE_POINT,
     Route,
     Victims,
@@ -39,9 +40,10 @@ IN_BODIES: tuple[Any, ...] = (
     *("a\0b", "\ud800", "9" * 400, "1e999", "9999-12-31T23:59:59-14:00"),
     *(2**63, 10**400, None, [], {}),
 )
-# These would end what the callers call with.
+# These would end what the callers call with; envelopes have a test of their own.
 APART = {
     CHARGE_POINT,
+    BY_SOAP,
     "POST /oauth/revoke",
     "POST /marketplace/partners/{party}/clients",
     "DELETE /marketplace/partners/{party}/clients/{client_id}",
