@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hmac
 import secrets
@@ -37,6 +38,8 @@ log = structlog.get_logger(__name__)
 # So soon after it was looked up who a client is, nothing can have changed that must be seen.
 REMEMBERED = timedelta(seconds=0.8)
 MOST_REMEMBERED = 10_000
+# A database that hangs is one that is away.
+LOOKED_UP_WITHIN_S = 5.0
 
 
 class ClientsAtTheDoor:
@@ -67,9 +70,15 @@ class ClientsAtTheDoor:
         if wait_s:
             raise TooManyAttempts(wait_s)
         try:
-            async with self._access.open() as book:
+            async with asyncio.timeout(LOOKED_UP_WITHIN_S), self._access.open() as book:
                 client = await book.client(client_id, now)
-        except (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            TimeoutError,
+            OSError,
+            SQLAlchemyError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+        ) as error:
             log.warning("client not looked up", error=repr(error))
             raise Unavailable(
                 "it cannot be looked up now who calls", rule="call with a token, or try again"

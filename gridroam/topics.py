@@ -35,9 +35,10 @@ class TopicsOfMarket:
     A topic has one version: what is told in another way is another topic.
     """
 
-    def __init__(self, book: ContractBook, contracts: ContractsForGateway) -> None:
+    def __init__(self, book: ContractBook, contracts: ContractsForGateway, oldest_s: float) -> None:
         self._book = book
         self._contracts = contracts
+        self.oldest_s = oldest_s
 
     def topic(self, name: str) -> Topic | None:
         entry = self._book.service(name, 1)
@@ -68,12 +69,13 @@ class Topics:
         signer: Signer,
         allow_loopback: bool,
         sends: bool,
+        oldest_contracts_s: float,
         stopping: asyncio.Event,
     ) -> None:
         self._bell = Bell(parts.database, stopping)
         desk = Desk(
             verifier=verifier,
-            market=TopicsOfMarket(parts.book, contracts),
+            market=TopicsOfMarket(parts.book, contracts, oldest_contracts_s),
             log=SqlLog(parts.database),
             evses=parts.evses,
             meter=meter,

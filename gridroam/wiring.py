@@ -477,6 +477,7 @@ class _Hub:
             signer=KeysForGateway(self.ring),
             allow_loopback=self.settings.allow_loopback_endpoints,
             sends=self.settings.runs_tasks,
+            oldest_contracts_s=self.settings.oldest_contracts_s,
             stopping=self.stopping,
         )
         self._start(topics)

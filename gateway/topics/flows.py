@@ -39,7 +39,6 @@ from gateway.topics.ports import Log, Market, Outbox, Subscriptions
 from kit.outside_url import check_url
 from roaming.party import PartyId
 
-OLDEST_CONTRACTS_S = 30.0
 MOST_READ_BYTES = 4 * 1024 * 1024
 READ_AT_ONCE = 500
 # So many events are looked through for those that a filter takes before an answer goes out.
@@ -78,10 +77,10 @@ def permit(party: PartyId, name: str, *, market: Market, at: datetime) -> Access
 
 def _known(party: PartyId, name: str, market: Market, at: datetime) -> Topic:
     age_s = market.age_s(at)
-    if age_s > OLDEST_CONTRACTS_S:
+    if age_s > market.oldest_s:
         raise ContractsTooOld(
             f"the contract table was last current {age_s:.0f} seconds ago",
-            rule=f"at most {OLDEST_CONTRACTS_S:g} seconds; try again shortly",
+            rule=f"at most {market.oldest_s:g} seconds; try again shortly",
         )
     topic = market.topic(name)
     if topic is None or not (topic.published or topic.provider == party):

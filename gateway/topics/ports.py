@@ -39,6 +39,11 @@ class Market(Protocol):
         """Seconds since they were last known to be current."""
         ...
 
+    @property
+    def oldest_s(self) -> float:
+        """What is older than this is not gone by."""
+        ...
+
 
 class Log(Protocol):
     """The log, as topics read and write it."""

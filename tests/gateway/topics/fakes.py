@@ -44,6 +44,7 @@ class Market:
     """One topic, and a contract on it that may be denied for a while."""
 
     denied: Reason | None = None
+    oldest_s: float = 30.0
 
     def topic(self, name: str) -> Topic | None:
         return Topic(name, PROVIDER, published=True, suspended=False) if name == TOPIC else None
