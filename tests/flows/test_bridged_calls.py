@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ from aiohttp import web
 from httpx import ASGITransport
 from lxml import etree
 
+from bridge.wsdl import SoapInterface
 from gateway.bridging.faults import PROBLEM
 from kit.event_log import START, read
 from roaming.events import EventType
+from tests.bridge.wsdls import ochp_document
 from tests.flows.test_bridging import (
     ASK,
     DOOR,
@@ -84,9 +87,19 @@ async def by_json(http: httpx.AsyncClient, market: Market, **headers: str) -> ht
     return await http.post(f"{DOOR}/{ASK}", json=TOKEN, headers=sent)
 
 
+@functools.cache
+def ochp_envelope() -> bytes:
+    return SoapInterface.read(ochp_document()).request(ASK, TOKEN).content
+
+
+async def passed_on(http: httpx.AsyncClient, market: Market, **headers: str) -> httpx.Response:
+    sent = {"Content-Type": "text/xml", "Authorization": f"Bearer {market.requester.token}"}
+    return await http.post(f"{DOOR}/soap", content=ochp_envelope(), headers=sent | headers)
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A caller and a provider who do not speak alike. `refuses`: what the provider says no by."""
+    """A caller and a provider, one of whom speaks SOAP. `refuses`: what the provider says no by."""
 
     protocol: str
     document: dict[str, Any]
@@ -99,6 +112,9 @@ class Way:
 GONE = {"type": "about:blank", "title": "Gone", "detail": "no such point"}
 WAYS = {
     "json to soap": Way("soap", OCHP_FILES, ASK, by_json, saying(FAULT, 500), 422),
+    # As old servers do it: the status says that all is well.
+    "json to soap, fault by 200": Way("soap", OCHP_FILES, ASK, by_json, saying(FAULT, 200), 422),
+    "soap to soap": Way("soap", OCHP_FILES, ASK, passed_on, saying(FAULT, 500), 500),
     "soap to rest": Way("rest", POINTS_FILES, "showPoint", by_soap, answering(GONE, 404), 500),
 }
 
