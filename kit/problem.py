@@ -181,6 +181,35 @@ def request_id_of(request: Request) -> str | None:
     return str(found) if found else None
 
 
+class DatabaseAway(Unavailable):
+    """PostgreSQL is down, or is starting or ending."""
+
+
+def away(error: Exception) -> DatabaseAway | None:
+    """What a caller is told while nothing can be read or written; None: it is another error."""
+    if isinstance(error, asyncpg.InterfaceError) and isinstance(error.__context__, Exception):
+        # The block that was to end a transaction found the connection gone already.
+        return away(error.__context__)
+    told = error.orig if isinstance(error, DBAPIError) else error
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if not (lost or isinstance(told, ConnectionError) or getattr(told, "sqlstate", "") in _AWAY):
+        return None
+    return DatabaseAway("the database does not answer", rule="try again shortly")
+
+
+_AWAY = frozenset(
+    kind.sqlstate
+    for kind in (
+        asyncpg.AdminShutdownError,
+        asyncpg.CrashShutdownError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.ConnectionDoesNotExistError,
+        asyncpg.ConnectionFailureError,
+    )
+)
+
+
 def install(app: Starlette) -> None:
     """Teach an application (Starlette or FastAPI) to say no in problem details."""
 
@@ -204,9 +233,11 @@ def install(app: Starlette) -> None:
         return refusal_response(unlike_its_schema(error.errors()), request_id_of(request))
 
     async def on_database(request: Request, error: Exception) -> Response:
-        refusal = bad_text(error)
+        refusal = bad_text(error) or away(error)
         if refusal is None:
             raise error
+        if isinstance(refusal, DatabaseAway):
+            log.warning("database away", path=request.url.path, error=repr(error)[:300])
         return refusal_response(refusal, request_id_of(request))
 
     async def on_bug(request: Request, error: Exception) -> Response:
@@ -215,6 +246,7 @@ def install(app: Starlette) -> None:
     app.add_exception_handler(Refusal, on_refusal)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
-    for kind in (asyncpg.PostgresError, DBAPIError):
+    # Nothing that our routes call but the database raises a bare ConnectionError.
+    for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, ConnectionError):
         app.add_exception_handler(kind, on_database)
     app.add_exception_handler(Exception, on_bug)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Annotated, Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI, Query
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import text
 
 from kit import problem
+from kit.database import Database
 
 
 class Order(BaseModel):
@@ -76,3 +80,40 @@ async def test_what_is_missing_is_told_without_the_rest_of_what_was_sent() -> No
         answer = await client.put("/order", json={"password": "hush"})
     assert answer.json()["detail"] == "something is missing (3 in all)"
     assert "hush" not in answer.text
+
+
+async def test_while_the_database_is_away_a_caller_is_told_to_come_again(
+    database: Database,
+) -> None:
+    app = FastAPI()
+    problem.install(app)
+    ended = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+    @app.get("/ended")
+    async def through_sqlalchemy() -> None:
+        async with database.begin() as connection:
+            await connection.execute(text(ended))
+
+    @app.get("/ended-hot")
+    async def through_asyncpg() -> None:
+        async with database.hot() as connection:
+            await connection.execute(ended)
+
+    @app.get("/gone")
+    async def nobody_listens() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        await asyncpg.connect(host="127.0.0.1", port=port, user="nobody", database="none")
+
+    @app.get("/bug")
+    async def our_own_fault() -> None:
+        async with database.hot() as connection:
+            await connection.execute("SELECT FROM nowhere")
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hub") as http:
+        for path in ("/ended", "/ended-hot", "/gone"):
+            told = await http.get(path)
+            assert told.status_code == 503, (path, told.text)
+            assert told.json()["type"].endswith("/database-away")
+        assert (await http.get("/bug")).status_code == 500
