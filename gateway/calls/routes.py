@@ -140,6 +140,9 @@ def gateway(
                 answer.words = entrance.words(call, door) or _problem
             body = _Body(receive, call, door.limits.body_of(scope["path"]))
         except Refusal as refusal:
+            refusing = entrances.get(call.rest)
+            if refusing is not None:
+                answer.words = refusing.words(call, door) or _problem
             await answer.refuse(refusal)
         else:
             try:
@@ -216,6 +219,7 @@ def _fill(call: Call, scope: Scope, limits: Limits) -> None:
             value=len(raw_path) + len(query),
             rule=f"at most {limits.path_bytes} bytes with the query",
         )
+    call.service_name, call.major, call.rest = split_path(raw_path)
     headers = call.headers
     size = sum(map(len, headers)) + sum(map(len, headers.values()))
     if size > limits.header_bytes:
@@ -225,7 +229,6 @@ def _fill(call: Call, scope: Scope, limits: Limits) -> None:
             value=size,
             rule=f"at most {limits.header_bytes} bytes",
         )
-    call.service_name, call.major, call.rest = split_path(raw_path)
     if query:
         text = query.decode("latin-1")
         if not text.isascii() or not text.isprintable() or " " in text or "#" in text:
