@@ -102,7 +102,7 @@ async def test_what_is_no_json_is_a_problem_of_its_caller_alone(
         await here.opens(way.service, timeout_s=5)
         came = await costs_nothing(here, way, questions)
     assert came == {
-        **dict.fromkeys(questions, "400 bad-payload"),
+        **dict.fromkeys(questions, "422 bad-payload"),
         **dict.fromkeys(("another type", "a form"), "422 not-json"),
         "too long": "413 body-too-large",
         "a huge header": "431 headers-too-large",
