@@ -12,8 +12,8 @@ from hypothesis import strategies as some
 from bridge import shaping
 from bridge.payload import BadPayload
 from bridge.shapes import Structure
+from tests.bridge.drawn_schemas import SCHEMAS, Drawn
 from tests.bridge.interfaces import with_schema
-from tests.bridge.schemas import SCHEMAS, Drawn
 
 
 def shape_of(schema: Any, **schemas: Any) -> Structure:

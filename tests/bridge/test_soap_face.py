@@ -23,8 +23,8 @@ from bridge.rest_messages import RestRequest
 from bridge.soap_envelope import SOAP_11, BadEnvelope, content_type
 from bridge.soap_face import SoapFace
 from bridge.wsdl import SoapInterface
+from tests.bridge.drawn_schemas import SCHEMAS, Drawn
 from tests.bridge.interfaces import LARGE, OURS, read, read_file, with_schema
-from tests.bridge.schemas import SCHEMAS, Drawn
 
 ADDRESS = "https://hub.example/services/one/soap"
 JSON = "application/json"
