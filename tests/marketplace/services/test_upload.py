@@ -148,6 +148,14 @@ def test_an_archive_with_a_file_twice_or_packed_otherwise_is_refused() -> None:
             document_of(content, ZIP, None)
 
 
+def test_a_file_without_a_name_is_refused() -> None:
+    archive = zipped([("a.wsdl", wsdl()), ("nameless", b"x")])
+    # A name ends where a NUL is.
+    archive = archive.replace(b"nameless", b"\x00ameless")
+    with pytest.raises(BadDocument):
+        document_of(archive, ZIP, None)
+
+
 WHOLE = zipped([("a.wsdl", wsdl("b.xsd")), ("b.xsd", b"<schema/>" * 50)])
 
 
