@@ -280,7 +280,7 @@ async def test_a_soap_caller_is_told_by_a_fault_that_the_database_is_away(
             fault = fault_of(answer)
             assert fault["status"] == "503", answer.text
             assert fault["rule"]
-            assert "7000" not in answer.text
+            assert "power_w" not in answer.text
             return str(fault["type"]).rpartition("/")[2]
 
         async with away(frail):
