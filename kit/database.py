@@ -16,6 +16,7 @@ from uuid import uuid4
 import asyncpg
 from sqlalchemy import Connection, MetaData, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
@@ -64,6 +65,14 @@ async def _prepare(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb", encoder=_to_jsonb, decoder=_from_jsonb, schema="pg_catalog", format="binary"
     )
+
+
+def _renew_if_lost(connection: Any, _record: object, _proxy: object) -> None:
+    """A connection that was lost while it lay in the engine's pool is made anew, so that the first
+    request after a restart of the server does not fail. asyncpg knows without asking the server;
+    its own pool looks by itself."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 async def _nothing_else_to_reset(_: Any) -> None:
@@ -148,6 +157,7 @@ class Database:
             max_overflow=0,
             json_serializer=_to_json,
         )
+        event.listen(engine.sync_engine, "checkout", _renew_if_lost)
         return cls(plain, engine, pool, session)
 
     async def close(self) -> None:

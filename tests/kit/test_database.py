@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import text
 
 from kit.database import Database
 
@@ -51,6 +52,19 @@ async def test_a_caller_that_goes_away_leaves_no_transaction_and_no_lock_behind(
         assert not connection.is_in_transaction()
         held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
         assert await connection.fetchval(held) == 0
+
+
+async def test_a_connection_that_was_lost_while_nobody_used_it_costs_nobody_a_request(
+    one_connection: Database,
+) -> None:
+    async with one_connection.begin() as connection:
+        lost = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+    gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)"
+    await one_connection.pool.execute("SELECT pg_terminate_backend($1)", lost)
+    while not await one_connection.pool.fetchval(gone, lost):
+        await asyncio.sleep(0.01)
+    async with one_connection.begin() as connection:
+        assert (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() != lost
 
 
 async def test_jsonb_comes_and_goes_as_python_objects(one_connection: Database) -> None:
