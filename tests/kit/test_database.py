@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from kit.database import Database
+from tests.hub import until
 
 
 @pytest.fixture
@@ -61,8 +62,7 @@ async def test_a_connection_that_was_lost_while_nobody_used_it_costs_nobody_a_re
         lost = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
     gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)"
     await one_connection.pool.execute("SELECT pg_terminate_backend($1)", lost)
-    while not await one_connection.pool.fetchval(gone, lost):
-        await asyncio.sleep(0.01)
+    await until(lambda: one_connection.pool.fetchval(gone, lost))
     async with one_connection.begin() as connection:
         assert (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() != lost
 
