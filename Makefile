@@ -30,9 +30,9 @@ setup-dev: .venv/dev.stamp
 run: setup
 	$(BIN)/gridroam day $(ARGS)
 
-# Two at a time, each with a PostgreSQL of its own: much of a test's time is waiting. ARGS="-n 0 …" is one at a time.
+# Four at a time, each with a PostgreSQL of its own: most of a test's time is waiting. ARGS="-n 0 …" is one at a time.
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff format --check .

@@ -21,13 +21,13 @@ from bench.row import Options, Row
 from bench.serving import postmaster
 from bench.world import party
 from clearinghouse.invoicing import flows as invoicing_flows
-from clearinghouse.invoicing.model import Business
 from clearinghouse.invoicing.store import SqlBooks as Invoices
 from clearinghouse.invoicing.store import SqlClosing
 from clearinghouse.periods import flows as period_flows
 from clearinghouse.periods.model import Month
 from clearinghouse.periods.store import SqlBooks as Periods
 from clearinghouse.settlement.store import SqlBooks as Statements
+from documents.invoice import Business
 from gridroam.documents import Desk, write_documents
 from kit.clock import utc_now
 from kit.database import Database, Hot

@@ -15,10 +15,10 @@ from clearinghouse.exchange import flows as exchange_flows
 from clearinghouse.exchange.model import Exchange
 from clearinghouse.exchange.ports import Books as ExchangeBooks
 from clearinghouse.exposure.store import Holds
-from clearinghouse.invoicing.model import Business
 from clearinghouse.netting.store import SqlBooks as Clearings
 from console.ports import Paid
 from console.ports import Place as ShownPlace
+from documents.invoice import Business
 from gateway.calls.endpoints import ServiceEndpoints
 from gateway.calls.model import (
     ContentMap,

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from clearinghouse.invoicing import flows as invoicing_flows
-from clearinghouse.invoicing.paper import print_invoice
 from clearinghouse.invoicing.ports import Books as Invoices
 from clearinghouse.invoicing.ports import Found
 from clearinghouse.invoicing.store import SqlBooks as SqlInvoices
@@ -30,7 +29,6 @@ from clearinghouse.payments.paper import print_set_off
 from clearinghouse.payments.store import SqlBooks as SqlBank
 from clearinghouse.periods import flows as period_flows
 from clearinghouse.periods.model import Month, State
-from clearinghouse.printed import printer
 from clearinghouse.settlement import flows as settlement_flows
 from clearinghouse.settlement.model import Statement
 from clearinghouse.settlement.paper import print_statement
@@ -39,6 +37,8 @@ from clearinghouse.settlement.ports import Books as Statements
 from clearinghouse.settlement.routes import item_shown, items_csv, shown, statement_csv
 from clearinghouse.settlement.store import SqlBooks as SqlStatements
 from clearinghouse.settling.flows import House
+from documents.paper import print_invoice
+from documents.printed import printer
 from gridroam import clearing
 from gridroam.answers import BusinessesForInvoicing, DirectoryForConsole
 from gridroam.office import content_of, open_core

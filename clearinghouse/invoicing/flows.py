@@ -8,20 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from clearinghouse.invoicing import model
-from clearinghouse.invoicing.en16931 import to_xml
-from clearinghouse.invoicing.model import (
-    Business,
-    Draft,
-    Invoice,
-    Issued,
-    Kind,
-    Line,
-    Preceding,
-    Uninvoiced,
-    UnknownInvoice,
-)
+from clearinghouse.invoicing.model import Draft, Issued, Uninvoiced, UnknownInvoice
 from clearinghouse.invoicing.ports import Books, Businesses, Closing, Found
 from clearinghouse.periods.model import Month
+from documents.en16931 import to_xml
+from documents.invoice import Business, Invoice, Kind, Line, Preceding, by_scope, number_of
 from roaming.party import PartyId
 
 
@@ -56,7 +47,7 @@ async def issue(
             continue
         assert seller is not None
         assert buyer is not None
-        ready += [(draft, seller, buyer, lines) for lines in model.by_scope(model.positive(draft))]
+        ready += [(draft, seller, buyer, lines) for lines in by_scope(model.positive(draft))]
     year = now.year
     counts = Counter((draft.dealing.seller, year, draft.kind) for draft, *_ in ready)
     counted = await closing.take_numbers(dict(counts))
@@ -94,7 +85,7 @@ def _write(
             for one in corrected.get((dealing, earlier), ())
         }
         invoice = Invoice(
-            number=model.number_of(dealing.seller, now.year, last[series], draft.kind),
+            number=number_of(dealing.seller, now.year, last[series], draft.kind),
             kind=draft.kind,
             issued_on=now.date(),
             due_on=None,

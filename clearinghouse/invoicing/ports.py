@@ -7,17 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from clearinghouse.invoicing.model import (
-    Business,
-    Dealing,
-    Drafted,
-    Invoice,
-    Issued,
-    Kind,
-    Preceding,
-    Uninvoiced,
-)
+from clearinghouse.invoicing.model import Dealing, Drafted, Issued, Uninvoiced
 from clearinghouse.periods.model import Month
+from documents.invoice import Business, Invoice, Kind, Preceding
 from roaming.party import PartyId
 
 

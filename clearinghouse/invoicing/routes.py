@@ -15,19 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clearinghouse.invoicing import flows
-from clearinghouse.invoicing.model import (
-    Business,
-    Category,
-    Invoice,
-    Kind,
-    Line,
-    Uninvoiced,
-    VatTotal,
-)
-from clearinghouse.invoicing.paper import print_invoice
+from clearinghouse.invoicing.model import Uninvoiced
 from clearinghouse.invoicing.ports import Books, Found
 from clearinghouse.periods.model import Month
-from clearinghouse.printed import printer
+from documents.invoice import Business, Category, Invoice, Kind, Line, VatTotal
+from documents.paper import print_invoice
+from documents.printed import printer
 from kit.http import Caller, caller_of, json_response, page_link
 from roaming.money import Money
 from roaming.party import PartyId

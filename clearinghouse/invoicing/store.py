@@ -16,24 +16,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from clearinghouse.cdrs.store import cdrs
 from clearinghouse.fees.store import CLEARING_GROUP as FEES_GROUP
 from clearinghouse.fees.store import fees
-from clearinghouse.invoicing.model import (
-    Category,
-    Dealing,
-    Drafted,
-    Invoice,
-    Issued,
-    Kind,
-    Line,
-    Preceding,
-    Uninvoiced,
-    Vat,
-)
+from clearinghouse.invoicing.model import Dealing, Drafted, Issued, Uninvoiced
 from clearinghouse.invoicing.ports import Found
 from clearinghouse.ledger import store as ledger
 from clearinghouse.ledger.model import Kind as PostingKind
 from clearinghouse.ledger.model import Posting, Subject, mirrored
 from clearinghouse.periods.model import Month
 from clearinghouse.tax.model import AGREED_RATE
+from documents.invoice import Category, Invoice, Kind, Line, Preceding, Vat
 from kit import event_log
 from kit.database import Database, Hot, attach_ddl, metadata
 from kit.encoding import encode_json

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date as Day
 
-from clearinghouse import printed
-from clearinghouse.invoicing.model import Kind
-from clearinghouse.invoicing.paper import TITLES as INVOICE_TITLES
 from clearinghouse.invoicing.ports import Found
 from clearinghouse.payments.flows import SetOffDocument
 from clearinghouse.payments.model import Level, Reminder
-from clearinghouse.printed import Page
+from documents import printed
+from documents.invoice import Kind
+from documents.paper import TITLES as INVOICE_TITLES
+from documents.printed import Page
 from kit.printing import Printer
 from roaming.party import PartyId
 
-TEMPLATE = "payments/reminder.typ"
+TEMPLATE = "clearinghouse/payments/reminder.typ"
 TITLES = {
     Level.FIRST: "Reminder",
     Level.SECOND: "Second reminder",
@@ -76,7 +76,7 @@ def _closing(reminder: Reminder) -> str:
     return f"The next reminder is sent on {printed.day(reminder.next_on)}. {crossed}"
 
 
-SET_OFF_TEMPLATE = "payments/setoff.typ"
+SET_OFF_TEMPLATE = "clearinghouse/payments/setoff.typ"
 NameOf = Callable[[PartyId], str]
 
 

@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from clearinghouse.invoicing.model import Business
 from clearinghouse.payments.model import EntryKey, Level, Match, Reminder
+from documents.invoice import Business
 from roaming.party import PartyId
 
 

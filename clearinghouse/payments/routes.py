@@ -20,9 +20,9 @@ from clearinghouse.payments.model import Level, Reminder
 from clearinghouse.payments.paper import print_reminder, print_set_off
 from clearinghouse.payments.ports import Books, Businesses
 from clearinghouse.periods.model import Month
-from clearinghouse.printed import printer
 from clearinghouse.settling.flows import House
 from clearinghouse.settling.routes import PaymentShown, payment_shown
+from documents.printed import printer
 from kit.http import Caller, caller_of, json_response
 from roaming.money import Money
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from datetime import date as Day
 from datetime import timedelta
 
-from clearinghouse import printed
 from clearinghouse.netting.model import Clearing, Method, Strategy
-from clearinghouse.printed import Page
 from clearinghouse.settlement.model import Side, Statement
+from documents import printed
+from documents.printed import Page
 from kit.printing import Printer
 from roaming.party import PartyId
 
-TEMPLATE = "settlement/statement.typ"
+TEMPLATE = "clearinghouse/settlement/statement.typ"
 MOST_LINES = 12
 """Payments of a strategy that are listed on paper; the JSON has all of them."""
 

@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clearinghouse.netting.model import Clearing, Period, Strategy
-from clearinghouse.printed import printer
 from clearinghouse.rating.model import zone_named
 from clearinghouse.settlement import flows
 from clearinghouse.settlement.model import Item, Side, Statement
 from clearinghouse.settlement.paper import print_statement
 from clearinghouse.settlement.ports import After, Books, Directory
+from documents.printed import printer
 from kit.http import Caller, caller_of, json_response, page_link
 from roaming.money import Money
 from roaming.refusal import Malformed

@@ -14,7 +14,6 @@ from sqlalchemy import BigInteger, Column, Date, DateTime, Index, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from clearinghouse.exposure import store as exposure
-from clearinghouse.invoicing.model import Kind as Invoice
 from clearinghouse.invoicing.store import invoices
 from clearinghouse.ledger import store as ledger
 from clearinghouse.ledger.model import Posting
@@ -34,6 +33,7 @@ from clearinghouse.settling.model import (
 )
 from clearinghouse.settling.ports import After, ToPost
 from clearinghouse.settling.setoff import Paper
+from documents.invoice import Kind as Invoice
 from kit import event_log
 from kit.database import Database, Hot, attach_ddl, metadata
 from kit.encoding import encode_json

@@ -12,12 +12,12 @@ from clearinghouse.cdrs.model import Submission
 from clearinghouse.fees import flows as fee_flows
 from clearinghouse.fees.store import SqlBook as FeeBook
 from clearinghouse.invoicing import flows
-from clearinghouse.invoicing.model import Business
 from clearinghouse.invoicing.ports import Found
 from clearinghouse.invoicing.store import SqlBooks, SqlClosing
 from clearinghouse.periods import flows as period_flows
 from clearinghouse.periods.model import Month
 from clearinghouse.periods.store import SqlBooks as Periods
+from documents.invoice import Business
 from kit.database import Database, Hot
 from roaming.party import PartyId
 from tests.clearinghouse.cdrs.fakes import (
@@ -30,7 +30,7 @@ from tests.clearinghouse.cdrs.fakes import (
     intake_of,
     keep_customer,
 )
-from tests.clearinghouse.invoicing.samples import BUYER, SELLER
+from tests.documents.samples import BUYER, SELLER
 
 HUB = PartyId("EU*GRD")
 JANUARY, FEBRUARY = Month(2025, 1), Month(2025, 2)

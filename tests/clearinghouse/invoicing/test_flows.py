@@ -13,12 +13,13 @@ from clearinghouse.fees.flows import set_schedule
 from clearinghouse.fees.model import Payer
 from clearinghouse.fees.store import SqlBooks as FeeBooks
 from clearinghouse.invoicing import flows
-from clearinghouse.invoicing.model import Kind, UnknownInvoice
+from clearinghouse.invoicing.model import UnknownInvoice
 from clearinghouse.invoicing.store import SqlBooks
 from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.periods import flows as period_flows
 from clearinghouse.periods.model import Month
 from clearinghouse.periods.store import SqlBooks as Periods
+from documents.invoice import Kind
 from kit.database import Database, Hot
 from tests.clearinghouse.cdrs.fakes import (
     EVSP,
@@ -32,8 +33,8 @@ from tests.clearinghouse.cdrs.fakes import (
 from tests.clearinghouse.fees.test_model import schedule
 from tests.clearinghouse.invoicing.fakes import FEBRUARY, HUB, JANUARY, Months, papers
 from tests.clearinghouse.invoicing.norm import broken_rules
-from tests.clearinghouse.invoicing.samples import SELLER
 from tests.clearinghouse.tax.test_model import Paper
+from tests.documents.samples import SELLER
 
 
 async def assert_sums_agree(months: Months, month: Month) -> None:

@@ -7,9 +7,9 @@ from hashlib import sha256
 import asyncpg
 import pytest
 
-from clearinghouse.invoicing.en16931 import to_xml
 from clearinghouse.invoicing.store import SqlBooks
 from clearinghouse.periods.model import Month
+from documents.en16931 import to_xml
 from kit import event_log
 from kit.database import Database
 from kit.event_log import START

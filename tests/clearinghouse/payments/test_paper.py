@@ -11,7 +11,7 @@ from pypdf import PdfReader
 
 from clearinghouse.payments.model import Level, Reminder, remind
 from clearinghouse.payments.paper import print_reminder
-from clearinghouse.printed import printer
+from documents.printed import printer
 from tests.clearinghouse.payments.samples import due
 
 

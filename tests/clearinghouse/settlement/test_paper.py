@@ -11,9 +11,9 @@ import pytest
 from pypdf import PdfReader
 
 from clearinghouse.netting.model import Obligation, Period
-from clearinghouse.printed import amount, printer
 from clearinghouse.settlement.model import Statement, draw_up
 from clearinghouse.settlement.paper import print_statement
+from documents.printed import amount, printer
 from roaming.party import PartyId
 
 JANUARY = Period.month("2025-01", ZoneInfo("UTC"))

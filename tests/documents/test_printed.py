@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from clearinghouse import printed
+from documents import printed
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from drafthorse.models.product import ProductCharacteristic
 from drafthorse.models.references import AdditionalReferencedDocument, InvoiceReferencedDocument
 from drafthorse.models.tradelines import LineItem
 
-from clearinghouse.invoicing.model import Business, Category, Invoice, Kind, Line, VatTotal
+from documents.invoice import Business, Category, Invoice, Kind, Line, VatTotal
 from roaming.money import Money
 
 GUIDELINE = "urn:cen.eu:en16931:2017"

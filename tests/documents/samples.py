@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from clearinghouse.invoicing.model import Business, Category, Invoice, Kind, Line, Vat
+from documents.invoice import Business, Category, Invoice, Kind, Line, Vat
 from roaming.party import PartyId
 
 SELLER = Business(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from clearinghouse import printed
-from clearinghouse.invoicing.model import Business, Category, Invoice, Kind, Line, VatTotal
-from clearinghouse.printed import Page
+from documents import printed
+from documents.invoice import Business, Category, Invoice, Kind, Line, VatTotal
+from documents.printed import Page
 from kit.printing import Printer
 
-TEMPLATE = "invoicing/invoice.typ"
+TEMPLATE = "documents/invoice.typ"
 TITLES = {Kind.INVOICE: "Invoice", Kind.CREDIT_NOTE: "Credit note"}
 CATEGORIES = {
     Category.ZERO: "Zero rate",

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from clearinghouse.invoicing.en16931 import to_xml
-from clearinghouse.invoicing.model import Category, Invoice, Kind, Line, Preceding, Vat
+from documents.en16931 import to_xml
+from documents.invoice import Category, Invoice, Kind, Line, Preceding, Vat
 from tests.clearinghouse.invoicing.norm import broken_rules
-from tests.clearinghouse.invoicing.samples import (
+from tests.documents.samples import (
     BUYER,
     OUTSIDE_SCOPE,
     SELLER,
@@ -25,7 +25,7 @@ from tests.clearinghouse.invoicing.samples import (
     invoice,
     line,
 )
-from tests.clearinghouse.invoicing.test_model import priced_lines
+from tests.documents.test_invoice import priced_lines
 
 NS = {"ram": "urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100"}
 

@@ -1,4 +1,4 @@
-"""How figures and days are written on the clearing house's documents, and what prints them."""
+"""How figures and days are written on documents, and what prints them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOCALE = "en_IE"
 @cache
 def printer() -> Printer:
     """The one printer of this process: its fonts are read once."""
-    return Printer(Path(__file__).parent)
+    return Printer(Path(__file__).parent.parent)
 
 
 @cache

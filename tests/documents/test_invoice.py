@@ -10,19 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearinghouse.invoicing.model import (
-    Category,
-    Kind,
-    Line,
-    Vat,
-    by_scope,
-    missing,
-    number_of,
-    vat_totals,
-)
+from documents.invoice import Category, Kind, Line, Vat, by_scope, missing, number_of, vat_totals
 from roaming.party import PartyId
 from roaming.rounding import half_up
-from tests.clearinghouse.invoicing.samples import (
+from tests.documents.samples import (
     BUYER,
     OUTSIDE_SCOPE,
     REVERSE_CHARGE,

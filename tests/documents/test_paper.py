@@ -11,13 +11,13 @@ import pytest
 from pypdf import PdfReader
 from pypdf.generic import StreamObject
 
-from clearinghouse.invoicing.en16931 import to_xml
-from clearinghouse.invoicing.model import Invoice
-from clearinghouse.invoicing.paper import hybrid, print_invoice
-from clearinghouse.printed import amount, iban, printer
+from documents.en16931 import to_xml
+from documents.invoice import Invoice
+from documents.paper import hybrid, print_invoice
+from documents.printed import amount, iban, printer
 from tests.clearinghouse.invoicing.norm import broken_rules
-from tests.clearinghouse.invoicing.samples import STANDARD_19, invoice, line
-from tests.clearinghouse.invoicing.test_en16931 import GOOD
+from tests.documents.samples import STANDARD_19, invoice, line
+from tests.documents.test_en16931 import GOOD
 
 
 def pdf_of(made: Invoice) -> bytes:
