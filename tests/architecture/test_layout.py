@@ -15,6 +15,7 @@ HOUSE = [
     "roaming",
     "kit",
     "bridge",
+    "documents",
     "marketplace",
     "clearinghouse",
     "search_evse",
