@@ -24,7 +24,6 @@ from roaming.money import Money
 GUIDELINE = "urn:cen.eu:en16931:2017"
 _SEPA, _TRANSFER, _BETWEEN_PARTNERS = "58", "30", "97"
 _SUPPORTING = "916"
-_KWH, _ONE = "KWH", "C62"
 
 
 def to_xml(invoice: Invoice) -> bytes:
@@ -99,22 +98,16 @@ def _line(number: int, line: Line, invoice: Invoice) -> LineItem:
     item = LineItem()
     item.document.line_id = str(number)
     item.product.name = line.description
-    for name, value in (
-        ("Charges", f"{line.charges}"),
-        ("Roaming agreement", line.agreement_id),
-        ("VAT rule", line.vat.rule),
-    ):
+    for name, value in line.facts:
         characteristic = ProductCharacteristic()
         characteristic.description = name
         characteristic.value = value
         item.product.characteristics.add(characteristic)
-    quantity, unit = Decimal(line.charges), _ONE
-    if line.energy_wh > 0:
-        quantity, unit = Decimal(line.energy_wh).scaleb(-3), _KWH
+    quantity, unit = line.quantity
     sign = -1 if line.amount_minor < 0 else 1
     item.agreement.net.amount = _decimal(sign * line.amount_minor, invoice)
-    item.agreement.net.basis_quantity = (f"{quantity:f}", unit)
-    item.delivery.billed_quantity = (f"{sign * quantity:f}", unit)
+    item.agreement.net.basis_quantity = (f"{quantity:f}", unit.value)
+    item.delivery.billed_quantity = (f"{sign * quantity:f}", unit.value)
     tax = item.settlement.trade_tax
     tax.type_code = "VAT"
     tax.category_code = line.vat.category.value

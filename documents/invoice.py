@@ -91,11 +91,30 @@ class Business:
     email: str | None = None
 
 
+class Unit(StrEnum):
+    """What is counted; the value is the code of UN/ECE Recommendation 20."""
+
+    ONE = "C62"
+    KWH = "KWH"
+    KILOBYTE = "2P"
+    MONTH = "MON"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """So much of what is not charging: calls of a service, kilobytes, months. `named`: as read."""
+
+    quantity: Decimal
+    unit: Unit
+    named: str
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Charges of one agreement under one VAT rule, together. Amounts are those of the ledger.
+    """What was supplied under one agreement and one VAT rule, together.
 
-    `vat_minor`: the sum of the charges' own VAT, each rounded once.
+    Charges, with their amounts as the ledger has them: `vat_minor` is the sum of their own VAT,
+    each rounded once. Or, where `counted` says of what, something else under a contract.
     """
 
     description: str
@@ -103,8 +122,27 @@ class Line:
     vat: Vat
     amount_minor: int
     vat_minor: int
-    charges: int
+    charges: int = 0
     energy_wh: int = 0
+    counted: Counted | None = None
+
+    @property
+    def quantity(self) -> tuple[Decimal, Unit]:
+        """How much, never below zero: a line that takes back says so by its amount."""
+        if self.counted is not None:
+            # Of nothing there is no price: what only changes its price is one change of it.
+            return abs(self.counted.quantity) or Decimal(1), self.counted.unit
+        if self.energy_wh > 0:
+            return Decimal(self.energy_wh).scaleb(-3), Unit.KWH
+        return Decimal(self.charges), Unit.ONE
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What a reader may want to know of it besides, named."""
+        rule = ("VAT rule", self.vat.rule)
+        if self.counted is not None:
+            return ("Contract", self.agreement_id), rule
+        return ("Charges", f"{self.charges}"), ("Roaming agreement", self.agreement_id), rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +261,10 @@ def missing(seller: Business | None, buyer: Business | None, lines: Sequence[Lin
     return wanted
 
 
-def number_of(party: PartyId, year: int, counted: int, kind: Kind) -> str:
-    """`FRPD1-2025-000042`, and `FRPD1-C2025-000007` for credit notes, each without a gap."""
+def number_of(party: PartyId, year: int, counted: int, kind: Kind, series: str = "") -> str:
+    """`FRPD1-2025-000042`, and `FRPD1-C2025-000007` for credit notes, each without a gap.
+
+    `series`: a letter of who issues invoices in the same seller's name beside the clearing house.
+    """
     letter = "C" if kind is Kind.CREDIT_NOTE else ""
-    return f"{party.compact}-{letter}{year}-{counted:06}"
+    return f"{party.compact}-{series}{letter}{year}-{counted:06}"

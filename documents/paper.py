@@ -11,6 +11,9 @@ from kit.printing import Printer
 
 TEMPLATE = "documents/invoice.typ"
 TITLES = {Kind.INVOICE: "Invoice", Kind.CREDIT_NOTE: "Credit note"}
+# What stands over the two columns that say how much.
+CHARGING = ("Charges", "Energy")
+SERVICES = ("Quantity", "Unit")
 CATEGORIES = {
     Category.ZERO: "Zero rate",
     Category.EXEMPT: "Exempt",
@@ -47,6 +50,7 @@ def page_of(invoice: Invoice) -> Page:
             ("Currency", currency),
         ],
         "about": f"Supplied in {printed.days(invoice.first_day, invoice.last_day)}",
+        "quantity": list(SERVICES if invoice.lines[0].counted is not None else CHARGING),
         "lines": [_line(line, invoice) for line in invoice.lines],
         "vat": [_vat(total, invoice) for total in invoice.vat_totals],
         "totals": [
@@ -88,12 +92,21 @@ def _party(business: Business) -> Page:
 def _line(line: Line, invoice: Invoice) -> Page:
     return {
         "description": line.description,
-        "detail": f"Roaming agreement {line.agreement_id} · VAT rule {line.vat.rule}",
-        "charges": printed.count(line.charges),
-        "energy": printed.kwh(line.energy_wh) if line.energy_wh else "",
+        "detail": " · ".join(f"{name} {value}" for name, value in line.facts if name != "Charges"),
+        "quantity": _quantity(line),
         "vat": _rate(line.vat.category, line),
         "amount": printed.amount(line.amount_minor, invoice.currency),
     }
+
+
+def _quantity(line: Line) -> list[str]:
+    """As many cells as there are headings for it: see `page_of`."""
+    if line.counted is not None:
+        return [printed.quantity(line.counted.quantity), line.counted.named]
+    return [
+        printed.count(line.charges),
+        printed.kwh(line.energy_wh) if line.energy_wh else "",
+    ]
 
 
 def _rate(category: Category, line: Line) -> str:

@@ -48,6 +48,12 @@ def count(number: int) -> str:
     return text
 
 
+def quantity(number: Decimal) -> str:
+    """`1,234` or `0.512`: at most three places, and none that say nothing."""
+    text: str = format_decimal(number, format="#,##0.###", locale=LOCALE)
+    return text
+
+
 def kwh(energy_wh: int) -> str:
     text: str = format_decimal(Decimal(energy_wh).scaleb(-3), format="#,##0.000", locale=LOCALE)
     return f"{text} kWh"

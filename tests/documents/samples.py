@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from documents.invoice import Business, Category, Invoice, Kind, Line, Vat
+from documents.invoice import Business, Category, Counted, Invoice, Kind, Line, Unit, Vat
 from roaming.party import PartyId
 
 SELLER = Business(
@@ -52,6 +52,21 @@ def line(vat: Vat = REVERSE_CHARGE, amount_minor: int = 123_456, **changes: Any)
         "vat_minor": 0,
         "charges": 412,
         "energy_wh": 3_456_789,
+    }
+    return Line(**(told | changes))
+
+
+def counted(
+    quantity: str = "100", unit: Unit = Unit.ONE, named: str = "call", **changes: Any
+) -> Line:
+    """A line about a service that was called."""
+    told: dict[str, Any] = {
+        "description": "Calls, tariff-info v1, January 2025",
+        "agreement_id": "contract-1",
+        "vat": STANDARD_20,
+        "amount_minor": 50,
+        "vat_minor": 10,
+        "counted": Counted(Decimal(quantity), unit, named),
     }
     return Line(**(told | changes))
 

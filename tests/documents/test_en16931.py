@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from documents.en16931 import to_xml
-from documents.invoice import Category, Invoice, Kind, Line, Preceding, Vat
+from documents.invoice import Category, Invoice, Kind, Line, Preceding, Unit, Vat
 from tests.clearinghouse.invoicing.norm import broken_rules
 from tests.documents.samples import (
     BUYER,
@@ -22,6 +22,7 @@ from tests.documents.samples import (
     STANDARD_5_5,
     STANDARD_19,
     STANDARD_20,
+    counted,
     invoice,
     line,
 )
@@ -69,6 +70,14 @@ GOOD: dict[str, Invoice] = {
     "parking only": invoice(line(STANDARD_19, 500, energy_wh=0, charges=3)),
     "for nothing": invoice(line(STANDARD_19, 0, energy_wh=1_000, charges=1)),
     "less than nothing on a line": invoice(line(STANDARD_19, 5_000), line(STANDARD_19, -100)),
+    "calls of a service": invoice(
+        counted(),
+        counted("12.345", Unit.KILOBYTE, "kilobyte", amount_minor=1_234),
+        counted("1", Unit.MONTH, "month", amount_minor=4_900),
+    ),
+    "a price that changed for what was billed": invoice(
+        counted(), counted("0", amount_minor=-7), counted("-3", amount_minor=-2)
+    ),
     "names that look like XML": invoice(
         seller=replace(SELLER, legal_name="<![CDATA[ & ]]> \"Fils\" 'et' Cie <b>日本</b>")
     ),

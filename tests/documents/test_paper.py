@@ -57,6 +57,14 @@ def test_the_page_says_what_the_xml_says() -> None:
         assert words in text, words
 
 
+def test_what_is_counted_is_told_in_its_own_words() -> None:
+    text = text_of(pdf_of(GOOD["calls of a service"]))
+    assert "12.345 kilobyte" in text
+    assert "Contract contract-1" in text
+    assert "Energy" not in text
+    assert "Roaming" not in text
+
+
 def test_a_credit_note_says_so_and_what_it_corrects() -> None:
     text = text_of(pdf_of(GOOD["credit note"]))
     assert "Credit note" in text

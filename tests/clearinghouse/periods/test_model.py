@@ -10,7 +10,6 @@ from hypothesis import strategies as some
 
 from clearinghouse.periods.model import (
     TRANSITIONS,
-    BadPeriodId,
     Month,
     Period,
     PeriodCannot,
@@ -51,24 +50,6 @@ def test_what_happened_in_an_open_month_belongs_to_it_and_else_to_the_first_open
         while between != month:
             assert known[between] is not State.OPEN
             between = between.next
-
-
-@given(instants)
-def test_a_month_holds_its_first_moment_and_not_its_last(at: datetime) -> None:
-    month = Month.of(at)
-    assert month.starts_at <= at < month.ends_at
-    assert Month.of(month.last_moment) == month
-    assert Month.of(month.ends_at) == month.next
-    assert Month.parse(str(month)) == month
-
-
-@pytest.mark.parametrize(
-    "name", ["", "2025", "2025-1", "2025-13", "2025-00", "1999-12", "2025-01-01"]
-)
-def test_a_month_has_one_spelling(name: str) -> None:
-    with pytest.raises(BadPeriodId) as refused:
-        Month.parse(name)
-    assert refused.value.field == "period_id"
 
 
 def test_a_month_goes_through_its_states_in_one_direction() -> None:
