@@ -260,8 +260,9 @@ def _allowed(contract: ContractInForce) -> _Allowed:
         per_month=terms.quota.calls_per_month,
         pack=None if terms.pack is None else terms.pack.calls,
     )
+    prices = terms.prices
     return _Allowed(
-        Grant(contract.contract_id, quota or None, terms.price_per_call_minor > 0),
+        Grant(contract.contract_id, quota or None, prices is not None and prices.priced),
         terms.operations,
         contract.holds_from,
         contract.holds_until,

@@ -14,8 +14,14 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from marketplace.offerings.price import PricePlan, Step
+from marketplace.offerings.reading import BadTerms as BadTerms
+from marketplace.offerings.reading import bad as _bad
+from marketplace.offerings.reading import only as _only
+from marketplace.offerings.reading import text as _text
+from marketplace.offerings.reading import time_zone as _time_zone
+from marketplace.offerings.reading import whole as _whole
 from marketplace.partners.model import Role
 from marketplace.services.model import ROAMING
 from roaming.evse_id import EvseId
@@ -35,10 +41,6 @@ _DEEPEST = 40
 
 class BadOffering(Malformed):
     """An offering that breaks a rule."""
-
-
-class BadTerms(Malformed):
-    """Terms that break a rule; `field` is the path of what is wrong."""
 
 
 class UnknownOffering(Unknown):
@@ -176,7 +178,8 @@ class ServiceTerms:
 
     `operations` are names, or patterns `METHOD path` with `*`; `*` alone is all of them.
     `notice_days`: a party that terminates is bound for so long. `pack`: calls are bought in packs
-    before they are made, and without a bought pack none is.
+    before they are made, and without a bought pack none is. `plan`: what else than a price for
+    each call it costs.
     """
 
     operations: tuple[str, ...] = ("*",)
@@ -185,6 +188,16 @@ class ServiceTerms:
     currency: str | None = None
     notice_days: int = 0
     pack: Pack | None = None
+    plan: PricePlan | None = None
+
+    @property
+    def prices(self) -> PricePlan | None:
+        """The plan, also of a price for each call that was said in the simple way. None: free."""
+        if self.plan is not None or not self.price_per_call_minor:
+            return self.plan
+        assert self.currency is not None, "a price has a currency"
+        price = Decimal(f"{self.price_per_call_minor}e-{places_of(self.currency)}")
+        return PricePlan(per_call=(Step(price),))
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> ServiceTerms:
@@ -194,7 +207,7 @@ class ServiceTerms:
             "terms",
             [
                 *("operations", "quota", "price_per_call_minor", "currency", "notice_days"),
-                "pack",
+                *("pack", "plan"),
             ],
         )
         operations = raw.get("operations", ["*"])
@@ -209,10 +222,17 @@ class ServiceTerms:
             raise _bad(
                 "terms.price_per_call_minor", price_minor, "0: calls of a pack are paid for already"
             )
+        plan = None if raw.get("plan") is None else PricePlan.parse(raw["plan"])
+        if plan is not None and price_minor:
+            raise _bad("terms.price_per_call_minor", price_minor, "0: the plan says the price")
+        if plan is not None and plan.priced and pack is not None:
+            raise _bad(
+                "terms.plan", None, "no price of calls: calls of a pack are paid for already"
+            )
         currency = raw.get("currency")
         if currency is not None:
             places_of(_text(currency, "terms.currency"))
-        elif price_minor or (pack is not None and pack.price_minor):
+        elif price_minor or plan is not None or (pack is not None and pack.price_minor):
             raise _bad("terms.currency", None, "a price has a currency")
         return cls(
             operations=tuple(operations),
@@ -221,6 +241,7 @@ class ServiceTerms:
             currency=currency,
             notice_days=_whole(raw, "notice_days", 0, 3_650, 0),
             pack=pack,
+            plan=plan,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -231,6 +252,7 @@ class ServiceTerms:
             "currency": self.currency,
             "notice_days": self.notice_days,
             **({} if self.pack is None else {"pack": self.pack.to_json()}),
+            **({} if self.plan is None else {"plan": self.plan.to_json()}),
         }
 
 
@@ -274,7 +296,7 @@ class RoamingTerms:
             currency=currency,
             tariff=Tariff.parse(raw.get("tariff"), currency=currency),
             vat_percent=_percent(raw),
-            time_zone=_time_zone(raw.get("time_zone")),
+            time_zone=_time_zone(raw.get("time_zone"), "terms.time_zone"),
             payment_terms_days=_whole(raw, "payment_terms_days", 0, LONGEST_PAYMENT_DAYS, 30),
             clearing_strategy=Strategy(strategy),
             evses=_patterns(raw.get("evses")),
@@ -456,15 +478,6 @@ def _percent(raw: Mapping[str, Any]) -> Decimal | None:
     return Decimal(0) if percent == 0 else Decimal(format(percent.normalize(), "f"))
 
 
-def _time_zone(raw: object) -> str:
-    name = _text(raw, "terms.time_zone")
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise _bad("terms.time_zone", raw, "an IANA time zone, as Europe/Paris") from None
-    return name
-
-
 def _limit(raw: Mapping[str, Any], key: str, path: str) -> int | None:
     value = raw.get(key)
     if value is None:
@@ -472,28 +485,6 @@ def _limit(raw: Mapping[str, Any], key: str, path: str) -> int | None:
     if type(value) is not int or not 1 <= value <= MOST:
         raise _bad(f"{path}.{key}", value, f"null or 1 to {MOST}")
     return value
-
-
-def _whole(
-    raw: Mapping[str, Any], key: str, least: int, most: int, default: int, *, path: str = "terms"
-) -> int:
-    value = raw.get(key, default)
-    if type(value) is not int or not least <= value <= most:
-        raise _bad(f"{path}.{key}", value, f"a whole number from {least} to {most}")
-    return value
-
-
-def _text(raw: object, field: str) -> str:
-    if not isinstance(raw, str):
-        raise _bad(field, raw, "a text")
-    return raw
-
-
-def _only(raw: Mapping[str, Any], path: str, known: Collection[str]) -> None:
-    for key in raw:
-        if key not in known:
-            # Terms bind: a word that is not understood must not seem to be agreed.
-            raise _bad(f"{path}.{key[:100]}", None, f"one of: {', '.join(known)}")
 
 
 def _check_texts(value: object, path: str, depth: int) -> None:
@@ -510,8 +501,3 @@ def _check_texts(value: object, path: str, depth: int) -> None:
     elif isinstance(value, list):
         for n, member in enumerate(value):
             _check_texts(member, f"{path}.{n}", depth + 1)
-
-
-def _bad(field: str, value: object, rule: str) -> BadTerms:
-    shown = None if value is None else str(value)[:100]
-    return BadTerms(f"{field}: {rule}", field=field, value=shown, rule=rule)
