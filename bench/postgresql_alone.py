@@ -21,7 +21,7 @@ _SHIFT = 10**12
 
 _EVENT = (
     *("position", "xid", "stream", "version", "type", "party", "occurred_at", "recorded_at"),
-    *("correlation_id", "causation_id", "body", "hash"),
+    *("correlation_id", "causation_id", "body", "hash", "actor"),
 )
 _CDR = (
     *("log_position", "log_xid", "operator", "cdr_id", "state", "reasons", "evse_id"),

@@ -21,6 +21,7 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 from typer.exceptions import Abort, TyperException
 
+from kit.actor import OFFICE, acting_as
 from kit.embedded_postgres import PostgresFailed
 from roaming.refusal import Refusal, Unavailable
 
@@ -61,7 +62,8 @@ def run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
             # nohup, and shells for what they start in the background, have some ignored already.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, end, number)
-        return await work()
+        with acting_as(OFFICE):
+            return await work()
 
     try:
         return asyncio.run(until_told())

@@ -41,7 +41,8 @@ class Identity:
     """Whom a token stands for, and until when.
 
     `sandbox`: what it calls is tried out. `certificate`: the thumbprint of the one that its bearer
-    has to show; None: it is good for whoever has it.
+    has to show; None: it is good for whoever has it. `person`: whose log-in it is, with what that
+    one may do at the party; None: it is a program's.
     """
 
     party: PartyId
@@ -53,6 +54,8 @@ class Identity:
     expires_at: datetime
     sandbox: bool = False
     certificate: str | None = None
+    person: str | None = None
+    duties: frozenset[str] = frozenset()
 
 
 class Verifier:
@@ -184,6 +187,8 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
         sandbox=environment == SANDBOX,
         certificate=_bound_to(claims["cnf"]) if "cnf" in claims else None,
+        person=str(claims["person"]) if "person" in claims else None,
+        duties=frozenset(str(duty) for duty in claims.get("duties", ())),
     )
 
 

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from kit.actor import acting_as
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -20,6 +22,8 @@ class Batcher(Generic[Item, Result]):
     When `write` fails for a batch of several, each item is tried alone: one bad item costs only its
     own caller. `write` must therefore undo everything when it raises. With `at_once` above 1 so
     many batches are written side by side, in no order: less waiting, more and smaller batches.
+
+    A batch is many callers' and so nobody's act: an item whose event is to have an actor brings it.
     """
 
     def __init__(
@@ -61,9 +65,10 @@ class Batcher(Generic[Item, Result]):
     async def _drain(self) -> None:
         self._starting = False
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-                await self._write_batch(batch)
+            with acting_as(None):
+                while self._waiting:
+                    batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                    await self._write_batch(batch)
         finally:
             # At once, not when the task is done: what is put between the two needs a writer.
             self._running -= 1

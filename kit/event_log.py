@@ -8,7 +8,7 @@ under its own transaction or that of its predecessor in the stream, whichever is
 stream is read in its own order.
 
 Each stream is a hash chain: an event carries the SHA-256 of its predecessor's hash and its own
-content.
+content. Its actor is part of that; one without hashes as events did before there were actors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import UserDefinedType
 
+from kit.actor import actor_now
 from kit.database import Database, Hot, attach_ddl, metadata, raw_connection
 from kit.encoding import encode_json
 
@@ -81,6 +82,7 @@ events = Table(
     Column("causation_id", Text),
     Column("body", JSONB, nullable=False),
     Column("hash", LargeBinary, nullable=False),
+    Column("actor", Text),
     UniqueConstraint("stream", "version"),
     schema="kit",
 )
@@ -97,16 +99,17 @@ cursors = Table(
 attach_ddl(
     """
 CREATE FUNCTION kit.event_hash(previous bytea, stream text, version bigint, type text, party text,
-    occurred_at timestamptz, body jsonb) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+    occurred_at timestamptz, body jsonb, actor text) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
   SELECT sha256(previous || convert_to(concat_ws(E'\\n', stream, version, type, party,
-    extract(epoch FROM occurred_at), body::text), 'UTF8'))
+    extract(epoch FROM occurred_at), body::text, actor), 'UTF8'))
 $$
 """
 )
 attach_ddl(
     """
 CREATE FUNCTION kit.append_events(streams text[], types text[], parties text[],
-    occurred timestamptz[], correlations text[], causations text[], bodies text[])
+    occurred timestamptz[], correlations text[], causations text[], bodies text[],
+    actors text[])
 RETURNS TABLE (xid xid8, "position" bigint) LANGUAGE plpgsql AS $$
 DECLARE
   current_stream text;
@@ -132,11 +135,11 @@ BEGIN
     FOREACH i IN ARRAY indexes LOOP
       head_version := head_version + 1;
       head := kit.event_hash(head, current_stream, head_version, types[i], parties[i], occurred[i],
-        bodies[i]::jsonb);
+        bodies[i]::jsonb, actors[i]);
       INSERT INTO kit.event AS e (xid, stream, version, type, party, occurred_at, correlation_id,
-          causation_id, body, hash)
+          causation_id, body, hash, actor)
         VALUES (place, current_stream, head_version, types[i], parties[i], occurred[i],
-          correlations[i], causations[i], bodies[i]::jsonb, head)
+          correlations[i], causations[i], bodies[i]::jsonb, head, actors[i])
         RETURNING e.position INTO wrote;
       positions[i] := wrote;
       places[i] := place;
@@ -188,7 +191,10 @@ START = Cursor(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """A fact to be told. `occurred_at` is the fact's time; the time of record is the log's own."""
+    """A fact to be told. `occurred_at` is the fact's time; the time of record is the log's own.
+
+    `actor` is who acts where it is made, unless whoever makes it knows better.
+    """
 
     stream: str
     type: str
@@ -197,6 +203,7 @@ class NewEvent:
     occurred_at: datetime
     correlation_id: str | None = None
     causation_id: str | None = None
+    actor: str | None = field(default_factory=actor_now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,15 +220,17 @@ class Event:
     correlation_id: str | None
     causation_id: str | None
     body: Mapping[str, Any]
+    actor: str | None = None
 
 
 _COLUMNS = (
     "xid::text::bigint AS xid, position, stream, version, type, party, occurred_at, recorded_at, "
-    "correlation_id, causation_id, body"
+    "correlation_id, causation_id, body, actor"
 )
 _APPEND = (
     "SELECT xid::text::bigint, position FROM kit.append_events"
-    "($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])"
+    "($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],"
+    " $8::text[])"
 )
 
 
@@ -244,6 +253,7 @@ async def append(connection: AsyncConnection | Hot, new_events: Sequence[NewEven
         [event.correlation_id for event in new_events],
         [event.causation_id for event in new_events],
         [encode_json(event.body).decode() for event in new_events],
+        [event.actor for event in new_events],
     ]
     raw = await raw_connection(connection)
     rows = await raw.fetch(_APPEND, *arguments)
@@ -339,6 +349,7 @@ def _to_event(row: Any) -> Event:
         correlation_id=row["correlation_id"],
         causation_id=row["causation_id"],
         body=msgspec.json.decode(body) if isinstance(body, str) else body,
+        actor=row["actor"],
     )
 
 
@@ -408,7 +419,7 @@ async def broken_links(connection: AsyncConnection | Hot, stream: str) -> list[i
         " lag(hash, 1, ''::bytea) OVER (ORDER BY version) AS previous"
         " FROM kit.event WHERE stream = $1) AS chain"
         " WHERE version <> expected OR hash IS DISTINCT FROM"
-        " kit.event_hash(previous, stream, version, type, party, occurred_at, body)",
+        " kit.event_hash(previous, stream, version, type, party, occurred_at, body, actor)",
         stream,
     )
     return [row[0] for row in rows]

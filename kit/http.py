@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message
 
+from kit import actor
 from kit.encoding import encode_json
 from roaming.party import PartyId
 from roaming.refusal import Malformed, NotYours, TooLarge, Unauthenticated
@@ -32,13 +33,22 @@ class RoleMissing(NotYours):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, under which contract. Set once, by the door; trusted behind it."""
+    """Who calls, under which contract. Set once, by the door; trusted behind it.
+
+    `person`: whose log-in it is, where it is no program of the party's.
+    """
 
     party: PartyId
     roles: frozenset[str]
     client_id: str
     contract_id: str | None
     request_id: str
+    person: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """As the log names whoever acts."""
+        return actor.client(self.client_id) if self.person is None else actor.person(self.person)
 
     def must_be(self, *roles: str) -> None:
         """Refuse a caller that holds none of `roles`."""

@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
+from kit import actor
+from kit.actor import acting_as
+
 log = structlog.get_logger(__name__)
 
 BACK_OFF_MOST_S = 30.0
@@ -53,6 +56,10 @@ class Worker:
         self._task = None
 
     async def _run(self) -> None:
+        with acting_as(actor.task(self._name)):
+            await self._go_on()
+
+    async def _go_on(self) -> None:
         pause_s = 0.0
         while True:
             self._woken.clear()

@@ -36,6 +36,7 @@ from clearinghouse.authorisation.ports import (
 )
 from clearinghouse.authorisation.services import Consumable
 from clearinghouse.certificates.model import Checked, Presented, check
+from kit.actor import actor_now
 from kit.clock import Clock
 from kit.event_log import NewEvent
 from roaming.events import EventType
@@ -84,11 +85,14 @@ async def authorise(
                 asking, facts, agreements=agreements, policies=policies, now=began
             )
 
+    # Within limits it is decided by whoever writes for many.
+    actor = actor_now()
+
     def decide(facts: Facts) -> tuple[Authorisation, NewEvent]:
         decided = decision.decide(
             question, facts, authorisation_id=authorisation_id, now=clock(), began=began
         )
-        return decided, _told(decided)
+        return decided, _told(decided, actor)
 
     # All else is known, and nothing is on record: now what may still be owed decides.
     claim = rules.claim_of(question, facts, authorisation_id)
@@ -347,7 +351,7 @@ async def _asked_around(
     return replace(facts, asked=asked, voucher=voucher, agreement=terms)
 
 
-def _told(decided: Authorisation) -> NewEvent:
+def _told(decided: Authorisation, actor: str | None) -> NewEvent:
     """The event of a decision; the token uid stays out of it."""
     question = decided.question
     contract_id = decided.contract_shown
@@ -367,4 +371,5 @@ def _told(decided: Authorisation) -> NewEvent:
             "agreement_id": decided.agreement_id,
         },
         occurred_at=question.at,
+        actor=actor,
     )

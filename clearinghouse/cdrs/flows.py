@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from clearinghouse.cdrs import batch, life, model, rules
 from clearinghouse.cdrs.batch import Outcome
@@ -57,8 +58,14 @@ class _Known:
     """By the content of the record."""
 
 
-async def receive(submissions: Sequence[Submission], *, intake: Intake) -> list[Outcome]:
-    """Validate, price and book a batch of records; the outcome of each, in order.
+async def receive(
+    submissions: Sequence[Submission],
+    *,
+    intake: Intake,
+    actors: Mapping[Key, str | None] = MappingProxyType({}),
+) -> list[Outcome]:
+    """Validate, price and book a batch of records; the outcome of each, in order. `actors`: who
+    handed each in.
 
     A record that is known already costs a look; the rest share one transaction, which holds the
     records, their ledger entries and their events.
@@ -66,7 +73,7 @@ async def receive(submissions: Sequence[Submission], *, intake: Intake) -> list[
     async with intake.books.read() as book:
         booked = await book.booked({_key(one) for one in submissions})
     fresh = [one for one in submissions if _key(one) not in booked]
-    outcomes = iter(await _book(fresh, intake) if fresh else ())
+    outcomes = iter(await _book(fresh, intake, actors) if fresh else ())
     return [
         batch.outcome_of_known(booked[_key(one)], one) if _key(one) in booked else next(outcomes)
         for one in submissions
@@ -116,7 +123,9 @@ def _approved(operator: PartyId, cdr_id: str, evsp: PartyId, now: datetime) -> N
     )
 
 
-async def _book(submissions: Sequence[Submission], intake: Intake) -> list[Outcome]:
+async def _book(
+    submissions: Sequence[Submission], intake: Intake, actors: Mapping[Key, str | None]
+) -> list[Outcome]:
     known = await _look_up(submissions, intake)
     candidates: list[Cdr] = []
     now = intake.clock()
@@ -158,7 +167,7 @@ async def _book(submissions: Sequence[Submission], intake: Intake) -> list[Outco
             fingerprints,
         )
         if settled.to_write:
-            events = [event_of(cdr) for cdr in settled.to_write]
+            events = [event_of(cdr, actors.get(cdr.key)) for cdr in settled.to_write]
             await book.record(settled.to_write, events, settled.changed)
     return settled.outcomes
 
@@ -281,7 +290,7 @@ def _key(submission: Submission) -> Key:
     return submission.operator, submission.cdr_id
 
 
-def event_of(cdr: Cdr) -> NewEvent:
+def event_of(cdr: Cdr, actor: str | None) -> NewEvent:
     """What the log tells of a record. The token uid is personal data and stays out of it; so does
     the contract id."""
     told = cdr.submission
@@ -311,6 +320,7 @@ def event_of(cdr: Cdr) -> NewEvent:
         body=body,
         occurred_at=told.end,
         correlation_id=told.authorisation_id,
+        actor=actor,
     )
 
 

@@ -16,6 +16,7 @@ from clearinghouse.cdrs.batch import Outcome
 from clearinghouse.cdrs.flows import Intake
 from clearinghouse.cdrs.life import CannotBecome, State
 from clearinghouse.cdrs.model import BadCdr, CdrIdReused, Key, Submission, UnknownCdr
+from kit.actor import actor_now
 from kit.batching import Batcher
 from kit.database import Database
 from kit.encoding import encode_json
@@ -29,6 +30,7 @@ from roaming.refusal import Malformed, Refusal
 MOST_BYTES = 16 * 1024 * 1024
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1_000
 _BATCH = 500
+_HandedIn = tuple[Submission, str | None]
 # Reading a thousand records takes tens of milliseconds; others get their turn in between.
 _SLICE = 100
 NDJSON = "application/x-ndjson"
@@ -48,10 +50,14 @@ class Routes:
     def __init__(self, intake: Intake, database: Database) -> None:
         self._intake = intake
         self._database = database
-        self._batcher: Batcher[Submission, Outcome] = Batcher(self._write, most=_BATCH)
+        self._batcher: Batcher[_HandedIn, Outcome] = Batcher(self._write, most=_BATCH)
 
-    async def _write(self, submissions: Sequence[Submission]) -> Sequence[Outcome]:
-        return await flows.receive(submissions, intake=self._intake)
+    async def _write(self, handed_in: Sequence[_HandedIn]) -> Sequence[Outcome]:
+        return await flows.receive(
+            [one for one, _ in handed_in],
+            intake=self._intake,
+            actors={(one.operator, one.cdr_id): actor for one, actor in reversed(handed_in)},
+        )
 
     async def close(self) -> None:
         await self._batcher.close()
@@ -142,7 +148,7 @@ class Routes:
     async def _receive(self, request: Request, operator: PartyId) -> Response:
         told = wire.read_one(await read_body(request, MOST_BYTES))
         if isinstance(told, wire.CdrTold):
-            outcome = await self._batcher.put(wire.submission_of(operator, told))
+            outcome = await self._batcher.put((wire.submission_of(operator, told), actor_now()))
             if outcome.reused:
                 raise CdrIdReused(
                     wire.reused_says(outcome.cdr),
@@ -172,7 +178,8 @@ class Routes:
                 answers.append(None)
             except Malformed as refusal:
                 answers.append(wire.malformed_answer(wire.cdr_id_of(raw), refusal))
-        outcomes = await asyncio.gather(*map(self._batcher.put, submissions))
+        actor = actor_now()
+        outcomes = await asyncio.gather(*(self._batcher.put((one, actor)) for one in submissions))
         booked = iter(outcomes)
         return [
             (one, False)

@@ -15,6 +15,7 @@ from clearinghouse.cdrs.model import UnknownCdr
 from clearinghouse.disputes import model
 from clearinghouse.disputes.model import Action, Dispute, Outcome, Reason, Side, State
 from clearinghouse.disputes.ports import Book, Books
+from kit.actor import actor_now
 from kit.clock import Clock
 from kit.event_log import NewEvent
 from kit.sortable_id import sortable_id
@@ -164,7 +165,7 @@ async def _act(
         told = cdr.submission
         credit = credit_of(cdr, model.credit_id(told.cdr_id, told.content), now)
         credit = replace(credit, moved_to=value_at)
-        await book.credit(moved, cdr, credit, cdr_flows.event_of(credit), events)
+        await book.credit(moved, cdr, credit, cdr_flows.event_of(credit, actor_now()), events)
     return moved
 
 

@@ -183,6 +183,7 @@ def stand_for(call: Call, identity: Identity) -> None:
     call.roles = identity.roles
     call.client_id = identity.client_id
     call.sandbox = identity.sandbox
+    call.person = identity.person
     if identity.certificate is not None:
         holds(identity.certificate, call.scope)
     if SERVICES not in identity.scopes:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.calls.flows import SERVICES, holds
 from gateway.calls.ports import Verifier
 from gateway.calls.refusals import SandboxNotServed, ScopeMissing
+from kit.actor import acting_as
 from kit.http import CALLER, Caller
 from kit.problem import refusal_response
 from roaming.refusal import Unauthenticated
@@ -57,7 +58,9 @@ def authenticate(
             if path not in exact and not path.startswith(below):
                 await _refuse(refusal, request_id, scope, receive, send)
                 return
-        await app(scope, receive, send)
+        caller = scope.get(CALLER)
+        with acting_as(None if caller is None else caller.actor):
+            await app(scope, receive, send)
 
     return guarded
 
@@ -83,7 +86,9 @@ def _caller(scope: Scope, verifier: Verifier, request_id: str) -> Caller:
     needed = ROOTS.get(scope["path"].lstrip("/").partition("/")[0])
     if needed is not None and needed not in identity.scopes:
         raise ScopeMissing(needed)
-    return Caller(identity.party, identity.roles, identity.client_id, None, request_id)
+    return Caller(
+        identity.party, identity.roles, identity.client_id, None, request_id, identity.person
+    )
 
 
 async def _refuse(

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from gateway.calls.model import Call
 from gateway.calls.ports import Answer, Body, Carry
+from kit.actor import acting_as
 from kit.http import CALLER, Caller
 
 
@@ -26,10 +27,12 @@ def local_service(app: ASGIApp) -> Carry:
         scope["root_path"] = call.root
         scope["gridroam.path"] = outside
         scope["gridroam.request_id"] = call.request_id
-        scope[CALLER] = Caller(
-            call.party, call.roles, call.client_id, call.contract_id, call.request_id
+        caller = Caller(
+            call.party, call.roles, call.client_id, call.contract_id, call.request_id, call.person
         )
-        await app(scope, body.receive, answer.send)
+        scope[CALLER] = caller
+        with acting_as(caller.actor):
+            await app(scope, body.receive, answer.send)
         if call.status == 0:
             raise RuntimeError(f"{call.service_name} gave no answer to {call.method} {rest}")
 

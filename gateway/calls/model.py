@@ -304,6 +304,7 @@ class Call:
     client_id: str | None = None
     roles: frozenset[str] = frozenset()
     sandbox: bool = False
+    person: str | None = None
     lane: Lane | None = None
     service: Service | None = None
     operation: str | None = None

@@ -39,6 +39,16 @@ class Identity(Protocol):
         """The thumbprint of the certificate that its bearer has to show, where it is bound."""
         ...
 
+    @property
+    def person(self) -> str | None:
+        """Whose log-in it is, where it is no program's."""
+        ...
+
+    @property
+    def duties(self) -> frozenset[str]:
+        """What a person does for its party."""
+        ...
+
 
 class Verifier(Protocol):
     def verify(self, token: str) -> Identity:

@@ -7,6 +7,7 @@ import structlog
 
 from gateway.signing.model import SignedCall
 from gateway.usage.model import NotRecorded
+from kit import actor
 from kit.database import Database
 from kit.event_log import NewEvent, append
 from roaming.events import EventType
@@ -53,4 +54,5 @@ def _event(signed: SignedCall) -> NewEvent:
         },
         occurred_at=signed.at,
         correlation_id=signed.request_id,
+        actor=actor.client(signed.client_id),
     )

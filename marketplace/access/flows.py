@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
+from kit import actor
 from kit.access_token import Verifier
+from kit.actor import acting_as
 from marketplace.access import keys as client_key_rules
 from marketplace.access import model
 from marketplace.access.keys import KeyRing, new_signing_key
@@ -66,10 +68,11 @@ async def revoke_token(
     )
     ended = outcome.revoked
     if ended is not None:
-        async with access.open() as book:
-            await book.revoke_token(
-                ended.token_id, ended.client_id, ended.party, ended.expires_at, now
-            )
+        with acting_as(actor.client(ended.client_id)):
+            async with access.open() as book:
+                await book.revoke_token(
+                    ended.token_id, ended.client_id, ended.party, ended.expires_at, now
+                )
         server.verifier.revoke_jti(ended.token_id, ended.expires_at)
     return outcome.answer
 

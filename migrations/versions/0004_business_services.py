@@ -12,7 +12,66 @@ depends_on = None
 
 ONBOARDING: list[str] = []
 
-PEOPLE: list[str] = []
+PEOPLE: list[str] = [
+    """
+ALTER TABLE kit.event ADD COLUMN actor TEXT
+""",
+    "DROP FUNCTION kit.append_events",
+    "DROP FUNCTION kit.event_hash",
+    r"""
+CREATE FUNCTION kit.event_hash(previous bytea, stream text, version bigint, type text, party text,
+    occurred_at timestamptz, body jsonb, actor text) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+  SELECT sha256(previous || convert_to(concat_ws(E'\n', stream, version, type, party,
+    extract(epoch FROM occurred_at), body::text, actor), 'UTF8'))
+$$
+""",
+    r"""
+CREATE FUNCTION kit.append_events(streams text[], types text[], parties text[],
+    occurred timestamptz[], correlations text[], causations text[], bodies text[],
+    actors text[])
+RETURNS TABLE (xid xid8, "position" bigint) LANGUAGE plpgsql AS $$
+DECLARE
+  current_stream text;
+  indexes int[];
+  i int;
+  head_version bigint;
+  head bytea;
+  -- Not before its predecessor: of two writers of a stream the later may have begun first.
+  place xid8;
+  positions bigint[] := array_fill(0::bigint, ARRAY[cardinality(streams)]);
+  places xid8[] := array_fill('0'::xid8, ARRAY[cardinality(streams)]);
+  wrote bigint;
+BEGIN
+  -- Streams in one order for all writers: two appends never wait for each other in a circle.
+  FOR current_stream, indexes IN
+    SELECT s, array_agg(n ORDER BY n) FROM unnest(streams) WITH ORDINALITY AS u(s, n)
+      GROUP BY s ORDER BY s
+  LOOP
+    INSERT INTO kit.stream AS t VALUES (current_stream, 0, '\x', pg_current_xact_id())
+      ON CONFLICT (stream) DO UPDATE SET version = t.version
+      RETURNING t.version, t.head_hash, greatest(t.head_xid, pg_current_xact_id())
+      INTO head_version, head, place;
+    FOREACH i IN ARRAY indexes LOOP
+      head_version := head_version + 1;
+      head := kit.event_hash(head, current_stream, head_version, types[i], parties[i], occurred[i],
+        bodies[i]::jsonb, actors[i]);
+      INSERT INTO kit.event AS e (xid, stream, version, type, party, occurred_at, correlation_id,
+          causation_id, body, hash, actor)
+        VALUES (place, current_stream, head_version, types[i], parties[i], occurred[i],
+          correlations[i], causations[i], bodies[i]::jsonb, head, actors[i])
+        RETURNING e.position INTO wrote;
+      positions[i] := wrote;
+      places[i] := place;
+    END LOOP;
+    UPDATE kit.stream AS t SET version = head_version, head_hash = head, head_xid = place
+      WHERE t.stream = current_stream;
+  END LOOP;
+  PERFORM pg_notify('events', '');
+  RETURN QUERY SELECT x, p FROM unnest(places, positions) WITH ORDINALITY AS u(x, p, n) ORDER BY n;
+END
+$$
+""",
+]
 
 SERVICES: list[str] = []
 

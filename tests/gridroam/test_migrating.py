@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
@@ -21,6 +22,7 @@ from clearinghouse.periods.store import SqlBooks as Periods
 from gridroam import migrating
 from kit.database import Database, metadata
 from kit.embedded_postgres import EmbeddedPostgres
+from kit.event_log import START, NewEvent, append, broken_links, read
 
 # Names, definitions and comments of whatever Core cannot say.
 ROUTINES = """
@@ -131,6 +133,33 @@ async def test_the_books_of_before_are_sound_after_it(empty_url: str) -> None:
         assert audit.faults == []
         known = await periods.known(books=Periods(database))
         assert [str(one.month) for one in known] == ["2025-01", "2025-02"]
+    finally:
+        await database.close()
+
+
+async def test_events_from_before_there_were_actors_keep_their_hashes(empty_url: str) -> None:
+    await asyncio.to_thread(command.upgrade, migrating.config(empty_url), "0003")
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute(
+        "SELECT kit.append_events(ARRAY['s', 's'], ARRAY['a', 'b'], ARRAY['FR*PD1', 'FR*PD1'],"
+        " ARRAY[now(), now()], ARRAY[NULL, NULL], ARRAY[NULL, NULL], ARRAY['{}', '{\"n\": 1}'])"
+    )
+    await connection.close()
+    await migrating.upgrade(empty_url)
+    database = await Database.open(empty_url, pool_size=1)
+    try:
+        async with database.hot() as hot:
+            await append(
+                hot,
+                [
+                    NewEvent(
+                        "s", "c", "FR*PD1", {}, datetime(2026, 5, 1, tzinfo=UTC), actor="office"
+                    )
+                ],
+            )
+        async with database.hot() as hot:
+            assert [one.actor for one in await read(hot, START)] == [None, None, "office"]
+            assert await broken_links(hot, "s") == []
     finally:
         await database.close()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from kit.actor import acting_as, actor_now
 from kit.batching import Batcher
 
 
@@ -115,3 +116,13 @@ async def test_what_is_put_in_the_moment_when_a_writer_ends_is_written() -> None
 
     async with asyncio.timeout(5):
         await asyncio.gather(*(again_and_again() for _ in range(3)))
+
+
+async def test_a_batch_is_nobodys_act() -> None:
+    async def write(items: Sequence[int]) -> list[str | None]:
+        return [actor_now() for _ in items]
+
+    batcher = Batcher(write)
+    with acting_as("client:frpd1-1"):
+        assert await batcher.put(1) is None
+        assert actor_now() == "client:frpd1-1"

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from kit import event_log
+from kit.actor import acting_as
 from kit.database import Database
 from kit.event_log import START, Cursor, NewEvent
 
@@ -200,3 +201,29 @@ async def test_a_body_that_is_not_json_is_refused_and_writes_nothing(database: D
             await event_log.append(hot, [fact(), fact(bad="\x00")])
     async with database.hot() as hot:
         assert await event_log.read(hot, START) == []
+
+
+async def test_an_event_is_the_act_of_whoever_acted_where_it_was_made(database: Database) -> None:
+    with acting_as("client:frpd1-1"):
+        theirs = fact(n=1)
+    async with database.hot() as hot:
+        await event_log.append(hot, [theirs, fact(n=2)])
+        with acting_as("task:forwarding"):
+            await event_log.append(hot, [fact(n=3)])
+    async with database.hot() as hot:
+        told = await event_log.read(hot, START)
+        assert await event_log.broken_links(hot, told[0].stream) == []
+    assert [one.actor for one in told] == ["client:frpd1-1", None, "task:forwarding"]
+
+
+async def test_the_chain_holds_an_event_to_its_actor(database: Database) -> None:
+    with acting_as("client:frpd1-1"):
+        theirs = fact(n=1)
+    async with database.hot() as hot:
+        await event_log.append(hot, [theirs, fact(n=2)])
+        await hot.execute("ALTER TABLE kit.event DISABLE TRIGGER append_only")
+        await hot.execute("UPDATE kit.event SET actor = 'client:debet-1' WHERE version = 1")
+        assert await event_log.broken_links(hot, theirs.stream) == [1]
+        await hot.execute("UPDATE kit.event SET actor = 'client:frpd1-1' WHERE version = 1")
+        await hot.execute("UPDATE kit.event SET actor = 'office' WHERE version = 2")
+        assert await event_log.broken_links(hot, theirs.stream) == [2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from kit.actor import acting_as, actor_now
 from kit.worker import Worker, woken_by
 
 
@@ -108,3 +109,17 @@ async def test_whatever_is_heard_wakes_it_until_the_block_is_left() -> None:
     await asyncio.sleep(0)
     assert steps.empty()
     assert heard.qsize() == 1
+
+
+async def test_what_a_worker_does_is_its_own_act_whoever_started_it() -> None:
+    acted = asyncio.Queue[str | None]()
+
+    async def step() -> bool:
+        acted.put_nowait(actor_now())
+        return False
+
+    worker = Worker("topics: find", step, idle_s=3600)
+    with acting_as("client:frpd1-1"):
+        worker.start()
+    assert await asyncio.wait_for(acted.get(), 10) == "task:topics"
+    await worker.close()

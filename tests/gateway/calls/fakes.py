@@ -47,6 +47,8 @@ class Known:
     scopes: frozenset[str] = frozenset({"events", "marketplace", "services"})
     sandbox: bool = False
     certificate: str | None = None
+    person: str | None = None
+    duties: frozenset[str] = frozenset()
 
 
 @dataclass
