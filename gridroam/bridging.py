@@ -29,7 +29,7 @@ from kit.clock import Clock
 from kit.worker import Worker, woken_by
 from marketplace.access.model import FailedAttempts, Method, is_client_id
 from marketplace.access.ports import Access, Checker
-from marketplace.contracts import soap as contract_soap
+from marketplace.validation import soap as validation_soap
 from roaming.refusal import Unavailable
 from search_evse import soap as search_soap
 
@@ -118,7 +118,7 @@ def faces() -> Mapping[tuple[str, int], Face]:
     """How the hub's own services are called by SOAP. Slow, and the same for every hub."""
     return {
         ("clearing-house", 1): clearing_soap.face(),
-        ("contract-validation", 1): contract_soap.face(),
+        ("contract-validation", 1): validation_soap.face(),
         ("search-evse", 1): search_soap.face(),
     }
 

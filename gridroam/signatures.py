@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from joserfc import jwt
+from joserfc import jws, jwt
 
 from gateway.calls.refusals import SignatureInvalid
 from kit.access_token import ALGORITHM
@@ -30,6 +30,11 @@ class KeysForGateway:
         kid, key = self._ring.current(at)
         header = {"alg": ALGORITHM, "typ": kind, "kid": kid}
         return jwt.encode(header, dict(claims), key, algorithms=[ALGORITHM])
+
+    def sign_compact(self, kind: str, payload: bytes, at: datetime) -> str:
+        kid, key = self._ring.current(at)
+        header = {"alg": ALGORITHM, "typ": kind, "kid": kid}
+        return jws.serialize_compact(header, payload, key, algorithms=[ALGORITHM])
 
     def key_id(self, at: datetime) -> str:
         return self._ring.current(at)[0]

@@ -138,6 +138,7 @@ from marketplace.offerings import routes as offering_routes
 from marketplace.partners import routes as partner_routes
 from marketplace.services import routes as service_routes
 from marketplace.services.reader import DocumentReader
+from marketplace.validation import routes as validation_routes
 from search_evse.availability import routes as availability_routes
 from search_evse.availability.store import SqlBoards
 from search_evse.finder import routes as finder_routes
@@ -242,9 +243,7 @@ class _Hub:
         if "search-evse" in settings.only:
             services["search-evse"] = self._search_evse()
         if "marketplace" in settings.only:
-            services["contract-validation"] = ServiceApp(
-                [], [contract_routes.validation_router(parts.book, parts.hub, parts.clock)]
-            )
+            services["contract-validation"] = self._contract_validation()
         if "clearinghouse" in settings.only:
             services["clearing-house"] = self._clearing_house()
         door = await self._gateway(main, services) if "gateway" in settings.only else None
@@ -329,6 +328,13 @@ class _Hub:
             ),
         ):
             main.include_router(router)
+
+    def _contract_validation(self) -> ServiceApp:
+        parts = self.parts
+        desk = validation_routes.Desk(
+            parts.book, parts.hub, KeysForGateway(self.ring), self.url, parts.clock
+        )
+        return ServiceApp(validation_routes.hot_routes(desk), [validation_routes.router(desk)])
 
     def _search_evse(self) -> ServiceApp:
         parts = self.parts

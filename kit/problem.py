@@ -91,19 +91,25 @@ def problem_response(
     )
 
 
-def refusal_response(refusal: Refusal, request_id: str | None = None) -> Response:
-    """A refusal in HTTP's words."""
-    status = status_of(refusal)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return problem_response(
-        status,
+def told_of(refusal: Refusal, request_id: str | None = None) -> dict[str, Any]:
+    """A refusal as a problem document: the whole answer, or one of many in it."""
+    return body_of(
+        status_of(refusal),
         type(refusal).__name__,
         refusal.detail,
         request_id=request_id,
-        headers=headers,
         field=refusal.field,
         value=None if refusal.value is None else str(refusal.value)[:200],
         rule=refusal.rule,
+    )
+
+
+def refusal_response(refusal: Refusal, request_id: str | None = None) -> Response:
+    """A refusal in HTTP's words."""
+    told = told_of(refusal, request_id)
+    headers = {"WWW-Authenticate": "Bearer"} if told["status"] == 401 else {}
+    return Response(
+        encode_json(told), status_code=told["status"], media_type=MEDIA_TYPE, headers=headers
     )
 
 

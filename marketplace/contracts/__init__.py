@@ -1,1 +1,1 @@
-"""Offerings that were accepted: status, validation (SRV 1967), roaming agreements."""
+"""Offerings that were accepted: status, and the book in memory; roaming agreements."""

@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -61,6 +61,16 @@ class ContractInForce:
     valid_until: datetime | None
     holds_from: datetime
     holds_until: datetime | None
+
+
+class Standing(NamedTuple):
+    """A contract in force at the moment asked about, its terms by their digest alone."""
+
+    contract_id: str
+    terms_digest: bytes
+    service: str
+    valid_from: datetime
+    valid_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +292,24 @@ class ContractBook:
             holds_until=until,
         )
 
+    def standing(
+        self, requester: PartyId, provider: PartyId, service: str, major: int, at: datetime
+    ) -> Standing | NotInForce:
+        """As `find`, without the terms, of which reading costs more than all the rest."""
+        held = self._pages.held.get((requester, provider, service, major))
+        if held is None:
+            return _NOTHING
+        one = _in_force(held, at)
+        if not isinstance(one, _Held):
+            return one
+        return Standing(
+            one.contract_id, one.terms_digest, one.service, one.valid_from, one.valid_until
+        )
+
+    def terms_of(self, standing: Standing) -> Terms:
+        """The terms of a contract that this book has just told of."""
+        return self._parsed_terms(standing.terms_digest, standing.service)
+
     def roaming(self, operator: PartyId, evsp: PartyId, at: datetime) -> RoamingAgreement | None:
         """The roaming agreement of an operator and an EVSP in force at a moment."""
         held = self._pages.held.get((evsp, operator, ROAMING, 1))
@@ -328,12 +356,15 @@ class ContractBook:
         return agreement
 
     def _terms_of(self, one: _Held) -> Terms:
+        return self._parsed_terms(one.terms_digest, one.service)
+
+    def _parsed_terms(self, digest: bytes, service: str) -> Terms:
         # Parsed when first asked for: of 200,000 contracts few are used in one process's day.
-        known = self._parsed.get(one.terms_digest)
+        known = self._parsed.get(digest)
         if known is not None:
             return known
-        terms = parse_terms(one.service, msgspec.json.decode(self._pages.terms[one.terms_digest]))
-        self._parsed[one.terms_digest] = terms
+        terms = parse_terms(service, msgspec.json.decode(self._pages.terms[digest]))
+        self._parsed[digest] = terms
         if len(self._parsed) > MOST_PARSED:
             self._parsed.popitem(last=False)
         return terms

@@ -1,4 +1,4 @@
-"""What happens to contracts: offerings are accepted, contracts change status, and are validated."""
+"""What happens to contracts: offerings are accepted, contracts change status."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from datetime import datetime
 
 from kit.sortable_id import sortable_id
 from marketplace.contracts import model
-from marketplace.contracts.book import ContractBook, ContractInForce
 from marketplace.contracts.model import (
-    Absence,
     Action,
     Contract,
     ContractsOverlap,
-    NotYourQuestion,
     UnknownContract,
-    Validity,
 )
 from marketplace.contracts.ports import Contracts, Desk, Memory
 from marketplace.offerings.model import Offering, OfferingWithdrawn, Status, UnknownOffering
@@ -186,35 +182,6 @@ async def page(
     """One's own contracts, on either side, oldest first."""
     async with contracts.open() as desk:
         return await desk.page(party, service=service, other=other, after=after, limit=limit)
-
-
-def validate(
-    book: ContractBook,
-    caller: PartyId,
-    hub: PartyId,
-    *,
-    requester: PartyId,
-    provider: PartyId,
-    service: str,
-    major: int,
-    at: datetime,
-) -> Validity:
-    """Contract Validation (SRV 1967): is a contract between these two in force at this moment?
-
-    Answered from memory, so it neither waits nor loads the database. NotYourQuestion for whoever is
-    neither of the two nor the hub.
-    """
-    if caller not in (requester, provider, hub):
-        raise NotYourQuestion(
-            "only the two parties and the hub may ask",
-            field="requester",
-            value=requester,
-            rule="requester or provider is the caller",
-        )
-    found = book.find(requester, provider, service, major, at)
-    if isinstance(found, ContractInForce):
-        return Validity(True, found.contract_id, None)
-    return Validity(False, found.contract_id, Absence(found.reason))
 
 
 def _unknown(contract_id: str) -> UnknownContract:

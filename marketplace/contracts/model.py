@@ -55,10 +55,6 @@ class UnknownContract(Unknown):
     """No such contract, or one between others."""
 
 
-class NotYourQuestion(NotYours):
-    """Whether two parties have a contract is for them, and the hub, to ask."""
-
-
 class ContractCannot(Clash):
     """The contract's status does not allow this."""
 
@@ -116,15 +112,6 @@ class Contract:
 
     def concerns(self, party: PartyId) -> bool:
         return party in (self.provider, self.requester)
-
-
-@dataclass(frozen=True, slots=True)
-class Validity:
-    """The answer of Contract Validation (SRV 1967). `reason` is None where it is valid."""
-
-    valid: bool
-    contract_id: str | None
-    reason: Absence | None
 
 
 def agreed(contract_id: str, offering: Offering, requester: PartyId, now: datetime) -> Contract:

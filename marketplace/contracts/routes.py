@@ -1,4 +1,4 @@
-"""Contracts over HTTP, and the service `contract-validation` (SRV 1967)."""
+"""Contracts over HTTP: accepted, seen by their two parties, changed by them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kit.clock import Clock
 from kit.database import Database
 from kit.http import Caller, caller_of, json_response, page_link
 from kit.idempotency import once
 from marketplace.contracts import flows
-from marketplace.contracts.book import ContractBook
 from marketplace.contracts.model import Action, Contract
 from marketplace.contracts.ports import Contracts, Memory
 from roaming.party import PartyId
@@ -97,14 +96,6 @@ class ContractsShown(BaseModel):
     contracts: list[ContractShown]
 
 
-class ValidityShown(BaseModel):
-    """Whether a contract is in force; `reason` where it is not."""
-
-    valid: bool
-    contract_id: str | None
-    reason: str | None
-
-
 def router(contracts: Contracts, database: Database, clock: Clock, memory: Memory) -> APIRouter:
     routes = APIRouter(prefix="/marketplace/contracts", tags=["contracts"])
 
@@ -184,35 +175,5 @@ def router(contracts: Contracts, database: Database, clock: Clock, memory: Memor
             return json_response(ContractShown.of(contract, now).model_dump(mode="json"))
 
         return await once(request, run, database=database, party=caller.party, clock=clock)
-
-    return routes
-
-
-def validation_router(book: ContractBook, hub: PartyId, clock: Clock) -> APIRouter:
-    """The routes of the hub's service `contract-validation`, behind the gateway."""
-    routes = APIRouter(tags=["contract-validation"])
-
-    @routes.get("/validate", summary="Is a contract in force? (SRV 1967)")
-    async def validate(
-        caller: Calling,
-        requester: str,
-        provider: str,
-        service: Annotated[str, _ServiceName],
-        major: Annotated[int, Query(ge=1, le=9999)] = 1,
-        at: AwareDatetime | None = None,
-    ) -> ValidityShown:
-        validity = flows.validate(
-            book,
-            caller.party,
-            hub,
-            requester=PartyId(requester),
-            provider=PartyId(provider),
-            service=service,
-            major=major,
-            at=at or clock(),
-        )
-        return ValidityShown(
-            valid=validity.valid, contract_id=validity.contract_id, reason=validity.reason
-        )
 
     return routes

@@ -244,6 +244,12 @@ class ServiceTerms:
             plan=plan,
         )
 
+    def allow(self, operation: str) -> bool:
+        """Whether they are about an operation, by its name or as `METHOD /path`."""
+        return "*" in self.operations or any(
+            pattern == operation or fnmatchcase(operation, pattern) for pattern in self.operations
+        )
+
     def to_json(self) -> dict[str, Any]:
         return {
             "operations": list(self.operations),

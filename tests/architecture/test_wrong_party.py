@@ -68,6 +68,7 @@ OWN_AFFAIR = {
     "POST /services/search-evse/locations": 200,
     "POST /services/search-evse/statuses": 200,
     "POST /services/clearing-house/customer-contracts/bulk": 200,
+    "POST /services/contract-validation/validations": 200,
     "POST /services/clearing-house/authorisations": 200,
     "POST /services/clearing-house/customer-services": 200,
     "POST /services/clearing-house/cdrs": 201,
@@ -386,6 +387,9 @@ def body_of(route: Route, victims: Victims) -> Any:
             "paid_at": "2026-02-01T12:00:00Z",
             "source": "mine",
         },
+        "POST /services/contract-validation/validations": {
+            "questions": [{name: QUERY[name] for name in ("requester", "provider", "service")}]
+        },
         "POST /services/clearing-house/authorisations": {
             "evse_id": EVSE,
             "identification": {"type": "rfid", "value": CARD},
@@ -422,6 +426,8 @@ def is_refused(route: Route, answer: Answer) -> bool:
         return [one["status"] for one in told["statuses"]] == [None]
     if route.name == "POST /services/clearing-house/customer-contracts/bulk":
         return bool(told["rejected"] == told["read"] == 1)
+    if route.name == "POST /services/contract-validation/validations":
+        return [one["problem"]["status"] for one in told["answers"]] == [403]
     if route.name == "POST /services/clearing-house/authorisations":
         return bool(told["reason"] == "evse-unknown")
     if route.name == "POST /services/clearing-house/customer-services":

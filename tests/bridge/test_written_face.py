@@ -13,7 +13,7 @@ from bridge.document import Document, Kind
 from bridge.payload import BadAnswer, BadPayload, UnknownOperation
 from bridge.written_face import camel, inverse, snake
 from bridge.wsdl import SoapInterface
-from marketplace.contracts import soap
+from marketplace.validation import soap
 from search_evse import soap as search_soap
 
 NAMES = {"service": "services"}

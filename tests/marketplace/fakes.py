@@ -11,11 +11,13 @@ from typing import Any
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from starlette.requests import Request
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit import problem
 from kit.http import CALLER, Caller
 from kit.problem import refusal_response
+from marketplace.validation import routes as validation_routes
 from roaming.party import PartyId
 from roaming.refusal import Refusal
 from tests.marketplace.whole import Marketplace
@@ -78,7 +80,10 @@ def app_of(market: Marketplace) -> ASGIApp:
     problem.install(app)
     for router in market.routers:
         app.include_router(router)
-    app.include_router(market.validation, prefix="/contract-validation")
+    behind = "/contract-validation"
+    app.include_router(validation_routes.router(market.validation), prefix=behind)
+    for hot in validation_routes.hot_routes(market.validation):
+        app.router.routes.append(Route(behind + hot.path, hot.handler, methods=[hot.method]))
     return BearerDoor(app, market)
 
 

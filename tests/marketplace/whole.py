@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 
 from gridroam.core import Core, core
+from gridroam.signatures import KeysForGateway
 from kit.access_token import Verifier
 from kit.clock import Clock
 from kit.database import Database
@@ -30,6 +31,7 @@ from marketplace.partners.flows import Registration
 from marketplace.partners.model import roles_of
 from marketplace.services import routes as service_routes
 from marketplace.services.reader import DocumentReader
+from marketplace.validation import routes as validation_routes
 from roaming.party import PartyId
 
 
@@ -42,7 +44,7 @@ class Marketplace:
     verifier: Verifier
     tokens: TokenServer
     routers: Sequence[APIRouter]
-    validation: APIRouter
+    validation: validation_routes.Desk
 
     @property
     def clock(self) -> Clock:
@@ -121,5 +123,5 @@ def build(
             offering_routes.router(parts.offerings, database, clock),
             contract_routes.router(parts.contracts, database, clock, parts.book),
         ),
-        validation=contract_routes.validation_router(parts.book, hub, clock),
+        validation=validation_routes.Desk(parts.book, hub, KeysForGateway(ring), issuer, clock),
     )

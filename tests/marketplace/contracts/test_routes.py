@@ -1,4 +1,4 @@
-"""Contracts over HTTP: accepted, seen by their two parties, suspended, validated."""
+"""Contracts over HTTP: accepted, seen by their two parties, suspended."""
 
 from __future__ import annotations
 
@@ -224,39 +224,6 @@ async def test_a_new_role_brings_the_contracts_that_it_needs(
     assert isinstance(market.book.find(OTHER, HUB, "clearing-house", 1, clock()), ContractInForce)
 
 
-async def test_contract_validation_answers_its_two_parties(
-    operator: Member, evsp: Member, other: Member, clock: HandClock
-) -> None:
-    contract = await agree_roaming(
-        operator,
-        evsp,
-        valid_from="2026-01-01T00:00:00+01:00",
-        valid_until="2027-01-01T00:00:00+01:00",
-    )
-    path = "/contract-validation/validate"
-    asked = {"requester": "DE-EVL", "provider": "frpd1", "service": "roaming"}
-    told = {"valid": True, "contract_id": contract["contract_id"], "reason": None}
-    for member in (operator, evsp):
-        assert (await member.http.get(path, params=asked)).json() == told
-    assert (await other.http.get(path, params=asked)).status_code == 403
-    for at, reason in (
-        ("2025-12-31T22:59:59Z", "not-yet-valid"),
-        ("2025-12-31T23:00:00Z", None),
-        ("2026-12-31T22:59:59Z", None),
-        ("2026-12-31T23:00:00Z", "expired"),
-    ):
-        answer = (await evsp.http.get(path, params=asked | {"at": at})).json()
-        assert (answer["valid"], answer["reason"]) == (reason is None, reason)
-    await operator.http.post(f"{CONTRACTS}/{contract['contract_id']}/suspend")
-    assert (await evsp.http.get(path, params=asked)).json()["reason"] == "suspended"
-    backwards = asked | {"requester": OPERATOR, "provider": EVSP}
-    assert (await evsp.http.get(path, params=backwards)).json() == {
-        "valid": False,
-        "contract_id": None,
-        "reason": "no-contract",
-    }
-
-
 @pytest.mark.parametrize(
     "body",
     [{}, {"offering_id": "a", "offering_ids": ["b"]}, {"offering_ids": []}, {"offering": "a"}, []],
@@ -272,12 +239,6 @@ async def test_bad_questions_are_refused_by_name(evsp: Member) -> None:
         (f"{CONTRACTS}?cursor=%00", "query.cursor"),
         (f"{CONTRACTS}?service=A!", "query.service"),
         (f"{CONTRACTS}?party=x", "party"),
-        ("/contract-validation/validate?requester=x&provider=y&service=roaming", "party"),
-        (
-            "/contract-validation/validate?requester=DE*EVL&provider=FR*PD1&service=roaming"
-            "&at=2026-01-01T00:00:00",
-            "query.at",
-        ),
     ):
         answer = await evsp.http.get(path)
         assert (answer.status_code, answer.json()["field"]) == (422, field), path

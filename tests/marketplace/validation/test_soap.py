@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from marketplace.contracts import soap
+from marketplace.validation import soap
 from tests.bridge.zeep_client import ZeepClient
 
 WHOLE = ("ContractValidation", "ContractValidationSoap", "ValidateContract")

@@ -10,7 +10,7 @@ from bridge.written_face import Asked, Spoken, WrittenFace, camel, snake
 
 def face() -> WrittenFace:
     """Reads the WSDL, which takes a while."""
-    wsdl = files("marketplace.contracts").joinpath("contract-validation.wsdl").read_bytes()
+    wsdl = files("marketplace.validation").joinpath("contract-validation.wsdl").read_bytes()
     return WrittenFace(wsdl, {"ValidateContract": Spoken("validate", _ask, _tell)})
 
 
