@@ -262,7 +262,12 @@ def _allowed(contract: ContractInForce) -> _Allowed:
     )
     prices = terms.prices
     return _Allowed(
-        Grant(contract.contract_id, quota or None, prices is not None and prices.priced),
+        Grant(
+            contract.contract_id,
+            quota or None,
+            priced=prices is not None and prices.priced,
+            units_told=prices is not None and prices.units_told,
+        ),
         terms.operations,
         contract.holds_from,
         contract.holds_until,

@@ -62,7 +62,7 @@ async def turn(call: Call, body: Body, door: Door, desk: Desk) -> Carry:
         if isinstance(found, SoapFault):
             await _tell_fault(call, found, answer)
         else:
-            await write(answer, 200 if found else 202, JSON, found)
+            await write(answer, 200 if found else 202, JSON, found, told.units)
 
     return carry
 

@@ -23,6 +23,11 @@ class Told:
     content: bytes
 
     @property
+    def units(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What the provider tells that its answer took, which is said in no content."""
+        return tuple(one for one in self.headers if one[0] == b"gridroam-units")
+
+    @property
     def content_type(self) -> str:
         for name, value in self.headers:
             if name == b"content-type":

@@ -53,6 +53,6 @@ async def turn(call: Call, asked: Envelope, theirs: Body, door: Door, face: Face
 
         found = await aside(len(told.content), read)
         status = 200 if found.fault is None else fault_status(asked.version, client=found.fault)
-        await write(answer, status, content_type(asked.version, ""), found.content)
+        await write(answer, status, content_type(asked.version, ""), found.content, told.units)
 
     return carry

@@ -428,10 +428,14 @@ def straight_to(service: Service, door: Door) -> Carry:
 
 
 def meter(call: Call, door: Door) -> None:
-    """6 One usage record for each call that was forwarded. A billable one is written already."""
+    """6 One usage record for each call that was forwarded. A billable one is written already, but
+    for what has gone out since.
+    """
     if not call.metered:
         call.metered = True
         door.meter.note(usage_of(call, billable=False))
+    elif call.bytes_out > call.metered_bytes_out:
+        door.meter.note(usage_of(call, billable=True))
 
 
 async def meter_billable(call: Call, door: Door) -> None:
@@ -442,6 +446,7 @@ async def meter_billable(call: Call, door: Door) -> None:
     assert not call.metered, "a call is recorded once"
     await door.meter.commit(usage_of(call, billable=True))
     call.metered = True
+    call.metered_bytes_out = call.bytes_out
 
 
 def usage_of(call: Call, *, billable: bool) -> UsageRecord:
@@ -464,6 +469,7 @@ def usage_of(call: Call, *, billable: bool) -> UsageRecord:
         call.bytes_out,
         billable,
         call.sandbox,
+        call.units,
     )
 
 

@@ -48,6 +48,7 @@ RESPONSE_HEADERS = frozenset(
         "content-type",
         "etag",
         "expires",
+        "gridroam-units",
         "last-modified",
         "link",
         "location",
@@ -56,6 +57,9 @@ RESPONSE_HEADERS = frozenset(
         "vary",
     )
 )
+# What an answer took, where its price goes by that.
+UNITS = b"gridroam-units"
+MOST_UNITS = 10**9
 # Addresses in answers that point into the partner's own house are told in ours.
 _POINTING = frozenset((b"location", b"link", b"content-location"))
 # The caller's browser must not guess that a partner's answer is a page of the hub.
@@ -116,6 +120,15 @@ def response_headers(
                 value = ours
             kept.append((name, value))
     return kept
+
+
+def units_of(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """The units that a provider tells with its answer; one where it tells nothing that holds."""
+    told = [value for name, value in headers if name == UNITS]
+    if len(told) != 1 or not told[0].isdigit() or len(told[0]) > 10:
+        return 1
+    units = int(told[0])
+    return units if units <= MOST_UNITS else 1
 
 
 def _in_our_house(

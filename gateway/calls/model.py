@@ -166,11 +166,12 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The contract that allows a call."""
+    """The contract that allows a call. `units_told`: its price goes by what the provider tells."""
 
     contract_id: str
     quota: Quota | None = None
     priced: bool = False
+    units_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +288,7 @@ class Call:
     `credentials` are what its provider knows it by, and never the caller's own.
     `sandbox`: it is tried out, so it goes to an endpoint that is there for that and counts nowhere.
     `alias` is `METHOD /path` where the operation has a name: a contract may say either.
+    `metered_bytes_out`: of an answer that costs money, what had gone out when it was recorded.
     """
 
     scope: Mapping[str, Any]
@@ -315,7 +317,9 @@ class Call:
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    units: int = 1
     metered: bool = False
+    metered_bytes_out: int = 0
 
     @property
     def contract_id(self) -> str | None:

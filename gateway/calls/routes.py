@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.calls.flows import Bridge, Door, Signing, meter_billable, pass_through
+from gateway.calls.forwarded_headers import units_of
 from gateway.calls.local import local_service
 from gateway.calls.metrics import CallMetrics
 from gateway.calls.model import Call, Left, Limits, Period, tightest
@@ -349,6 +350,8 @@ class _Answer:
             headers += _rate_limit(call.allowance.lefts)
         message: Message = {"type": "http.response.start", "status": status, "headers": headers}
         if grant is not None and grant.priced and 200 <= status < 300:
+            if grant.units_told:
+                call.units = units_of(headers)
             self._held = [message]
             return
         self._begun = True

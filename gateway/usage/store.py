@@ -48,18 +48,31 @@ usage = Table(
     Column("bytes_out", BigInteger, nullable=False),
     Column("billable", Boolean, nullable=False),
     Column("sandbox", Boolean, nullable=False, server_default="false"),
+    Column("units", BigInteger, nullable=False, server_default="1"),
+    Column("written_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     schema="gateway",
 )
 Index("ix_usage_requester_at", usage.c.requester, usage.c.at)
 Index("ix_usage_provider_at", usage.c.provider, usage.c.at)
+# Records come nearly in the order of both times, and so a few bytes for every 32 pages find them.
+Index(
+    "ix_usage_times",
+    usage.c.at,
+    usage.c.written_at,
+    postgresql_using="brin",
+    postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
+)
 
 _COLUMNS = UsageRecord._fields
 _INSERT = (
     f"INSERT INTO gateway.usage ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'${place}' for place in range(1, len(_COLUMNS) + 1))})"
     # Whose answer was never given away, since nobody knew whether this was written, costs nothing.
-    " ON CONFLICT (request_id) DO UPDATE SET billable = false, status = excluded.status"
-    " WHERE usage.billable AND NOT excluded.billable"
+    # One that was too long to be held back is told of once more when all of it has been given.
+    " ON CONFLICT (request_id) DO UPDATE SET billable = excluded.billable,"
+    " status = excluded.status, bytes_out = greatest(usage.bytes_out, excluded.bytes_out),"
+    " written_at = now()"
+    " WHERE usage.billable AND (NOT excluded.billable OR excluded.bytes_out > usage.bytes_out)"
 )
 
 FLUSH_S = 0.1

@@ -83,7 +83,11 @@ ROAMING: list[str] = []
 
 BILLING: list[str] = []
 
-REPORTING: list[str] = []
+REPORTING: list[str] = [
+    "ALTER TABLE gateway.usage ADD COLUMN units BIGINT DEFAULT '1' NOT NULL",
+    "ALTER TABLE gateway.usage ADD COLUMN written_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL",
+    "CREATE INDEX ix_usage_times ON gateway.usage USING brin (at, written_at) WITH (pages_per_range = 32, autosummarize = on)",
+]
 
 
 def upgrade() -> None:

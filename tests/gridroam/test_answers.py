@@ -144,19 +144,20 @@ async def test_a_contract_is_put_into_words_with_its_quota_and_whether_it_costs(
 
 
 @pytest.mark.parametrize(
-    ("plan", "priced"),
+    ("plan", "priced", "units_told"),
     [
-        ({"per_call": [{"up_to": 5, "price": "0"}, {"price": "0.005"}]}, True),
-        ({"per_unit": {"unit": "kilobyte", "price": "0.001"}}, True),
-        ({"recurring": {"price": "49", "every": "month"}}, False),
+        ({"per_call": [{"up_to": 5, "price": "0"}, {"price": "0.005"}]}, True, False),
+        ({"per_unit": {"unit": "kilobyte", "price": "0.001"}}, True, False),
+        ({"per_unit": {"unit": "told", "price": "0.001"}}, True, True),
+        ({"recurring": {"price": "49", "every": "month"}}, False, False),
     ],
     ids=str,
 )
 async def test_calls_of_a_plan_cost_where_it_has_a_price_for_them(
-    plan: dict[str, Any], priced: bool
+    plan: dict[str, Any], priced: bool, units_told: bool
 ) -> None:
     _, _, answers = await opened(contract(ServiceTerms.parse({"plan": plan, "currency": "EUR"})))
-    assert asked(answers) == Grant("c1", None, priced=priced)
+    assert asked(answers) == Grant("c1", None, priced=priced, units_told=units_told)
 
 
 async def test_a_suspended_contract_is_refused_at_once() -> None:

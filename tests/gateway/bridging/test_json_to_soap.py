@@ -368,3 +368,18 @@ async def test_a_priced_call_is_in_the_books_before_its_answer_is_given(
     assert answer.json() == {"hours": 7}
     assert [record.billable for record in house.meter.committed] == [True]
     assert NOON + timedelta(0) == house.meter.committed[0].at
+
+
+async def test_what_a_soap_provider_says_its_answer_took_is_counted_and_passed_on(
+    house: BridgedHouse, client: httpx.AsyncClient
+) -> None:
+    async def answering(_: web.BaseRequest) -> web.StreamResponse:
+        headers = {"Content-Type": "text/xml; charset=utf-8", "Gridroam-Units": "12"}
+        return web.Response(body=told(), headers=headers)
+
+    async with partner(answering) as provider:
+        house.weather(provider.address)
+        house.book.answers[OPERATOR, "weather"] = Grant("C-1", priced=True, units_told=True)
+        answer = await client.post(PATH, json={"place": "Paris"})
+    assert answer.headers["Gridroam-Units"] == "12"
+    assert [record.units for record in house.meter.committed] == [12]

@@ -40,6 +40,7 @@ class Finder:
         self.bodies: list[bytes] = []
         self.status = 200
         self.chunks = [b'{"evses":', b"[]}"]
+        self.headers: list[tuple[bytes, bytes]] = []
         self.gate: asyncio.Event | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +53,7 @@ class Finder:
         self.bodies.append(body)
         if self.gate is not None:
             await self.gate.wait()
-        headers = [(b"content-type", b"application/json")]
+        headers = [(b"content-type", b"application/json"), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         for chunk in self.chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -124,6 +125,7 @@ async def test_every_call_leaves_one_usage_record(client: httpx.AsyncClient, hou
         len(answer.content),
         False,
         False,
+        1,
     )
     assert house.meter.committed == []
 
@@ -398,7 +400,43 @@ async def test_a_large_priced_answer_is_booked_before_its_first_byte(
     answer = await client.get(PATH)
     assert len(answer.content) == 2_400_000
     assert len(house.meter.committed) == 1
-    assert house.meter.noted == []
+    # And told of once more when all of it had gone out, since a price may go by its length.
+    assert [(one.billable, one.bytes_out) for one in house.meter.noted] == [(True, 2_400_000)]
+    assert house.meter.noted[0].request_id == house.meter.committed[0].request_id
+
+
+@pytest.mark.parametrize(
+    ("told", "units"),
+    [
+        ([b"12"], 12),
+        ([b"0"], 0),
+        ([b"1000000000"], 1_000_000_000),
+        ([], 1),
+        ([b"1000000001"], 1),
+        ([b"-1"], 1),
+        ([b"1.5"], 1),
+        ([b"\xb2"], 1),
+        ([b""], 1),
+        ([b"3", b"4"], 1),
+    ],
+    ids=str,
+)
+async def test_units_are_what_the_provider_tells_or_one(
+    client: httpx.AsyncClient, house: House, finder: Finder, told: list[bytes], units: int
+) -> None:
+    house.book.answers[OPERATOR, "search-evse"] = Grant("C-1", priced=True, units_told=True)
+    finder.headers = [(b"gridroam-units", one) for one in told]
+    assert (await client.get(PATH)).status_code == 200
+    assert [one.units for one in house.meter.committed] == [units]
+
+
+async def test_units_count_only_where_the_price_goes_by_them(
+    client: httpx.AsyncClient, house: House, finder: Finder
+) -> None:
+    house.book.answers[OPERATOR, "search-evse"] = Grant("C-1", priced=True)
+    finder.headers = [(b"gridroam-units", b"12")]
+    await client.get(PATH)
+    assert [one.units for one in house.meter.committed] == [1]
 
 
 async def test_when_usage_can_no_longer_be_recorded_nothing_is_let_through(

@@ -38,7 +38,9 @@ def record(number: int, **changes: Any) -> UsageRecord:
 
 async def rows(database: Database) -> list[tuple[object, ...]]:
     async with database.hot() as connection:
-        found = await connection.fetch("SELECT * FROM gateway.usage ORDER BY request_id")
+        found = await connection.fetch(
+            f"SELECT {', '.join(UsageRecord._fields)} FROM gateway.usage ORDER BY request_id"
+        )
     return [tuple(row) for row in found]
 
 
@@ -78,6 +80,24 @@ async def test_a_record_that_is_there_already_is_not_written_again(database: Dat
     meter.note(record(2))
     await meter.close()
     assert await rows(database) == [tuple(record(1, billable=True)), tuple(record(2))]
+
+
+async def test_a_long_answer_is_told_of_again_when_all_of_it_has_gone_out(
+    database: Database,
+) -> None:
+    meter = SqlMeter(database)
+    await meter.commit(record(1, billable=True, bytes_out=1_000_000))
+    meter.note(record(1, billable=True, bytes_out=2_400_000))
+    await meter.close()
+    assert await rows(database) == [tuple(record(1, billable=True, bytes_out=2_400_000))]
+
+
+async def test_units_are_one_unless_a_provider_told_others(database: Database) -> None:
+    meter = SqlMeter(database)
+    await meter.commit(record(1, billable=True))
+    await meter.commit(record(2, billable=True, units=12))
+    await meter.close()
+    assert [row[-1] for row in await rows(database)] == [1, 12]
 
 
 async def test_while_the_database_is_away_nothing_is_lost_and_nothing_priced_passes(
