@@ -40,6 +40,7 @@ STORES = [
     "marketplace.access.store",
     "marketplace.business.store",
     "marketplace.contracts.store",
+    "marketplace.messages.store",
     "marketplace.offerings.store",
     "marketplace.partners.store",
     "marketplace.services.store",

@@ -18,12 +18,12 @@ from gateway.topics.desk import Desk
 from gateway.topics.metrics import TopicMetrics
 from gateway.topics.model import DELIVER, BackOff, Topic
 from gateway.topics.outbox import SqlOutbox
-from gateway.topics.ports import Signer
 from gateway.topics.sending import Post
 from gateway.topics.store import SqlLog, SqlSubscriptions
 from gateway.topics.tasks import Deliverer
 from gridroam.answers import ContractsForGateway
 from gridroam.core import Core
+from kit.message_signature import Signer
 from marketplace.contracts.book import ContractBook
 from marketplace.services.model import Protocol
 from roaming.party import PartyId

@@ -115,6 +115,7 @@ from gridroam.answers import (
 from gridroam.core import Core, core
 from gridroam.doors import Document, doors
 from gridroam.home import Home
+from gridroam.negotiating import Negotiating
 from gridroam.service_apps import ServiceApp, operation_name
 from gridroam.services_seen import ServicesForConsole
 from gridroam.settings import Settings
@@ -292,7 +293,16 @@ class _Hub:
     def _marketplace(self, main: FastAPI) -> None:
         parts = self.parts
         loopback = self.settings.allow_loopback_endpoints
+        negotiating = Negotiating(
+            parts,
+            url=self.url,
+            keys=KeysForGateway(self.ring),
+            allow_loopback=loopback,
+            runs_tasks=self.settings.runs_tasks,
+        )
+        self._start(negotiating)
         for router in (
+            *negotiating.routers,
             partner_routes.router(
                 parts.partners, parts.database, parts.clock, allow_loopback=loopback
             ),

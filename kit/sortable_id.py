@@ -13,3 +13,11 @@ def sortable_id(now: datetime) -> str:
     low = secrets.randbits(74)
     value = milliseconds << 80 | 0x7 << 76 | (low >> 62) << 64 | 0b10 << 62 | low & (1 << 62) - 1
     return str(UUID(int=value))
+
+
+def is_id(text: str) -> bool:
+    """Whether a text could be an id of ours at all; what could not is not looked for."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

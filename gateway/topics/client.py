@@ -7,11 +7,11 @@ import asyncio
 import aiohttp
 from yarl import URL
 
-from gateway.topics import signatures
 from gateway.topics.model import Reply
-from gateway.topics.ports import Signer
 from gateway.topics.wire import BATCH_TYPE
+from kit import message_signature
 from kit.clock import Clock
+from kit.message_signature import Signer
 from kit.outside_resolver import OutsideResolver
 
 _MOST_SAID_BYTES = 400
@@ -50,7 +50,9 @@ class HttpSender:
         await self._session.close()
 
     async def send(self, url: str, content: bytes) -> Reply:
-        signed = signatures.headers(url, content, BATCH_TYPE, signer=self._signer, at=self._clock())
+        signed = message_signature.headers(
+            url, content, BATCH_TYPE, signer=self._signer, at=self._clock()
+        )
         try:
             async with self._session.post(
                 # As it was signed: no library tidies it up on the way.

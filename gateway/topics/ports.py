@@ -157,13 +157,3 @@ class Sender(Protocol):
     async def send(self, url: str, content: bytes) -> Reply:
         """POST it, signed. Whatever goes wrong is a reply, too."""
         ...
-
-
-class Signer(Protocol):
-    """The hub's key that signs now; its public half is in /.well-known/jwks.json."""
-
-    def key_id(self, at: datetime) -> str: ...
-
-    def sign(self, content: bytes, at: datetime) -> bytes:
-        """ECDSA with P-256 and SHA-256, r and s as they are (RFC 9421, section 3.3.4)."""
-        ...

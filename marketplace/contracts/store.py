@@ -32,13 +32,14 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database, Hot, metadata
-from kit.event_log import NewEvent, append
+from kit.sortable_id import is_id
 from marketplace.contracts.model import Action, Contract, Status, StatusChange
 from marketplace.contracts.ports import BookRow, Counted, Reading, ServiceRow
+from marketplace.messages.model import Fact
+from marketplace.messages.store import tell
 from marketplace.offerings.model import Offering, parse_terms
 from marketplace.offerings.store import (
     SELECT_OFFERING,
-    is_id,
     keep_terms,
     made_to,
     offerings,
@@ -152,13 +153,14 @@ class SqlDesk:
                 [_to_row(one, digest) for one, digest in zip(new, digests, strict=True)]
             )
         )
-        await append(
+        await tell(
             self._connection,
             [
-                NewEvent(
+                Fact(
                     f"contract:{one.contract_id}",
                     EventType.CONTRACT_AGREED,
                     one.requester,
+                    (one.provider, one.requester),
                     _told(one)
                     | {
                         "offering_id": one.offering_id,
@@ -208,9 +210,15 @@ class SqlDesk:
                 (one.reason for one in contract.history if one.recorded_at == now), None
             ),
         }
-        stream = f"contract:{contract.contract_id}"
-        event = NewEvent(stream, EventType.CONTRACT_STATUS_CHANGED, by, body, now)
-        await append(self._connection, [event])
+        fact = Fact(
+            f"contract:{contract.contract_id}",
+            EventType.CONTRACT_STATUS_CHANGED,
+            by,
+            (contract.provider, contract.requester),
+            body,
+            now,
+        )
+        await tell(self._connection, [fact])
         await _notify(self._connection, contract.contract_id)
 
     async def page(

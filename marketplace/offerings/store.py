@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import (
@@ -37,6 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.database import Database, metadata
 from kit.encoding import encode_json
 from kit.event_log import NewEvent, append
+from kit.sortable_id import is_id
 from marketplace.offerings.model import (
     Audience,
     AudienceKind,
@@ -213,14 +213,6 @@ def made_to(party: PartyId, roles: Collection[str]) -> Any:
             ),
         ),
     )
-
-
-def is_id(text: str) -> bool:
-    """Whether a text could be an id of ours at all; what could not is not looked for."""
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
 
 
 async def keep_terms(connection: AsyncConnection, terms: Sequence[Terms]) -> list[bytes]:

@@ -35,6 +35,7 @@ class Purpose(StrEnum):
 
     CDRS = "cdrs"
     AUTHORISATION = "authorisation"
+    CONTRACTS = "contracts"
 
 
 class BadPartner(Malformed):

@@ -77,7 +77,35 @@ SERVICES: list[str] = []
 
 FRAMEWORK: list[str] = []
 
-NEGOTIATION: list[str] = []
+NEGOTIATION: list[str] = [
+    """
+CREATE TABLE marketplace.message (
+    message_id TEXT COLLATE "C" NOT NULL,
+    position BIGINT GENERATED ALWAYS AS IDENTITY,
+    party TEXT COLLATE "C" NOT NULL,
+    subject TEXT COLLATE "C" NOT NULL,
+    type TEXT NOT NULL,
+    body JSONB NOT NULL,
+    occurred_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    failing_since TIMESTAMP WITH TIME ZONE,
+    next_attempt_at TIMESTAMP WITH TIME ZONE,
+    says TEXT,
+    settled_at TIMESTAMP WITH TIME ZONE,
+    way TEXT,
+    holder TEXT NOT NULL,
+    held_until TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_message PRIMARY KEY (message_id)
+)
+""",
+    "CREATE INDEX ix_message_party ON marketplace.message (party, position)",
+    "CREATE INDEX ix_message_subject ON marketplace.message (subject, position)",
+    """
+CREATE INDEX ix_message_waiting ON marketplace.message (party, position)
+    WHERE state = 'must-be-sent'
+""",
+]
 
 ROAMING: list[str] = []
 

@@ -172,12 +172,14 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
         event_id = await subscribed(provider, evsp)
+        [message, *_] = await evsp.get("/marketplace/messages")
         yield Victims(
             found,
             provider,
             {
                 "/marketplace/contracts contract_id": found.agreement,
                 "/services/clearing-house/customer-contracts contract_id": CONTRACT,
+                "message_id": message["message_id"],
                 "/marketplace/services name": service()["name"],
                 "/marketplace/services path": DOCUMENT,
                 "/services service": service()["name"],

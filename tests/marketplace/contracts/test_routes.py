@@ -160,8 +160,11 @@ async def test_a_status_change_is_idempotent_and_told_once(
     stream = f"contract:{contract['contract_id']}"
     async with market.database.begin() as connection:
         told = await event_log.read(connection, START, stream=stream)
-    assert [event.type for event in told] == ["contract-agreed"] + ["contract-status-changed"] * 4
-    assert told[1].body["reason"] == "unpaid"
+    # Each fact stands there once for each of the two that it concerns, the one who acted first.
+    facts = ["contract-agreed"] + ["contract-status-changed"] * 4
+    assert [event.type for event in told] == [one for fact in facts for one in (fact, fact)]
+    assert [event.party for event in told] == [EVSP, OPERATOR] + [OPERATOR, EVSP] * 4
+    assert told[2].body["reason"] == told[3].body["reason"] == "unpaid"
     assert [entry["status"] for entry in answer.json()["history"]] == [
         *("agreed", "suspended", "resumed", "suspended", "terminated")
     ]

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from gateway.topics import signatures
 from gridroam.signatures import KeysForGateway
+from kit import message_signature
 from kit.secrets import SecretBox
 from marketplace.access.keys import KeyRing, new_signing_key
 from marketplace.access.model import KeyRules
@@ -26,7 +26,7 @@ def test_what_is_signed_is_the_base_that_rfc_9421_describes() -> None:
     box = SecretBox(bytes(32))
     ring = KeyRing(box, KeyRules())
     ring.replace([new_signing_key("first", box, NOW, NOW)])
-    told = signatures.headers(URL, CONTENT, TYPE, signer=KeysForGateway(ring), at=NOW)
+    told = message_signature.headers(URL, CONTENT, TYPE, signer=KeysForGateway(ring), at=NOW)
 
     digest = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
     assert told["Content-Digest"] == f"sha-256=:{digest}:"

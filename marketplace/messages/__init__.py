@@ -1,0 +1,1 @@
+"""What concerns two parties is told to both, until each has it."""
