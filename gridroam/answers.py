@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date as Day
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from bridge.document import Document
@@ -54,6 +53,7 @@ from marketplace.contracts.book import (
 )
 from marketplace.contracts.model import Absence, absence
 from marketplace.contracts.ports import Contracts
+from marketplace.offerings.coverage import Coverage, TariffGroup
 from marketplace.offerings.model import ServiceTerms
 from marketplace.partners import flows as partner_flows
 from marketplace.partners.model import Endpoint, Purpose
@@ -321,13 +321,27 @@ class BargainsForPacks:
 
 
 class AgreementInForce:
-    """A roaming agreement, in the clearing house's words."""
+    """A roaming agreement, in the clearing house's words, as it prices at some charge points.
 
-    __slots__ = ("_agreement", "_tariff")
+    Law: `at(evse_id)` is what every price there is reckoned by; `tariff` of the agreement itself is
+    that of the charge points which no group of it covers.
+    """
 
-    def __init__(self, agreement: RoamingAgreement, tariff: Mapping[str, Any]) -> None:
+    __slots__ = ("_agreement", "_groups", "tariff", "tariff_group", "vat_percent")
+
+    def __init__(
+        self,
+        agreement: RoamingAgreement,
+        tariff: Mapping[str, Any],
+        groups: Sequence[tuple[TariffGroup, Mapping[str, Any]]] = (),
+    ) -> None:
         self._agreement = agreement
-        self._tariff = tariff
+        self.tariff = tariff
+        self.vat_percent = agreement.vat_percent
+        self.tariff_group: str | None = None
+        self._groups = tuple(
+            (Coverage(group.evses), self._of_group(group, worded)) for group, worded in groups
+        )
 
     @property
     def contract_id(self) -> str:
@@ -336,14 +350,6 @@ class AgreementInForce:
     @property
     def currency(self) -> str:
         return self._agreement.currency
-
-    @property
-    def tariff(self) -> Mapping[str, Any]:
-        return self._tariff
-
-    @property
-    def vat_percent(self) -> Decimal | None:
-        return self._agreement.vat_percent
 
     @property
     def time_zone(self) -> str:
@@ -355,6 +361,19 @@ class AgreementInForce:
 
     def covers(self, evse_id: EvseId) -> bool:
         return self._agreement.covers(evse_id)
+
+    def at(self, evse_id: EvseId) -> AgreementInForce:
+        """The same, as it prices at this charge point."""
+        for coverage, group in self._groups:
+            if evse_id in coverage:
+                return group
+        return self
+
+    def _of_group(self, group: TariffGroup, tariff: Mapping[str, Any]) -> AgreementInForce:
+        worded = AgreementInForce(self._agreement, tariff)
+        worded.vat_percent = group.vat_percent
+        worded.tariff_group = group.name
+        return worded
 
 
 class AgreementsForClearing:
@@ -379,7 +398,8 @@ class AgreementsForClearing:
         if len(self._worded) >= self.MOST:
             self._worded.clear()
             self._tariffs.clear()
-        worded = AgreementInForce(found, self._tariff(found.tariff))
+        groups = [(group, self._tariff(group.tariff)) for group in found.tariff_groups]
+        worded = AgreementInForce(found, self._tariff(found.tariff), groups)
         self._worded[id(found)] = (found, worded)
         return worded
 

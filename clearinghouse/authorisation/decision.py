@@ -69,12 +69,15 @@ def price_of(agreement: Terms) -> dict[str, Any]:
         for element in members_of(agreement.tariff, "elements")
         for component in members_of(element, "price_components")
     ]
-    return {
+    told: dict[str, Any] = {
         "agreement_id": agreement.contract_id,
         "currency": agreement.currency,
         "vat_percent": None if agreement.vat_percent is None else str(agreement.vat_percent),
         "components": components,
     }
+    if agreement.tariff_group is not None:
+        told["tariff_group"] = agreement.tariff_group
+    return told
 
 
 def component_told(component: Mapping[str, Any], element: Mapping[str, Any]) -> dict[str, Any]:

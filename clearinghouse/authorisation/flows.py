@@ -236,7 +236,8 @@ def _terms(question: Question, evsp: PartyId, agreements: Agreements) -> Terms |
     found = agreements.between(question.operator, evsp, question.at)
     if found is None or not found.covers(question.evse_id):
         return None
-    return Terms(found.contract_id, found.currency, found.tariff, found.vat_percent)
+    here = found.at(question.evse_id)
+    return Terms(here.contract_id, here.currency, here.tariff, here.vat_percent, here.tariff_group)
 
 
 class _Asking:

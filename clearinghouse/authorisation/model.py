@@ -193,12 +193,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What an accepted charge costs whom: the roaming agreement, as far as it matters here."""
+    """What an accepted charge costs whom: the roaming agreement, as far as it matters here.
+
+    `tariff_group`: the charge point has a tariff of its own, by this name.
+    """
 
     contract_id: str
     currency: str
     tariff: Mapping[str, Any]
     vat_percent: Decimal | None
+    tariff_group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

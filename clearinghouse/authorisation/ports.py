@@ -29,7 +29,10 @@ class Evses(Protocol):
 
 
 class Agreement(Protocol):
-    """A roaming agreement in force. `tariff` as agreed: OCPI 2.2.1 `{"elements": […]}`."""
+    """A roaming agreement in force. `tariff` as agreed: OCPI 2.2.1 `{"elements": […]}`.
+
+    `tariff_group`: the name of the charge points that it is for; None: those without a group.
+    """
 
     @property
     def contract_id(self) -> str: ...
@@ -39,7 +42,12 @@ class Agreement(Protocol):
     def tariff(self) -> Mapping[str, Any]: ...
     @property
     def vat_percent(self) -> Decimal | None: ...
+    @property
+    def tariff_group(self) -> str | None: ...
     def covers(self, evse_id: EvseId) -> bool: ...
+    def at(self, evse_id: EvseId) -> Agreement:
+        """The same, as it prices at this charge point."""
+        ...
 
 
 class Agreements(Protocol):

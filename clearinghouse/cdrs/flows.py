@@ -232,7 +232,7 @@ def _examine(cdr: Submission, known: _Known, intake: Intake, now: datetime) -> C
         point = facts.evse.country or cdr.evse_id.party.country
         try:
             rated = intake.rater.rate(
-                agreement,
+                agreement.at(cdr.evse_id),
                 cdr.charge,
                 cdr_zone=cdr.time_zone,
                 evse_zone=facts.evse.time_zone,

@@ -39,6 +39,8 @@ class Agreement(Protocol):
 
     The terms of one contract id never change: other terms are another contract. `clearing_group`
     says with what other debts its charges are cleared: a strategy, or `strategy:name`.
+    `tariff_group` names the charge points that this tariff and VAT are for; None: those without a
+    group of their own, which `at` tells apart.
     """
 
     @property
@@ -53,7 +55,12 @@ class Agreement(Protocol):
     def time_zone(self) -> str | None: ...
     @property
     def clearing_group(self) -> str: ...
+    @property
+    def tariff_group(self) -> str | None: ...
     def covers(self, evse_id: EvseId) -> bool: ...
+    def at(self, evse_id: EvseId) -> Agreement:
+        """The same, as it prices at this charge point."""
+        ...
 
 
 class Tariffs:
@@ -201,7 +208,7 @@ class Rater:
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
-        self._terms: OrderedDict[str, Terms | UnreadableTerms] = OrderedDict()
+        self._terms: OrderedDict[str | tuple[str, str], Terms | UnreadableTerms] = OrderedDict()
         self._tariffs = Tariffs(most)
 
     def rate(
@@ -223,6 +230,8 @@ class Rater:
         percent = terms.vat_percent if ruled is None else ruled.percent
         price = price_charge(terms.tariff, charge, time_zone=zone_of(zone), vat_percent=percent)
         lines = [*(line_shown(line) for line in price.lines), *_limits(price)]
+        if agreement.tariff_group is not None:
+            lines = [{**line, "tariff_group": agreement.tariff_group} for line in lines]
         return Rated(
             agreement_id=agreement.contract_id,
             time_zone=zone,
@@ -237,13 +246,15 @@ class Rater:
         )
 
     def _terms_of(self, agreement: Agreement) -> Terms:
-        terms = self._terms.get(agreement.contract_id)
+        group = agreement.tariff_group
+        key = agreement.contract_id if group is None else (agreement.contract_id, group)
+        terms = self._terms.get(key)
         if terms is None:
             try:
                 terms = Terms.read(agreement, self._tariffs)
             except UnreadableTerms as unreadable:
                 terms = unreadable
-            self._terms[agreement.contract_id] = terms
+            self._terms[key] = terms
             if len(self._terms) > self._most:
                 self._terms.popitem(last=False)
         if isinstance(terms, UnreadableTerms):

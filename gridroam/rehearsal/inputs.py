@@ -169,6 +169,7 @@ def _agreement(one: dict[str, Any]) -> Agreement:
             "tariff": one["tariff"],
             "vat_percent": str(one["vat_percent"]),
             "time_zone": one["time_zone"],
+            **({"tariff_groups": one["tariff_groups"]} if one.get("tariff_groups") else {}),
         },
         valid_from=_instant(one["valid_from"]),
         valid_until=None if until is None else _instant(until),

@@ -25,8 +25,8 @@ from kit.clock import Clock
 from marketplace.contracts import model
 from marketplace.contracts.model import Absence, StatusChange
 from marketplace.contracts.ports import BookRow, BookSource, Counted, ServiceRow
+from marketplace.offerings.coverage import Coverage, TariffGroup
 from marketplace.offerings.model import (
-    Coverage,
     RoamingTerms,
     Strategy,
     Terms,
@@ -124,6 +124,7 @@ class RoamingAgreement:
     valid_until: datetime | None
     coverage: Coverage
     group_name: str | None
+    tariff_groups: tuple[TariffGroup, ...]
 
     @property
     def clearing_group(self) -> str:
@@ -349,6 +350,7 @@ class ContractBook:
             valid_until=one.valid_until,
             coverage=Coverage(terms.evses),
             group_name=terms.clearing_group,
+            tariff_groups=terms.tariff_groups,
         )
         self._agreements[key] = agreement
         if len(self._agreements) > MOST_PARSED:

@@ -10,11 +10,12 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
+from marketplace.offerings.coverage import TariffGroup, patterns, percent, tariff_groups
 from marketplace.offerings.price import PricePlan, Step
 from marketplace.offerings.reading import BadTerms as BadTerms
 from marketplace.offerings.reading import bad as _bad
@@ -24,14 +25,12 @@ from marketplace.offerings.reading import time_zone as _time_zone
 from marketplace.offerings.reading import whole as _whole
 from marketplace.partners.model import Role
 from marketplace.services.model import ROAMING
-from roaming.evse_id import EvseId
 from roaming.money import places_of
 from roaming.party import PartyId
 from roaming.refusal import Clash, Malformed, NotYours, Unknown
 from roaming.tariff import Tariff
 
 MOST_PARTIES = 10_000
-MOST_PATTERNS = 10_000
 MOST_OPERATIONS = 500
 LONGEST_PAYMENT_DAYS = 365
 MOST = 10**12
@@ -269,6 +268,7 @@ class RoamingTerms:
     `vat_percent` None: the tariff's price components say it. `evses` None: all of the operator's;
     else EVSE ids in their normal form, a last `*` standing for whatever follows. Agreements that
     name the same `clearing_group` (and strategy) are cleared with each other, and with no others.
+    `tariff_groups`: charge points with a tariff of their own, the first that covers one counts.
     """
 
     currency: str
@@ -279,6 +279,7 @@ class RoamingTerms:
     clearing_strategy: Strategy
     evses: tuple[str, ...] | None
     clearing_group: str | None = None
+    tariff_groups: tuple[TariffGroup, ...] = ()
 
     notice_days = 0
 
@@ -290,7 +291,7 @@ class RoamingTerms:
             "terms",
             [
                 *("currency", "tariff", "vat_percent", "time_zone", "payment_terms_days"),
-                *("clearing_strategy", "evses", "clearing_group"),
+                *("clearing_strategy", "evses", "clearing_group", "tariff_groups"),
             ],
         )
         currency = _text(raw.get("currency"), "terms.currency")
@@ -298,15 +299,19 @@ class RoamingTerms:
         strategy = raw.get("clearing_strategy", Strategy.MULTILATERAL.value)
         if strategy not in list(Strategy):
             raise _bad("terms.clearing_strategy", strategy, ", ".join(Strategy))
+        evses = patterns(raw.get("evses"), "terms.evses")
+        vat_percent = percent(raw, "terms")
+        groups = raw.get("tariff_groups")
         return cls(
             currency=currency,
             tariff=Tariff.parse(raw.get("tariff"), currency=currency),
-            vat_percent=_percent(raw),
+            vat_percent=vat_percent,
             time_zone=_time_zone(raw.get("time_zone"), "terms.time_zone"),
             payment_terms_days=_whole(raw, "payment_terms_days", 0, LONGEST_PAYMENT_DAYS, 30),
             clearing_strategy=Strategy(strategy),
-            evses=_patterns(raw.get("evses")),
+            evses=evses,
             clearing_group=_group(raw.get("clearing_group")),
+            tariff_groups=tariff_groups(groups, currency, evses=evses, vat_percent=vat_percent),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -320,30 +325,12 @@ class RoamingTerms:
             "evses": None if self.evses is None else list(self.evses),
             # Left out where there is none: terms of before are still the same texts.
             **({} if self.clearing_group is None else {"clearing_group": self.clearing_group}),
+            **(
+                {"tariff_groups": [group.to_json() for group in self.tariff_groups]}
+                if self.tariff_groups
+                else {}
+            ),
         }
-
-
-class Coverage:
-    """Which charge points an agreement is about: made once, asked before every charge."""
-
-    __slots__ = ("_beginnings", "_exact")
-
-    def __init__(self, evses: Collection[str] | None) -> None:
-        self._exact: frozenset[str] | None = None
-        self._beginnings: tuple[str, ...] = ()
-        if evses is not None:
-            self._exact = frozenset(one for one in evses if not one.endswith("*"))
-            self._beginnings = tuple(one[:-1] for one in evses if one.endswith("*"))
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is about all charge points of the operator."""
-        return self._exact is None
-
-    def __contains__(self, evse_id: EvseId) -> bool:
-        if self._exact is None:
-            return True
-        return evse_id in self._exact or evse_id.startswith(self._beginnings)
 
 
 Terms = ServiceTerms | RoamingTerms
@@ -435,26 +422,6 @@ def withdrawn(offering: Offering) -> Offering:
 
 _OPERATION = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?")
 _GROUP = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_PATTERN = re.compile(r"[A-Z]{2}[A-Z0-9]{3}(?:E[A-Z0-9]{0,31})?")
-
-
-def _patterns(raw: object) -> tuple[str, ...] | None:
-    if raw is None:
-        return None
-    if not isinstance(raw, list) or not 0 < len(raw) <= MOST_PATTERNS:
-        raise _bad("terms.evses", raw, f"null, or a list of 1 to {MOST_PATTERNS}")
-    return tuple(sorted({_pattern(one, f"terms.evses.{n}") for n, one in enumerate(raw)}))
-
-
-def _pattern(raw: object, field: str) -> str:
-    """An EVSE id in any spelling, or the beginning of one and a `*`."""
-    text = _text(raw, field).strip()
-    if not text.endswith("*"):
-        return EvseId(text)
-    beginning = text.upper().replace("*", "").replace("-", "")
-    if not text.isascii() or not _PATTERN.fullmatch(beginning):
-        raise _bad(field, raw, "an EVSE id, or the operator and the beginning of one, then *")
-    return beginning + "*"
 
 
 def _group(raw: object) -> str | None:
@@ -463,25 +430,6 @@ def _group(raw: object) -> str | None:
     if not isinstance(raw, str) or not _GROUP.fullmatch(raw):
         raise _bad("terms.clearing_group", raw, "null, or a name of a-z, 0-9 and -, at most 32")
     return raw
-
-
-def _percent(raw: Mapping[str, Any]) -> Decimal | None:
-    field, rule = "terms.vat_percent", "a number from 0 to 100, at most 3 places; or null"
-    if "vat_percent" not in raw:
-        raise _bad(field, None, rule)
-    value = raw["vat_percent"]
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise _bad(field, value, rule)
-    try:
-        percent = Decimal(str(value))
-    except InvalidOperation:
-        raise _bad(field, value, rule) from None
-    if not percent.is_finite() or not 0 <= percent <= 100 or percent != round(percent, 3):
-        raise _bad(field, value, rule)
-    # One spelling for one number: 20.0 and 20 are the same terms.
-    return Decimal(0) if percent == 0 else Decimal(format(percent.normalize(), "f"))
 
 
 def _limit(raw: Mapping[str, Any], key: str, path: str) -> int | None:

@@ -42,6 +42,11 @@ class FixedAgreement:
     tariff: Mapping[str, Any] = field(default_factory=lambda: TARIFF)
     vat_percent: Decimal | None = Decimal("20")
     evses: frozenset[EvseId] | None = None
+    tariff_group: str | None = None
+    elsewhere: Mapping[EvseId, FixedAgreement] = field(default_factory=dict)
+
+    def at(self, evse_id: EvseId) -> FixedAgreement:
+        return self.elsewhere.get(evse_id, self)
 
     def covers(self, evse_id: EvseId) -> bool:
         return self.evses is None or evse_id in self.evses

@@ -53,6 +53,11 @@ class FakeAgreement:
     time_zone: str | None = "Europe/Paris"
     covered: frozenset[EvseId] | None = None
     clearing_group: str = "multilateral"
+    tariff_group: str | None = None
+    elsewhere: Mapping[EvseId, FakeAgreement] = field(default_factory=dict)
+
+    def at(self, evse_id: EvseId) -> FakeAgreement:
+        return self.elsewhere.get(evse_id, self)
 
     def covers(self, evse_id: EvseId) -> bool:
         return self.covered is None or evse_id in self.covered

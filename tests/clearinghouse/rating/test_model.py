@@ -133,6 +133,21 @@ def test_a_tariff_that_many_agreements_share_is_read_once() -> None:
     assert len({id(terms.tariff) for terms in rater._terms.values()}) == 1  # type: ignore[union-attr]
 
 
+def test_a_group_of_charge_points_is_priced_by_its_own_terms_and_says_so() -> None:
+    rater = Rater()
+    everywhere = FakeAgreement()
+    dearer = {"elements": [{"price_components": [{"type": "ENERGY", "price": "0.60"}]}]}
+    here = FakeAgreement(tariff=dearer, vat_percent=Decimal(5), tariff_group="motorway")
+    for _ in range(2):
+        plain = rater.rate(everywhere, AT_DUSK, cdr_zone=None, evse_zone=None)
+        dear = rater.rate(here, AT_DUSK, cdr_zone=None, evse_zone=None)
+        assert plain.agreement_id == dear.agreement_id
+        assert (plain.vat_percent, dear.vat_percent) == (Decimal(20), Decimal(5))
+        assert (plain.excl_vat.figure, dear.excl_vat.figure) == ("5.00", "6.00")
+        assert {line["tariff_group"] for line in dear.lines} == {"motorway"}
+        assert not any("tariff_group" in line for line in plain.lines)
+
+
 @pytest.mark.parametrize("name", ["Europe/Atlantis", "", "../etc/passwd", "/etc/localtime"])
 def test_a_time_zone_is_one_of_the_database(name: str) -> None:
     with pytest.raises(BadTimeZone):

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from marketplace.offerings.coverage import Coverage
 from marketplace.offerings.model import (
     Audience,
     BadOffering,
-    Coverage,
     NotYourServiceToOffer,
     Pack,
     RoamingTerms,
