@@ -22,6 +22,8 @@ from marketplace.business.store import SqlFiles, SqlSource
 from marketplace.contracts import flows as contract_flows
 from marketplace.contracts.book import ContractBook
 from marketplace.contracts.store import SqlBookSource, SqlContracts, SqlDesk
+from marketplace.framework import flows as framework_flows
+from marketplace.framework.store import SqlShelves
 from marketplace.offerings import flows as offering_flows
 from marketplace.offerings.store import SqlOfferings
 from marketplace.partners import flows as partner_flows
@@ -46,6 +48,7 @@ class Core:
     access: SqlAccess
     partners: SqlPartners
     catalogue: SqlCatalogue
+    framework: SqlShelves
     offerings: SqlOfferings
     contracts: SqlContracts
     book: ContractBook
@@ -57,6 +60,7 @@ class Core:
         """The hub's own services and public offerings are in the catalogue after this."""
         now = self.clock()
         await service_flows.ensure_hub_services(self.catalogue, self.hub, memory=self.book, now=now)
+        await framework_flows.ensure_library(self.framework, now)
         new = await offering_flows.ensure_hub_offerings(self.offerings, self.hub, now)
         if new:
             await self._agree_with_all(new, now)
@@ -95,6 +99,7 @@ def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Co
         access=SqlAccess(database),
         partners=SqlPartners(database, Joining(add_client_secret, end_tokens, accept_public), box),
         catalogue=SqlCatalogue(database),
+        framework=SqlShelves(database),
         offerings=SqlOfferings(database),
         contracts=contracts,
         book=ContractBook(SqlBookSource(database), clock),

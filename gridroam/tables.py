@@ -41,6 +41,7 @@ STORES = [
     "marketplace.business.store",
     "marketplace.contracts.store",
     "marketplace.messages.store",
+    "marketplace.framework.store",
     "marketplace.offerings.store",
     "marketplace.partners.store",
     "marketplace.services.store",

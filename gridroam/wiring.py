@@ -116,6 +116,7 @@ from gridroam.core import Core, core
 from gridroam.doors import Document, doors
 from gridroam.home import Home
 from gridroam.negotiating import Negotiating
+from gridroam.papers import AgreementsForFramework
 from gridroam.service_apps import ServiceApp, operation_name
 from gridroam.services_seen import ServicesForConsole
 from gridroam.settings import Settings
@@ -135,6 +136,7 @@ from marketplace.business import routes as business_routes
 from marketplace.business import tasks as business_tasks
 from marketplace.contracts import routes as contract_routes
 from marketplace.contracts import tasks as contract_tasks
+from marketplace.framework import routes as framework_routes
 from marketplace.offerings import routes as offering_routes
 from marketplace.partners import routes as partner_routes
 from marketplace.services import routes as service_routes
@@ -321,6 +323,13 @@ class _Hub:
                 reader=DocumentReader(),
                 box=parts.box,
                 allow_loopback=loopback,
+            ),
+            framework_routes.router(
+                parts.framework,
+                AgreementsForFramework(parts),
+                parts.database,
+                parts.clock,
+                hub=parts.hub,
             ),
             offering_routes.router(parts.offerings, parts.database, parts.clock),
             # Before the contracts' own routes, which take any word behind a contract for an action.

@@ -24,6 +24,7 @@ class EventType(StrEnum):
     SERVICE_LOGIN_CHANGED = "service-login-changed"
     OFFERING_PUBLISHED = "offering-published"
     OFFERING_WITHDRAWN = "offering-withdrawn"
+    CONTRACT_MODULE_PUBLISHED = "contract-module-published"
     CONTRACT_AGREED = "contract-agreed"
     CONTRACT_STATUS_CHANGED = "contract-status-changed"
     CONTRACT_RENEWED = "contract-renewed"

@@ -98,6 +98,7 @@ class Contract:
     history: tuple[StatusChange, ...]
     suspended_by: frozenset[PartyId]
     version: int
+    clauses_digest: bytes | None = None
 
     @property
     def ends(self) -> datetime | None:
@@ -136,6 +137,7 @@ def agreed(contract_id: str, offering: Offering, requester: PartyId, now: dateti
         history=(StatusChange(Status.AGREED, now, requester, now),),
         suspended_by=frozenset(),
         version=1,
+        clauses_digest=offering.clauses_digest,
     )
 
 

@@ -63,6 +63,7 @@ class ContractShown(BaseModel):
     service: str
     major: int
     terms: dict[str, Any]
+    clauses_sha256: str | None
     valid_from: datetime
     valid_until: datetime | None
     status: str
@@ -71,6 +72,7 @@ class ContractShown(BaseModel):
 
     @classmethod
     def of(cls, contract: Contract, now: datetime) -> ContractShown:
+        digest = contract.clauses_digest
         return cls(
             contract_id=contract.contract_id,
             offering_id=contract.offering_id,
@@ -79,6 +81,7 @@ class ContractShown(BaseModel):
             service=contract.service,
             major=contract.major,
             terms=contract.terms.to_json(),
+            clauses_sha256=None if digest is None else digest.hex(),
             valid_from=contract.valid_from,
             valid_until=contract.valid_until,
             status=contract.status_at(now),

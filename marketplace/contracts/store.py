@@ -35,6 +35,7 @@ from kit.database import Database, Hot, metadata
 from kit.sortable_id import is_id
 from marketplace.contracts.model import Action, Contract, Status, StatusChange
 from marketplace.contracts.ports import BookRow, Counted, Reading, ServiceRow
+from marketplace.framework.store import clauses_table
 from marketplace.messages.model import Fact
 from marketplace.messages.store import tell
 from marketplace.offerings.model import Offering, parse_terms
@@ -71,6 +72,7 @@ contracts = Table(
     Column("version", Integer, nullable=False),
     # The transaction that wrote the row last: what the book asks by (see contracts/book.py).
     Column("changed_xid", BigInteger, nullable=False, server_default=_THIS_TRANSACTION),
+    Column("clauses_digest", LargeBinary, ForeignKey(clauses_table.c.digest)),
     schema="marketplace",
 )
 Index(
@@ -165,6 +167,7 @@ class SqlDesk:
                     | {
                         "offering_id": one.offering_id,
                         "terms_sha256": digest.hex(),
+                        "clauses_sha256": one.clauses_digest and one.clauses_digest.hex(),
                         "valid_from": one.valid_from.isoformat(),
                         "valid_until": one.valid_until and one.valid_until.isoformat(),
                     },
@@ -356,6 +359,7 @@ def _to_row(contract: Contract, digest: bytes) -> dict[str, Any]:
         "history": _history_to_json(contract.history),
         "suspended_by": sorted(str(party) for party in contract.suspended_by),
         "version": contract.version,
+        "clauses_digest": contract.clauses_digest,
     }
 
 
@@ -373,6 +377,7 @@ def _to_contract(row: Any) -> Contract:
         history=_history(row.history),
         suspended_by=frozenset(PartyId(party) for party in row.suspended_by),
         version=row.version,
+        clauses_digest=row.clauses_digest,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import jsonschema_rs
 import rfc8785
 
+from marketplace.framework import wording
 from marketplace.framework.model import (
     MOST_BYTES,
     BadClause,
@@ -40,10 +41,23 @@ def check_schema(module: Module) -> None:
         _refuse("schema", str(error).partition("\n")[0][:200])
 
 
+def check_standard(module: Module) -> None:
+    """BadModule unless the standard form is one, and can be read."""
+    if module.standard is None:
+        return
+    try:
+        check(module, module.standard, "standard")
+        wording.text_of(module, module.standard)
+    except BadClause as clause:
+        field = str(clause.field)
+        _refuse(field if field.startswith("standard") else "standard", str(clause.rule))
+
+
 def check(module: Module, parameters: Mapping[str, Any], path: str) -> None:
     """BadClause, with the path of what is wrong behind `path`, unless the schema takes them."""
     check_plain(parameters, path, BadClause)
-    if len(rfc8785.dumps(dict(parameters))) > MOST_BYTES:
+    # Terms have rules of their own on how much they may be.
+    if not module.from_terms and len(rfc8785.dumps(dict(parameters))) > MOST_BYTES:
         raise BadClause("too much", field=path, rule=f"at most {MOST_BYTES} bytes of JSON")
     error = next(_validator(rfc8785.dumps(dict(module.schema))).iter_errors(parameters), None)
     if error is None:

@@ -27,7 +27,7 @@ from marketplace.framework.model import BadClause, BadModule, Module
 from roaming.money import Money
 from roaming.refusal import Refusal
 
-LONGEST_TEXT = 50_000
+LONGEST_TEXT = 200_000
 
 
 def check(module: Module) -> None:
@@ -47,7 +47,8 @@ def check(module: Module) -> None:
 
 
 def text_of(module: Module, parameters: Mapping[str, Any]) -> str:
-    """The text; a parameter that is not given is None in the template. BadClause."""
+    """The text. A parameter that is not given is None in the template, and so are members that a
+    parameter does not have. BadClause where that makes no text."""
     told = dict.fromkeys(module.properties) | dict(parameters)
     parts, length = [], 0
     try:
@@ -62,17 +63,15 @@ def text_of(module: Module, parameters: Mapping[str, Any]) -> str:
 
 
 class _Room(SandboxedEnvironment):
-    """Members of objects are those of the JSON, and Python's own are none."""
+    """Members of objects are those of the JSON, None where there is none; Python's own are no
+    members at all."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(obj, Mapping | Sequence) and not isinstance(obj, str):
-            try:
-                return obj[argument]
-            except (LookupError, TypeError):
-                pass
+        if isinstance(obj, Mapping) and isinstance(argument, str):
+            return obj.get(argument)
         return self.undefined(obj=obj, name=argument)
 
     def is_safe_callable(self, obj: Any) -> bool:
@@ -129,7 +128,7 @@ _TESTS = {
 }
 _ALLOWED = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For),
-    *(nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Test),
+    *(nodes.Name, nodes.Const, nodes.List, nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Test),
     *(nodes.Compare, nodes.Operand, nodes.CondExpr, nodes.And, nodes.Or, nodes.Not),
 )
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from kit.encoding import encode_json
 from kit.sortable_id import sortable_id
+from marketplace.framework.completing import Asked, Draft, draft
+from marketplace.framework.model import BadClause, Clauses, check_plain
 from marketplace.offerings import model
 from marketplace.offerings.model import (
     Audience,
@@ -23,21 +27,72 @@ from roaming.party import PartyId
 
 
 async def publish(
-    offerings: Offerings, roles: Collection[str], asked: Sequence[Offering], now: datetime
+    offerings: Offerings,
+    roles: Collection[str],
+    asked: Sequence[Offering],
+    now: datetime,
+    *,
+    clauses: Sequence[Asked] | None = None,
 ) -> Sequence[Offering]:
     """Publish offerings of one provider, all or none. What is offered already is not doubled.
 
-    BadOffering, BadTerms, UnknownService, NotYourServiceToOffer, ServiceRetired.
+    `clauses`: what each says beside its terms; None: the standard form of all that is required.
+    BadOffering, BadTerms, BadClause, OfferingIncomplete, UnknownService, NotYourServiceToOffer,
+    ServiceRetired.
     """
+    async with offerings.open() as stall:
+        drafts = await _draft(stall, roles, asked, clauses or [{}] * len(asked))
+        digests = await stall.keep_clauses([draft.complete() for draft in drafts])
+        worded = [
+            replace(offering, clauses_digest=digest)
+            for offering, digest in zip(asked, digests, strict=True)
+        ]
+        return await stall.publish(worded, now)
+
+
+async def check(
+    offerings: Offerings, roles: Collection[str], offering: Offering, clauses: Asked
+) -> Draft:
+    """What `publish` would make of an offering and what it would still miss, with nothing done.
+
+    Refused as `publish` refuses, but for OfferingIncomplete.
+    """
+    async with offerings.open() as stall:
+        [draft] = await _draft(stall, roles, [offering], [clauses])
+    return draft
+
+
+async def clauses_of(
+    offerings: Offerings, viewer: PartyId, roles: Collection[str], offering_id: str
+) -> tuple[Offering, Clauses]:
+    """An offering made to the viewer, or by it, and its clauses; UnknownOffering."""
+    async with offerings.open() as stall:
+        offering = await _seen(stall, viewer, roles, offering_id)
+        return offering, await stall.clauses(offering.clauses_digest)
+
+
+async def _draft(
+    stall: Stall, roles: Collection[str], asked: Sequence[Offering], clauses: Sequence[Asked]
+) -> list[Draft]:
+    """Each offering with its clauses; what reads the same is put into words once."""
     for offering in asked:
         model.checked(offering)
-    async with offerings.open() as stall:
-        for name, major, provider in {(o.service, o.major, o.provider) for o in asked}:
-            service = await _offerable(stall, name, major, provider, roles)
-            for offering in asked:
-                if (offering.service, offering.major) == (name, major):
-                    model.check_operations(offering, [one.name for one in service.operations])
-        return await stall.publish(asked, now)
+    services = {
+        (name, major): await _offerable(stall, name, major, provider, roles)
+        for name, major, provider in {(o.service, o.major, o.provider) for o in asked}
+    }
+    library = await stall.library()
+    drafts, made = [], dict[bytes, Draft]()
+    for offering, wanted in zip(asked, clauses, strict=True):
+        service = services[offering.service, offering.major]
+        model.check_operations(offering, [one.name for one in service.operations])
+        check_plain(wanted, "clauses", BadClause)
+        told, kind = model.said(offering, service), model.kind_of(service)
+        key = encode_json([kind, wanted, told])
+        if key not in made:
+            made[key] = draft(library, kind, wanted, told)
+        drafts.append(made[key])
+    return drafts
 
 
 async def _offerable(
@@ -79,9 +134,16 @@ async def ensure_hub_offerings(offerings: Offerings, hub: PartyId, now: datetime
                 status=Status.PUBLISHED,
                 published_at=now,
             )
-            await stall.publish([offering], now)
+            await stall.publish([await _standard(stall, offering)], now)
             new.append(name)
     return new
+
+
+async def _standard(stall: Stall, offering: Offering) -> Offering:
+    """The hub's offering with clauses in their standard form."""
+    [worded] = await _draft(stall, (), [offering], [{}])
+    [digest] = await stall.keep_clauses([worded.complete()])
+    return replace(offering, clauses_digest=digest)
 
 
 async def find(
@@ -89,7 +151,13 @@ async def find(
 ) -> Offering:
     """One offering made to the viewer, or by it; UnknownOffering."""
     async with offerings.open() as stall:
-        offering = await stall.find(offering_id)
+        return await _seen(stall, viewer, roles, offering_id)
+
+
+async def _seen(
+    stall: Stall, viewer: PartyId, roles: Collection[str], offering_id: str
+) -> Offering:
+    offering = await stall.find(offering_id)
     if offering is None or not offering.seen_by(viewer, roles):
         raise _unknown(offering_id)
     return offering
@@ -100,9 +168,7 @@ async def withdraw(
 ) -> Offering:
     """Offer it no more; contracts from it stay. UnknownOffering, NotYourOffering."""
     async with offerings.open() as stall:
-        offering = await stall.find(offering_id)
-        if offering is None or not offering.seen_by(caller, roles):
-            raise _unknown(offering_id)
+        offering = await _seen(stall, caller, roles, offering_id)
         if offering.provider != caller:
             raise NotYourOffering(
                 "only who makes an offering withdraws it", field="offering_id", value=offering_id

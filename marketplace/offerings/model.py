@@ -15,6 +15,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
+from marketplace.framework.model import Kind
 from marketplace.offerings.coverage import TariffGroup, patterns, percent, tariff_groups
 from marketplace.offerings.price import PricePlan, Step
 from marketplace.offerings.reading import BadTerms as BadTerms
@@ -24,7 +25,7 @@ from marketplace.offerings.reading import text as _text
 from marketplace.offerings.reading import time_zone as _time_zone
 from marketplace.offerings.reading import whole as _whole
 from marketplace.partners.model import Role
-from marketplace.services.model import ROAMING
+from marketplace.services.model import LOAD_MANAGEMENT, ROAMING, Protocol, Service
 from roaming.money import places_of
 from roaming.party import PartyId
 from roaming.refusal import Clash, Malformed, NotYours, Unknown
@@ -347,7 +348,7 @@ def parse_terms(service: str, raw: object) -> Terms:
 @dataclass(frozen=True, slots=True)
 class Offering:
     """`valid_from` None: a contract begins when the offering is accepted; else both times are the
-    contract's, `valid_until` excluded."""
+    contract's, `valid_until` excluded. `clauses_digest` None: of a time before there were any."""
 
     offering_id: str
     service: str
@@ -359,6 +360,7 @@ class Offering:
     valid_until: datetime | None
     status: Status
     published_at: datetime
+    clauses_digest: bytes | None = None
 
     def seen_by(self, party: PartyId, roles: Collection[str]) -> bool:
         if party == self.provider:
@@ -413,6 +415,32 @@ def check_operations(offering: Offering, known: Sequence[str]) -> None:
             names = ", ".join(known)
             rule = names if len(names) <= 500 else names[:500] + " …"
             raise _bad(f"terms.operations.{n}", asked, f"`METHOD /path`, or one of: {rule}")
+
+
+def kind_of(service: Service) -> Kind:
+    """What kind of contract a service has: which modules of the framework it takes."""
+    if service.name == ROAMING:
+        return Kind.ROAMING
+    if service.name == LOAD_MANAGEMENT:
+        return Kind.LOAD_MANAGEMENT
+    return Kind.TOPIC if service.protocol is Protocol.TOPIC else Kind.CALL
+
+
+def said(offering: Offering, service: Service) -> dict[str, Any]:
+    """All that an offering says beside its clauses: what clauses may say in words."""
+    told: dict[str, Any] = offering.terms.to_json() | {
+        "provider": str(offering.provider),
+        "provider_is_hub": service.of_hub and service.provider == offering.provider,
+        "service": offering.service,
+        "major": offering.major,
+        "valid_from": offering.valid_from and offering.valid_from.isoformat(),
+        "valid_until": offering.valid_until and offering.valid_until.isoformat(),
+    }
+    for name in ("evses", "tariff_groups"):
+        # Thousands of charge points are named in the terms; a clause says how many.
+        if told.get(name):
+            told[f"{name}_named"] = len(told[name])
+    return told
 
 
 def withdrawn(offering: Offering) -> Offering:

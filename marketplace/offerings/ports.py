@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
+from marketplace.framework.model import Clauses, Library
 from marketplace.offerings.model import Offering
 from marketplace.services.model import Service
 from roaming.party import PartyId
@@ -19,6 +20,18 @@ class Stall(Protocol):
 
     async def publish(self, offerings: Sequence[Offering], now: datetime) -> Sequence[Offering]:
         """Keep offerings of one provider, in order. The same offering again is the one there is."""
+        ...
+
+    async def library(self) -> Library:
+        """The modules that clauses are made of."""
+        ...
+
+    async def keep_clauses(self, clauses: Sequence[Clauses]) -> Sequence[bytes]:
+        """Keep clauses once each; their digests in order."""
+        ...
+
+    async def clauses(self, digest: bytes | None) -> Clauses:
+        """What is kept under a digest; None: of a time before there were any."""
         ...
 
     async def find(self, offering_id: str) -> Offering | None: ...

@@ -13,6 +13,8 @@ from kit.database import Database
 from kit.http import Caller, caller_of, json_response, page_link
 from kit.idempotency import once
 from kit.sortable_id import sortable_id
+from marketplace.framework.completing import Draft
+from marketplace.framework.model import Clause, Clauses
 from marketplace.offerings import flows
 from marketplace.offerings.model import (
     Audience,
@@ -70,6 +72,10 @@ class OfferingAsked(BaseModel):
     `calls_per_month`), `price_per_call_minor` or a `pack` of prepaid calls (`calls`,
     `price_minor`), `currency`, `notice_days`. Of roaming: `currency`, `tariff`, `vat_percent`,
     `time_zone`, `payment_terms_days`, `clearing_strategy`, `clearing_group`, `evses`.
+
+    `clauses`: by name of a module of the contract framework, its parameters; or `version` and
+    `parameters`; or null, which is its standard form. What is required and not mentioned is taken
+    in its standard form.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -79,6 +85,7 @@ class OfferingAsked(BaseModel):
     audience: AudienceShape = Field(default_factory=AudienceShape)
     valid_from: AwareDatetime | None = None
     valid_until: AwareDatetime | None = None
+    clauses: dict[str, Any] = Field(default_factory=dict)
 
     def to_offering(self, provider: PartyId, now: datetime) -> Offering:
         return Offering(
@@ -107,6 +114,7 @@ class OfferingShown(BaseModel):
     valid_until: datetime | None
     status: str
     published_at: datetime
+    clauses_sha256: str | None
     audience: AudienceShape | None = None
 
     @classmethod
@@ -122,7 +130,68 @@ class OfferingShown(BaseModel):
             valid_until=offering.valid_until,
             status=offering.status,
             published_at=offering.published_at,
+            clauses_sha256=hex_of(offering.clauses_digest),
             audience=AudienceShape.of(offering.audience) if own else None,
+        )
+
+
+def hex_of(digest: bytes | None) -> str | None:
+    return None if digest is None else digest.hex()
+
+
+class ClauseShown(BaseModel):
+    """A module of the framework in one version, with its parameters and what they say in words."""
+
+    name: str
+    version: int
+    title: str
+    parameters: dict[str, Any]
+    text: str
+
+    @classmethod
+    def of(cls, clause: Clause) -> ClauseShown:
+        return cls(
+            name=clause.name,
+            version=clause.version,
+            title=clause.title,
+            parameters=dict(clause.parameters),
+            text=clause.text,
+        )
+
+
+class TextShown(BaseModel):
+    """`clauses`, in the order in which they are read; none of an offering from before there were
+    any."""
+
+    offering_id: str
+    clauses_sha256: str | None
+    clauses: list[ClauseShown]
+
+    @classmethod
+    def of(cls, offering: Offering, clauses: Clauses) -> TextShown:
+        return cls(
+            offering_id=offering.offering_id,
+            clauses_sha256=hex_of(offering.clauses_digest),
+            clauses=[ClauseShown.of(one) for one in clauses.chosen],
+        )
+
+
+class CheckShown(BaseModel):
+    """`missing`: modules that are required, and that have no standard form to stand in for them.
+    `standard`: those that stand in it, or that the terms say."""
+
+    complete: bool
+    missing: list[str]
+    standard: list[str]
+    clauses: list[ClauseShown]
+
+    @classmethod
+    def of(cls, found: Draft) -> CheckShown:
+        return cls(
+            complete=not found.missing,
+            missing=list(found.missing),
+            standard=sorted(found.standard),
+            clauses=[ClauseShown.of(one) for one in found.clauses.chosen],
         )
 
 
@@ -173,12 +242,30 @@ def router(offerings: Offerings, database: Database, clock: Clock) -> APIRouter:
             now = clock()
             many = asked if isinstance(asked, list) else [asked]
             kept = await flows.publish(
-                offerings, caller.roles, [one.to_offering(caller.party, now) for one in many], now
+                offerings,
+                caller.roles,
+                [one.to_offering(caller.party, now) for one in many],
+                now,
+                clauses=[one.clauses for one in many],
             )
             shown = [OfferingShown.of(one, caller).model_dump(mode="json") for one in kept]
             return json_response(shown if isinstance(asked, list) else shown[0], 201)
 
         return await once(request, run, database=database, party=caller.party, clock=clock)
+
+    @routes.post("/check", summary="What an offering would say and what it lacks; none is made")
+    async def check_offering(asked: OfferingAsked, caller: Calling) -> CheckShown:
+        found = await flows.check(
+            offerings, caller.roles, asked.to_offering(caller.party, clock()), asked.clauses
+        )
+        return CheckShown.of(found)
+
+    @routes.get("/{offering_id}/text", summary="What an offering says in words: its clauses")
+    async def show_offering_text(offering_id: str, caller: Calling) -> TextShown:
+        offering, clauses = await flows.clauses_of(
+            offerings, caller.party, caller.roles, offering_id
+        )
+        return TextShown.of(offering, clauses)
 
     @routes.post(
         "/{offering_id}/withdraw",

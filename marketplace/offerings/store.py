@@ -37,6 +37,8 @@ from kit.database import Database, metadata
 from kit.encoding import encode_json
 from kit.event_log import NewEvent, append
 from kit.sortable_id import is_id
+from marketplace.framework.model import Clauses, Library
+from marketplace.framework.store import clauses_of, clauses_table, keep_clauses, library_of
 from marketplace.offerings.model import (
     Audience,
     AudienceKind,
@@ -73,6 +75,7 @@ offerings = Table(
     Column("published_at", DateTime(timezone=True), nullable=False),
     # The hash of all that an offering says: it is not offered twice at once.
     Column("content", LargeBinary, nullable=False),
+    Column("clauses_digest", LargeBinary, ForeignKey(clauses_table.c.digest)),
     schema="marketplace",
 )
 Index(
@@ -129,6 +132,17 @@ class SqlStall:
         ]
         await append(self._connection, told)
         return [kept[content] for content in contents]
+
+    async def library(self) -> Library:
+        return await library_of(self._connection)
+
+    async def keep_clauses(self, clauses: Sequence[Clauses]) -> Sequence[bytes]:
+        return await keep_clauses(self._connection, clauses)
+
+    async def clauses(self, digest: bytes | None) -> Clauses:
+        if digest is None:
+            return Clauses(())
+        return (await clauses_of(self._connection, [digest]))[digest]
 
     async def find(self, offering_id: str) -> Offering | None:
         if not is_id(offering_id):
@@ -249,6 +263,7 @@ def to_offering(row: Any) -> Offering:
         valid_until=row.valid_until,
         status=Status(row.status),
         published_at=row.published_at,
+        clauses_digest=row.clauses_digest,
     )
 
 
@@ -268,6 +283,8 @@ def _to_row(offering: Offering, digest: bytes) -> dict[str, Any]:
         None if offering.valid_from is None else offering.valid_from.timestamp(),
         None if offering.valid_until is None else offering.valid_until.timestamp(),
     ]
+    if offering.clauses_digest is not None:
+        said.append(offering.clauses_digest.hex())
     return {
         "offering_id": offering.offering_id,
         "provider": str(offering.provider),
@@ -280,6 +297,7 @@ def _to_row(offering: Offering, digest: bytes) -> dict[str, Any]:
         "valid_until": offering.valid_until,
         "status": offering.status.value,
         "published_at": offering.published_at,
+        "clauses_digest": offering.clauses_digest,
         "content": hashlib.sha256(encode_json(said)).digest(),
     }
 

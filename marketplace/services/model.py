@@ -13,6 +13,7 @@ from roaming.party import PartyId
 from roaming.refusal import Clash, Malformed, NotYours, Unknown
 
 ROAMING = "roaming"
+LOAD_MANAGEMENT = "load-management"
 LONGEST_TEXT = 10_000
 LONGEST_URL = 2_000
 MOST_OPERATIONS = 500

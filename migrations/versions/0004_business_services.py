@@ -75,7 +75,51 @@ $$
 
 SERVICES: list[str] = []
 
-FRAMEWORK: list[str] = []
+FRAMEWORK: list[str] = [
+    """
+CREATE TABLE marketplace.contract_module (
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    digest BYTEA NOT NULL,
+    body BYTEA NOT NULL,
+    published_by TEXT,
+    published_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_contract_module PRIMARY KEY (name, version)
+)
+""",
+    """
+CREATE TABLE marketplace.clauses (
+    digest BYTEA NOT NULL,
+    body BYTEA NOT NULL,
+    CONSTRAINT pk_clauses PRIMARY KEY (digest)
+)
+""",
+    """
+CREATE TABLE marketplace.contract_document (
+    contract_id TEXT NOT NULL,
+    body BYTEA NOT NULL,
+    signatures JSONB NOT NULL,
+    kept_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_contract_document PRIMARY KEY (contract_id),
+    CONSTRAINT fk_contract_document_contract_id_contract FOREIGN KEY(contract_id) REFERENCES marketplace.contract (contract_id)
+)
+""",
+    *(
+        f"""
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.{table}
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+"""
+        for table in ("contract_module", "clauses", "contract_document")
+    ),
+    *(
+        f"""
+ALTER TABLE marketplace.{table}
+    ADD COLUMN clauses_digest BYTEA,
+    ADD CONSTRAINT fk_{table}_clauses_digest_clauses FOREIGN KEY(clauses_digest) REFERENCES marketplace.clauses (digest)
+"""
+        for table in ("offering", "contract")
+    ),
+]
 
 NEGOTIATION: list[str] = [
     """

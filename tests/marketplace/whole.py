@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 
 from gridroam.core import Core, core
+from gridroam.papers import AgreementsForFramework
 from gridroam.signatures import KeysForGateway
 from kit.access_token import Verifier
 from kit.clock import Clock
@@ -24,6 +25,7 @@ from marketplace.business import tasks as business_tasks
 from marketplace.contracts import routes as contract_routes
 from marketplace.contracts import tasks as contract_tasks
 from marketplace.contracts.book import ContractBook
+from marketplace.framework import routes as framework_routes
 from marketplace.offerings import routes as offering_routes
 from marketplace.partners import flows as partner_flows
 from marketplace.partners import routes as partner_routes
@@ -119,6 +121,9 @@ def build(
                 reader=DocumentReader(),
                 box=parts.box,
                 allow_loopback=True,
+            ),
+            framework_routes.router(
+                parts.framework, AgreementsForFramework(parts), database, clock, hub=hub
             ),
             offering_routes.router(parts.offerings, database, clock),
             contract_routes.router(parts.contracts, database, clock, parts.book),
