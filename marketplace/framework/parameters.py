@@ -82,7 +82,18 @@ def check(module: Module, parameters: Mapping[str, Any], path: str) -> None:
 
 
 # What stands beside parameters where a version is asked for, and what a template understands.
-_RESERVED = {"parameters", "version", "true", "false", "none", "True", "False", "None", "loop"}
+_RESERVED = {
+    "parameters",
+    "version",
+    "true",
+    "false",
+    "none",
+    "True",
+    "False",
+    "None",
+    "loop",
+    "self",
+}
 
 
 @lru_cache(maxsize=512)

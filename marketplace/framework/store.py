@@ -85,13 +85,9 @@ class SqlShelf:
 
     async def built_in_names(self) -> frozenset[str]:
         table = modules_table.c
-        query = (
-            select(table.name, table.published_by)
-            .distinct(table.name)
-            .order_by(table.name, table.version.desc())
-        )
-        rows = await self._connection.execute(query)
-        return frozenset(row.name for row in rows if row.published_by is None)
+        query = select(table.name, table.published_by).order_by(table.version)
+        last = {row.name: row.published_by for row in await self._connection.execute(query)}
+        return frozenset(name for name, by in last.items() if by is None)
 
     async def add(self, module: Module, by: PartyId | None, now: datetime) -> None:
         await self._connection.execute(

@@ -56,9 +56,11 @@ def text_of(module: Module, parameters: Mapping[str, Any]) -> str:
             parts.append(part)
             length += len(part)
             if length > LONGEST_TEXT:
-                _unreadable(module, f"at most {LONGEST_TEXT} characters of text")
+                break
     except _CANNOT:
         _unreadable(module, "parameters that its template can say")
+    if length > LONGEST_TEXT:
+        _unreadable(module, f"at most {LONGEST_TEXT} characters of text")
     return _paragraphs("".join(parts))
 
 
@@ -126,6 +128,7 @@ _TESTS = {
     name: TESTS[name]
     for name in ("boolean", "defined", "mapping", "none", "number", "sequence", "string")
 }
+_OF_JINJA = {"self", "loop", "super", "caller", "varargs", "kwargs"}
 _ALLOWED = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For),
     *(nodes.Name, nodes.Const, nodes.List, nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Test),
@@ -163,6 +166,8 @@ def _check_nodes(node: nodes.Node, *, in_loop: bool) -> None:
                 f"line {child.lineno}: {type(child).__name__.lower()}",
                 "parameters, if, for, and the filters and tests that are told of",
             )
+        if isinstance(child, nodes.Name) and child.name in _OF_JINJA:
+            _refuse(f"line {child.lineno}: {child.name}", "names of parameters")
         if isinstance(child, nodes.For) and (in_loop or child.recursive):
             _refuse(f"line {child.lineno}: a loop in a loop", "one loop at a time")
         _check_nodes(child, in_loop=in_loop or isinstance(child, nodes.For))

@@ -117,8 +117,9 @@ class Victims:
     def canaries(self) -> set[str]:
         """What no stranger may be told."""
         told = {*self.ids.values(), CARD, CONTRACT, SECRET, DETAILS["iban"]}
-        # Charge points, partners and topics are there for everybody to find; "1" is no secret.
-        told -= {EVSE, topic()["name"], *(partner.party for partner in self.all)}
+        # Charge points, partners, topics and modules are there for everybody to find; "1" is no
+        # secret.
+        told -= {EVSE, MODULE, topic()["name"], *(partner.party for partner in self.all)}
         told = {one for one in told if not re.fullmatch(r"[0-9-]{1,10}", one)}
         return told | {partner.client_id for partner in self.all}
 
@@ -182,6 +183,8 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "message_id": message["message_id"],
                 "/marketplace/services name": service()["name"],
                 "/marketplace/services path": DOCUMENT,
+                "/marketplace/framework name": MODULE,
+                "version": "1",
                 "/services service": service()["name"],
                 "party": evsp.party,
                 "client_id": evsp.client_id,
@@ -303,6 +306,18 @@ def told() -> dict[str, Any]:
     return {"key": SECRET, "type": "told", "data": {"secret": SECRET}}
 
 
+def module() -> dict[str, Any]:
+    return {
+        "name": MODULE,
+        "title": "Liability",
+        "purpose": f"for nobody, {SECRET}",
+        "schema": {"type": "object", "additionalProperties": False},
+        "template": "Nobody is liable.",
+        "kinds": {"call": "required"},
+    }
+
+
+MODULE = "liability"
 SUBSCRIPTION = f"mine-{SECRET}"
 RUN = {"period": "2026-01", "currency": "EUR", "strategy": "bilateral"}
 STATIONS: list[dict[str, Any]] = [{"charge_point": f"CP-{SECRET}", "connectors": {"1": EVSE}}]
@@ -344,6 +359,8 @@ def body_of(route: Route, victims: Victims) -> Any:
         "PUT /marketplace/services/{name}/v{major}/interface": interface(),
         "PUT /marketplace/services/{name}/v{major}/login": {"username": "a", "password": "b"},
         "POST /marketplace/offerings": {"service": service()["name"]},
+        "POST /marketplace/offerings/check": {"service": service()["name"]},
+        "POST /marketplace/framework/modules": module(),
         "POST /marketplace/contracts": {"offering_id": victims.ids["offering_id"]},
         "POST /marketplace/contracts/{contract_id}/{action}": {"reason": "none"},
         "POST /marketplace/contracts/{contract_id}/packs": {"packs": 1},
