@@ -74,6 +74,8 @@ _REASONS = {
     Absence.EXPIRED: Reason.CONTRACT_EXPIRED,
     Absence.TERMINATED: Reason.CONTRACT_TERMINATED,
     Absence.SUSPENDED: Reason.CONTRACT_SUSPENDED,
+    Absence.PARTNER_SUSPENDED: Reason.PARTNER_SUSPENDED,
+    Absence.PARTNER_LEFT: Reason.PARTNER_LEFT,
 }
 assert _REASONS.keys() == set(Absence)
 

@@ -139,6 +139,7 @@ from marketplace.contracts import tasks as contract_tasks
 from marketplace.framework import routes as framework_routes
 from marketplace.offerings import routes as offering_routes
 from marketplace.partners import routes as partner_routes
+from marketplace.partners import tasks as partner_tasks
 from marketplace.services import routes as service_routes
 from marketplace.services.reader import DocumentReader
 from marketplace.validation import routes as validation_routes
@@ -306,7 +307,12 @@ class _Hub:
         for router in (
             *negotiating.routers,
             partner_routes.router(
-                parts.partners, parts.database, parts.clock, allow_loopback=loopback
+                parts.partners,
+                parts.database,
+                parts.clock,
+                parts.book,
+                hub=parts.hub,
+                allow_loopback=loopback,
             ),
             business_routes.router(
                 parts.business_files,
@@ -347,6 +353,8 @@ class _Hub:
             ),
         ):
             main.include_router(router)
+        if self.settings.runs_tasks:
+            self._start(partner_tasks.leave_taker(parts.partners, parts.clock))
 
     def _contract_validation(self) -> ServiceApp:
         parts = self.parts

@@ -11,6 +11,8 @@ class EventType(StrEnum):
     PARTNER_REGISTERED = "partner-registered"
     PARTNER_ENDPOINT_CHANGED = "partner-endpoint-changed"
     PARTNER_DETAILS_CHANGED = "partner-details-changed"
+    PARTNER_STANDING_CHANGED = "partner-standing-changed"
+    PARTNER_LEFT = "partner-left"
     CLIENT_REGISTERED = "client-registered"
     CLIENT_REVOKED = "client-revoked"
     CLIENT_TOKENS_ENDED = "client-tokens-ended"

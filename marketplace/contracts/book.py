@@ -24,7 +24,7 @@ import structlog
 from kit.clock import Clock
 from marketplace.contracts import model
 from marketplace.contracts.model import Absence, StatusChange
-from marketplace.contracts.ports import BookRow, BookSource, Counted, ServiceRow
+from marketplace.contracts.ports import BookRow, BookSource, Counted, ServiceRow, StandingRow
 from marketplace.offerings.coverage import Coverage, TariffGroup
 from marketplace.offerings.model import (
     RoamingTerms,
@@ -32,6 +32,7 @@ from marketplace.offerings.model import (
     Terms,
     parse_terms,
 )
+from marketplace.partners.standing import Standing
 from marketplace.services.handling import Handling
 from marketplace.services.model import ROAMING, Endpoint, Operation, Protocol, Service, Status
 from roaming.evse_id import EvseId
@@ -272,13 +273,21 @@ class ContractBook:
             if entry is None:
                 return _NOTHING
             provider = entry.provider
-        held = self._pages.held.get((requester, provider, service, major))
+        pages = self._pages
+        held = pages.held.get((requester, provider, service, major))
         if held is None:
             return _NOTHING
+        # Nearly nobody has another standing than the first, and for those nothing more is asked.
+        provides, requests = pages.standings.get(provider), pages.standings.get(requester)
+        absent = model.absence_of_parties(provides, requests, service, at)
+        if absent is not None:
+            return NotInForce(absent, held[-1].contract_id)
         one = _in_force(held, at)
         if not isinstance(one, _Held):
             return one
         since, until = model.unchanged(one.valid_from, one.valid_until, one.history, at)
+        for standing in (provides, requests):
+            since, until = model.narrowed(since, until, standing, at)
         assert since is not None, "what is in force has begun"
         return ContractInForce(
             one.contract_id,
@@ -314,8 +323,8 @@ class ContractBook:
     def roaming(self, operator: PartyId, evsp: PartyId, at: datetime) -> RoamingAgreement | None:
         """The roaming agreement of an operator and an EVSP in force at a moment."""
         held = self._pages.held.get((evsp, operator, ROAMING, 1))
-        one = None if held is None else _in_force(held, at)
-        return self._agreement(one) if isinstance(one, _Held) else None
+        one = None if held is None else self._roams(held, operator, evsp, at)
+        return None if one is None else self._agreement(one)
 
     def roaming_partners(self, operator: PartyId, at: datetime) -> list[PartyId]:
         """The EVSPs that have a roaming agreement with an operator in force at a moment, in order.
@@ -325,9 +334,20 @@ class ContractBook:
         found = []
         for evsp in self._pages.roamers.get(operator, ()):
             held = self._pages.held[evsp, operator, ROAMING, 1]
-            if isinstance(_in_force(held, at), _Held):
+            if self._roams(held, operator, evsp, at) is not None:
                 found.append(evsp)
         return sorted(found)
+
+    def _roams(
+        self, held: tuple[_Held, ...], operator: PartyId, evsp: PartyId, at: datetime
+    ) -> _Held | None:
+        standings = self._pages.standings
+        if standings:
+            sides = standings.get(operator), standings.get(evsp)
+            if model.absence_of_parties(*sides, ROAMING, at) is not None:
+                return None
+        one = _in_force(held, at)
+        return one if isinstance(one, _Held) else None
 
     def _agreement(self, one: _Held) -> RoamingAgreement:
         key = (one.contract_id, one.version)
@@ -392,12 +412,17 @@ class ContractBook:
             if pages.take_services(rows):
                 self._edition += 1
 
+        def take_standings(rows: Sequence[StandingRow]) -> None:
+            if pages.take_standings(rows):
+                self._edition += 1
+
         reading = await self._source.read(
             fence,
             known_terms=pages.terms.keys(),
             take_terms=pages.take_terms,
             take=take,
             take_services=take_services,
+            take_standings=take_standings,
             count=count,
         )
         self._fence = reading.fence
@@ -406,17 +431,20 @@ class ContractBook:
 
 
 class _Pages:
-    """The contracts themselves, by (requester, provider, service, major), the terms' texts, and the
-    services by (name, major).
+    """The contracts themselves, by (requester, provider, service, major), the terms' texts, the
+    services by (name, major), and the standings of the partners that have a history.
 
     `contracts` is how many there are and `versions` the sum of their versions: what the database
-    is compared with, as with the transactions that wrote the services (`_written`).
+    is compared with, as with the transactions that wrote the services (`_written`) and the
+    standings (`_turned`).
     """
 
     def __init__(self) -> None:
         self.services: dict[tuple[str, int], ServiceEntry] = {}
         # Of those that are retired, too.
         self._written: dict[tuple[str, int], int] = {}
+        self.standings: dict[str, Standing] = {}
+        self._turned: dict[str, int] = {}
         self.held: dict[_Key, tuple[_Held, ...]] = {}
         self.terms: dict[bytes, str] = {}
         # With whom each operator has, had or will have agreed on roaming.
@@ -444,9 +472,22 @@ class _Pages:
                 self.services[key] = _entry(row.service)
         return bool(news)
 
+    def take_standings(self, rows: Sequence[StandingRow]) -> bool:
+        """Whether any of them is news."""
+        news = [row for row in rows if self._turned.get(row.party) != row.changed]
+        for row in news:
+            self._turned[row.party] = row.changed
+            self.standings[row.party] = row.standing
+        return bool(news)
+
     def counted(self) -> Counted:
         return Counted(
-            self.contracts, self.versions, len(self._written), sum(self._written.values())
+            self.contracts,
+            self.versions,
+            len(self._written),
+            sum(self._written.values()),
+            len(self._turned),
+            sum(self._turned.values()),
         )
 
     def _hold(self, row: BookRow) -> None:

@@ -10,7 +10,17 @@ branch_labels = None
 depends_on = None
 
 
-ONBOARDING: list[str] = []
+ONBOARDING: list[str] = [
+    # Nobody could be anything but active.
+    "ALTER TABLE marketplace.partner DROP COLUMN status",
+    'ALTER TABLE marketplace.partner ADD COLUMN main_party TEXT COLLATE "C"',
+    "ALTER TABLE marketplace.partner ADD COLUMN standing JSONB DEFAULT '[]' NOT NULL",
+    "ALTER TABLE marketplace.partner ADD COLUMN standing_xid BIGINT",
+    "ALTER TABLE marketplace.partner ADD COLUMN leave_due TIMESTAMP WITH TIME ZONE",
+    "CREATE INDEX ix_partner_main_party ON marketplace.partner (main_party)",
+    "CREATE INDEX ix_partner_standing_xid ON marketplace.partner (standing_xid)",
+    "CREATE INDEX ix_partner_leave_due ON marketplace.partner (leave_due)",
+]
 
 PEOPLE: list[str] = [
     """

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from marketplace.contracts.book import ContractBook, ContractInForce, NotInForce
 from marketplace.contracts.model import Absence
-from marketplace.contracts.ports import BookRow, Reading, ServiceRow
+from marketplace.contracts.ports import BookRow, Reading, ServiceRow, StandingRow
 from marketplace.contracts.store import SqlBookSource
 from marketplace.services import flows as service_flows
 from marketplace.services.changes import Change
@@ -262,6 +262,7 @@ class Counting:
         take_terms: Callable[[bytes, str], None],
         take: Callable[[Sequence[BookRow]], None],
         take_services: Callable[[Sequence[ServiceRow]], None],
+        take_standings: Callable[[Sequence[StandingRow]], None],
         count: bool = False,
     ) -> Reading:
         def counted(rows: Sequence[ServiceRow]) -> None:
@@ -274,6 +275,7 @@ class Counting:
             take_terms=take_terms,
             take=take,
             take_services=counted,
+            take_standings=take_standings,
             count=count,
         )
 
