@@ -17,6 +17,7 @@ from gridroam import (
     cli_documents,
     cli_exposure,
     cli_framework,
+    cli_onboarding,
     cli_partners,
     cli_rates,
     cli_services,
@@ -48,6 +49,7 @@ Examples:
 )
 imports = typer.Typer(help="Bring master data in.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cli_partners.partner, name="partner")
+app.add_typer(cli_onboarding.operator, name="operator")
 app.add_typer(cli_services.service, name="service")
 app.add_typer(cli_framework.framework, name="framework")
 app.add_typer(imports, name="import")

@@ -32,7 +32,7 @@ from marketplace.offerings.model import (
     Terms,
     parse_terms,
 )
-from marketplace.partners.standing import Standing
+from marketplace.partners.standing import Standing as PartnerStanding
 from marketplace.services.handling import Handling
 from marketplace.services.model import ROAMING, Endpoint, Operation, Protocol, Service, Status
 from roaming.evse_id import EvseId
@@ -243,6 +243,11 @@ class ContractBook:
         """A service that is published, suspended for now, or a draft yet."""
         return self._pages.services.get((name, major))
 
+    def is_absent(self, party: PartyId) -> bool:
+        """Whether a partner is suspended or has left: then nothing of its may be called."""
+        standing = self._pages.standings.get(party)
+        return standing is not None and standing.absent(None, self._clock()) is not None
+
     def described(self) -> Collection[ServiceEntry]:
         """The services that have an interface document."""
         found = self._pages.services.values()
@@ -273,21 +278,12 @@ class ContractBook:
             if entry is None:
                 return _NOTHING
             provider = entry.provider
-        pages = self._pages
-        held = pages.held.get((requester, provider, service, major))
-        if held is None:
-            return _NOTHING
-        # Nearly nobody has another standing than the first, and for those nothing more is asked.
-        provides, requests = pages.standings.get(provider), pages.standings.get(requester)
-        absent = model.absence_of_parties(provides, requests, service, at)
-        if absent is not None:
-            return NotInForce(absent, held[-1].contract_id)
-        one = _in_force(held, at)
+        one = self._find(requester, provider, service, major, at)
         if not isinstance(one, _Held):
             return one
         since, until = model.unchanged(one.valid_from, one.valid_until, one.history, at)
-        for standing in (provides, requests):
-            since, until = model.narrowed(since, until, standing, at)
+        for party in (provider, requester):
+            since, until = model.narrowed(since, until, self._pages.standings.get(party), at)
         assert since is not None, "what is in force has begun"
         return ContractInForce(
             one.contract_id,
@@ -306,10 +302,7 @@ class ContractBook:
         self, requester: PartyId, provider: PartyId, service: str, major: int, at: datetime
     ) -> Standing | NotInForce:
         """As `find`, without the terms, of which reading costs more than all the rest."""
-        held = self._pages.held.get((requester, provider, service, major))
-        if held is None:
-            return _NOTHING
-        one = _in_force(held, at)
+        one = self._find(requester, provider, service, major, at)
         if not isinstance(one, _Held):
             return one
         return Standing(
@@ -322,9 +315,8 @@ class ContractBook:
 
     def roaming(self, operator: PartyId, evsp: PartyId, at: datetime) -> RoamingAgreement | None:
         """The roaming agreement of an operator and an EVSP in force at a moment."""
-        held = self._pages.held.get((evsp, operator, ROAMING, 1))
-        one = None if held is None else self._roams(held, operator, evsp, at)
-        return None if one is None else self._agreement(one)
+        one = self._find(evsp, operator, ROAMING, 1, at)
+        return self._agreement(one) if isinstance(one, _Held) else None
 
     def roaming_partners(self, operator: PartyId, at: datetime) -> list[PartyId]:
         """The EVSPs that have a roaming agreement with an operator in force at a moment, in order.
@@ -333,21 +325,25 @@ class ContractBook:
         """
         found = []
         for evsp in self._pages.roamers.get(operator, ()):
-            held = self._pages.held[evsp, operator, ROAMING, 1]
-            if self._roams(held, operator, evsp, at) is not None:
+            if isinstance(self._find(evsp, operator, ROAMING, 1, at), _Held):
                 found.append(evsp)
         return sorted(found)
 
-    def _roams(
-        self, held: tuple[_Held, ...], operator: PartyId, evsp: PartyId, at: datetime
-    ) -> _Held | None:
-        standings = self._pages.standings
+    def _find(
+        self, requester: PartyId, provider: PartyId, service: str, major: int, at: datetime
+    ) -> _Held | NotInForce:
+        pages = self._pages
+        held = pages.held.get((requester, provider, service, major))
+        if held is None:
+            return _NOTHING
+        standings = pages.standings
+        # Hardly anybody has another standing than the first, and of those nothing more is asked.
         if standings:
-            sides = standings.get(operator), standings.get(evsp)
-            if model.absence_of_parties(*sides, ROAMING, at) is not None:
-                return None
-        one = _in_force(held, at)
-        return one if isinstance(one, _Held) else None
+            sides = standings.get(provider), standings.get(requester)
+            absent = model.absence_of_parties(*sides, service, at)
+            if absent is not None:
+                return NotInForce(absent, held[-1].contract_id)
+        return _in_force(held, at)
 
     def _agreement(self, one: _Held) -> RoamingAgreement:
         key = (one.contract_id, one.version)
@@ -443,7 +439,7 @@ class _Pages:
         self.services: dict[tuple[str, int], ServiceEntry] = {}
         # Of those that are retired, too.
         self._written: dict[tuple[str, int], int] = {}
-        self.standings: dict[str, Standing] = {}
+        self.standings: dict[str, PartnerStanding] = {}
         self._turned: dict[str, int] = {}
         self.held: dict[_Key, tuple[_Held, ...]] = {}
         self.terms: dict[bytes, str] = {}

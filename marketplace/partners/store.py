@@ -43,6 +43,7 @@ from roaming.party import PartyId
 
 CHANNEL = "partners"
 """NOTIFY when a standing changes."""
+_THIS_TRANSACTION = text("pg_current_xact_id()::text::bigint")
 
 partners = Table(
     "partner",
@@ -153,7 +154,7 @@ class SqlRegister:
             .where(partners.c.party == partner.party)
             .values(
                 standing=_to_json(partner.standing),
-                standing_xid=text("pg_current_xact_id()::text::bigint"),
+                standing_xid=_THIS_TRANSACTION,
                 # Kept until leave is taken; whoever comes back before that does not leave.
                 leave_due=leaves_at if action is Action.LEAVE else partners.c.leave_due,
             )
@@ -170,7 +171,6 @@ class SqlRegister:
         # Why it was suspended is between the partner and the hub.
         own = body | {"by": by, "reason": told.reason}
         await self._tell_all(EventType.PARTNER_STANDING_CHANGED, partner.party, own, body, now)
-        await self._connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
     async def leavers(self, now: datetime, limit: int) -> Sequence[PartyId]:
         rows = await self._connection.execute(
@@ -185,7 +185,8 @@ class SqlRegister:
         due = await self._connection.execute(
             update(partners)
             .where(partners.c.party == partner.party, partners.c.leave_due <= now)
-            .values(leave_due=None)
+            # The books look once more: what is called without a contract goes by no date.
+            .values(leave_due=None, standing_xid=_THIS_TRANSACTION)
             .returning(partners.c.party)
         )
         if due.first() is None or partner.status_at(now) is not PartnerStatus.LEFT:
@@ -279,6 +280,7 @@ class SqlRegister:
         told = [NewEvent(stream, kind, party, own, now)]
         told += [NewEvent(stream, kind, other, others, now) for other in met]
         await append(self._connection, told)
+        await self._connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
     def _to_endpoint(self, row: Any) -> Endpoint:
         party, purpose = PartyId(row.party), Purpose(row.purpose)

@@ -348,6 +348,8 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /marketplace/partners/{party}/clients": {},
         "PUT /marketplace/partners/{party}/endpoints/{purpose}": {"url": "http://127.0.0.1:9/"},
         "PUT /marketplace/partners/{party}/business-details": DETAILS,
+        "POST /marketplace/partners/{party}/standing/{action}": {"reason": "none"},
+        "POST /marketplace/partners/{party}/roles/{role}/{action}": {"reason": "none"},
         "POST /marketplace/services": service(),
         "PUT /marketplace/services/{name}/v{major}/endpoints": {"endpoint": "http://127.0.0.1:9/"},
         "PUT /marketplace/services/{name}/v{major}/handling": {
