@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from gridroam import (
+    cli_billing,
     cli_books,
     cli_calls,
     cli_deliveries,
@@ -62,6 +63,7 @@ app.add_typer(cli_documents.bank, name="bank")
 app.add_typer(cli_deliveries.dead_letters, name="dead-letters")
 app.add_typer(cli_books.dispute, name="dispute")
 app.add_typer(cli_exposure.exposure, name="exposure")
+app.add_typer(cli_billing.bill, name="bill")
 app.command("deposit")(cli_exposure.deposit)
 app.command("withdraw")(cli_exposure.withdraw)
 app.command()(cli_calls.calls)
@@ -74,6 +76,14 @@ Lifeline = Annotated[
 ]
 ClientRate = Annotated[
     float, typer.Option(min=1.0, help="Calls a second that one client may make in one process.")
+]
+BillingDay = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=28,
+        help="From this day of a month on the month before is billed; else by `gridroam bill`.",
+    ),
 ]
 OldestContracts = Annotated[
     float,
@@ -151,6 +161,7 @@ def serve(
         str | None,
         typer.Option(help="The hub of a central system that runs alone; see `operator-key`."),
     ] = None,
+    billing_day: BillingDay = None,
     client_rate: ClientRate = 2_000.0,
     oldest_contracts_s: OldestContracts = 30.0,
     otlp_endpoint: OtlpEndpoint = None,
@@ -198,6 +209,7 @@ def serve(
         hub_url=hub_url,
         log_format=log_format,
         log_level=log_level,
+        billing_day=billing_day,
         client_rate=client_rate,
         oldest_contracts_s=oldest_contracts_s,
         otlp_endpoint=otlp_endpoint,
@@ -222,6 +234,7 @@ def serve_worker(
     refuse_loopback_endpoints: Annotated[bool, typer.Option()] = False,
     trust_station_time: Annotated[bool, typer.Option()] = False,
     hub_url: Annotated[str | None, typer.Option()] = None,
+    billing_day: BillingDay = None,
     client_rate: ClientRate = 2_000.0,
     oldest_contracts_s: OldestContracts = 30.0,
     otlp_endpoint: OtlpEndpoint = None,
@@ -250,6 +263,7 @@ def serve_worker(
         runs_tasks=not no_tasks,
         log_format=log_format,
         log_level=log_level,
+        billing_day=billing_day,
         client_rate=client_rate,
         oldest_contracts_s=oldest_contracts_s,
         otlp_endpoint=otlp_endpoint,
