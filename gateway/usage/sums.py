@@ -33,7 +33,9 @@ sums = Table(
 
 # What was tried out is never billable; it is said here once more, since money hangs on it.
 _BILLABLE = "billable AND NOT sandbox AND at >= $1 AND at < $2"
-_COUNTED = "count(*) AS calls, sum(bytes_in + bytes_out)::bigint AS bytes, sum(units)::bigint AS units"
+_COUNTED = (
+    "count(*) AS calls, sum(bytes_in + bytes_out)::bigint AS bytes, sum(units)::bigint AS units"
+)
 _QUARTER = "date_bin('15 minutes', at, $1)"
 _BY_MONTH = f"""
 INSERT INTO gateway.usage_sum
