@@ -29,7 +29,6 @@ PROBLEM = {
 SCOPES = {
     "events": "read /events and /topics",
     "marketplace": "call /marketplace",
-    "marketplace:read": "read /marketplace: all that is left to a partner that has left",
     "services": "call /services, /commands and /central-system",
 }
 # Where tokens come from, nobody has one yet.

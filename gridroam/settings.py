@@ -37,6 +37,15 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Oidc:
+    """The OpenID provider at which people may log in, and the hub as that one knows it."""
+
+    issuer: str
+    client_id: str
+    secret_file: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One hub process. `only` names the parts it runs."""
 
@@ -58,8 +67,6 @@ class Settings:
     oldest_contracts_s: float = 30.0
     # Timed and queued work (forwarding, outboxes) runs in one process of several.
     runs_tasks: bool = True
-    # From this day of a month on the month before is billed; none: when the operator says so.
-    billing_day: int | None = None
     # What one client may ask of one process, so that it leaves room for others.
     client_rate: float = 2_000.0
     # Where spans of calls go (OTLP over HTTP), and how many of the traces that begin here.
@@ -69,6 +76,7 @@ class Settings:
     tls: Tls | None = None
     # Ranges of addresses whose word on who calls is believed: see gridroam/proxies.py.
     trusted_proxies: tuple[str, ...] = ()
+    oidc: Oidc | None = None
     log_format: str = "text"
     log_level: str = "info"
     # A pipe that whoever started this process holds: when it closes, however they ended, we end.

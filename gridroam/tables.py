@@ -28,7 +28,6 @@ STORES = [
     "gateway.topics.outbox",
     "gateway.topics.store",
     "gateway.usage.store",
-    "gateway.usage.sums",
     "kit.event_log",
     "kit.idempotency",
     "kit.personal_data",
@@ -39,13 +38,13 @@ STORES = [
     "clearinghouse.invoicing.store",
     "clearinghouse.payments.store",
     "marketplace.access.store",
-    "marketplace.billing.store",
     "marketplace.business.store",
     "marketplace.contracts.store",
     "marketplace.messages.store",
     "marketplace.framework.store",
     "marketplace.offerings.store",
     "marketplace.partners.store",
+    "marketplace.people.store",
     "marketplace.services.store",
 ]
 

@@ -94,7 +94,7 @@ from gateway.signing.flows import Signing
 from gateway.signing.store import EvidenceLog
 from gateway.usage import routes as usage_routes
 from gateway.usage.store import SqlMeter, SqlUsage
-from gridroam import billing, bridging, clearing
+from gridroam import bridging, clearing
 from gridroam.answers import (
     AgreementsForClearing,
     AgreementsForOfflineLists,
@@ -132,8 +132,6 @@ from marketplace.access import tasks as access_tasks
 from marketplace.access.keys import KeyRing
 from marketplace.access.model import KeyRules
 from marketplace.access.token_server import TOKEN_PATH, TokenServer
-from marketplace.billing import routes as billing_routes
-from marketplace.billing import tasks as billing_tasks
 from marketplace.business import routes as business_routes
 from marketplace.business import tasks as business_tasks
 from marketplace.contracts import routes as contract_routes
@@ -141,7 +139,9 @@ from marketplace.contracts import tasks as contract_tasks
 from marketplace.framework import routes as framework_routes
 from marketplace.offerings import routes as offering_routes
 from marketplace.partners import routes as partner_routes
-from marketplace.partners import tasks as partner_tasks
+from marketplace.people import routes as people_routes
+from marketplace.people.oidc import OpenIdProvider, Registration
+from marketplace.people.store import SqlPeople
 from marketplace.services import routes as service_routes
 from marketplace.services.reader import DocumentReader
 from marketplace.validation import routes as validation_routes
@@ -165,7 +165,10 @@ STREAMS = frozenset(
 # What a caller of the sandbox may read of the hub's own services; all else in them is live.
 SANDBOXED = ("contract-validation", "search-evse")
 # Without a token: where tokens come from, and where machines ask whether we live.
-PUBLIC = ("/oauth/", "/.well-known/", "/health/", "/openapi.json", "/docs", "/metrics")
+PUBLIC = (
+    *("/oauth/", "/.well-known/", "/health/", "/openapi.json", "/docs", "/metrics"),
+    *people_routes.PUBLIC,
+)
 # What an EVSP implements to be called by SOAP; its tools fetch it without a token.
 DOCUMENTS = {
     "/services/clearing-house/wsdl/service-detail-record-forwarding.wsdl": Document(
@@ -244,6 +247,7 @@ class _Hub:
         problem.install(main)
         await self._access(main)
         if "marketplace" in settings.only:
+            await self._people(main)
             self._marketplace(main)
         services: dict[str, ServiceApp] = {}
         if "search-evse" in settings.only:
@@ -274,9 +278,30 @@ class _Hub:
         )
         return self.front
 
+    async def _people(self, main: FastAPI) -> None:
+        parts, oidc = self.parts, self.settings.oidc
+        provider: OpenIdProvider | None = None
+        if oidc is not None:
+            secret = oidc.secret_file.read_text().strip()
+            registered = Registration(oidc.issuer, oidc.client_id, secret)
+            provider = OpenIdProvider.open(registered, self.url)
+            self.stack.push_async_callback(provider.close)
+        main.include_router(
+            people_routes.router(
+                SqlPeople(parts.database, parts.box),
+                self.tokens,
+                parts.checker,
+                parts.box,
+                parts.database,
+                parts.clock,
+                hub=parts.hub,
+                provider=provider,
+            )
+        )
+
     async def _access(self, main: FastAPI) -> None:
         parts = self.parts
-        server = TokenServer(
+        self.tokens = server = TokenServer(
             self.url,
             AUDIENCE,
             self.ring,
@@ -306,19 +331,10 @@ class _Hub:
             runs_tasks=self.settings.runs_tasks,
         )
         self._start(negotiating)
-        accounts = billing.house(parts)
-        biller = billing_tasks.biller(accounts, billing_day=self.settings.billing_day)
-        if self.settings.runs_tasks:
-            self._start(biller, billing_tasks.reminders(accounts))
         for router in (
             *negotiating.routers,
             partner_routes.router(
-                parts.partners,
-                parts.database,
-                parts.clock,
-                parts.book,
-                hub=parts.hub,
-                allow_loopback=loopback,
+                parts.partners, parts.database, parts.clock, allow_loopback=loopback
             ),
             business_routes.router(
                 parts.business_files,
@@ -352,7 +368,6 @@ class _Hub:
                 parts.clock,
             ),
             contract_routes.router(parts.contracts, parts.database, parts.clock, parts.book),
-            billing_routes.router(accounts, parts.database, biller.wake),
             usage_routes.router(SqlUsage(parts.database), parts.clock),
             monitoring_routes.router(SqlRecords(parts.database), parts.clock),
             health_routes.router(
@@ -360,8 +375,6 @@ class _Hub:
             ),
         ):
             main.include_router(router)
-        if self.settings.runs_tasks:
-            self._start(partner_tasks.leave_taker(parts.partners, parts.clock))
 
     def _contract_validation(self) -> ServiceApp:
         parts = self.parts

@@ -42,7 +42,7 @@ class Identity:
 
     `sandbox`: what it calls is tried out. `certificate`: the thumbprint of the one that its bearer
     has to show; None: it is good for whoever has it. `person`: whose log-in it is, with what that
-    one may do at the party; None: it is a program's.
+    one may do at the party, and since when it is logged in; None: it is a program's.
     """
 
     party: PartyId
@@ -56,6 +56,7 @@ class Identity:
     certificate: str | None = None
     person: str | None = None
     duties: frozenset[str] = frozenset()
+    logged_in_at: datetime | None = None
 
 
 class Verifier:
@@ -189,6 +190,9 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         certificate=_bound_to(claims["cnf"]) if "cnf" in claims else None,
         person=str(claims["person"]) if "person" in claims else None,
         duties=frozenset(str(duty) for duty in claims.get("duties", ())),
+        logged_in_at=(
+            datetime.fromtimestamp(claims["auth_time"], UTC) if "auth_time" in claims else None
+        ),
     )
 
 

@@ -35,7 +35,7 @@ class RoleMissing(NotYours):
 class Caller:
     """Who calls, under which contract. Set once, by the door; trusted behind it.
 
-    `person`: whose log-in it is, where it is no program of the party's.
+    `person`: whose log-in it is, where it is no program of the party's, and its duties there.
     """
 
     party: PartyId
@@ -44,6 +44,7 @@ class Caller:
     contract_id: str | None
     request_id: str
     person: str | None = None
+    duties: frozenset[str] = frozenset()
 
     @property
     def actor(self) -> str:

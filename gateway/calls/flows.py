@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from gateway.calls import duties
 from gateway.calls.model import Call, Denial, Lane, Limits, Mode, Reason, RefusedCall, Service
 from gateway.calls.paths import Operations
 from gateway.calls.ports import (
@@ -188,6 +189,8 @@ def stand_for(call: Call, identity: Identity) -> None:
         holds(identity.certificate, call.scope)
     if SERVICES not in identity.scopes:
         raise ScopeMissing(SERVICES)
+    if identity.person is not None:
+        duties.require(call.method, SERVICES, identity.duties)
 
 
 def holds(thumbprint: str, scope: Mapping[str, Any]) -> None:
@@ -352,8 +355,6 @@ def _not_covered(call: Call, service: Service, denial: Denial) -> NotCovered:
         Reason.CONTRACT_TERMINATED: "agree a new contract: GET /marketplace/offerings",
         Reason.NOT_YET_VALID: "wait until the contract begins",
         Reason.OPERATION_NOT_COVERED: "agree a contract whose operations include this one",
-        Reason.PARTNER_SUSPENDED: "one of the two is suspended: ask the hub's operator",
-        Reason.PARTNER_LEFT: "one of the two has left the market: agree a contract with another",
     }.get(denial.reason, f"ask {service.provider}")
     return NotCovered(f"{what}: {denial.reason}", denial, rule=next_step)
 

@@ -2,7 +2,7 @@
 
 A token whose client asked for some scopes alone opens no root of another scope: what a charge
 point's system calls services with cannot accept contracts. One of the sandbox opens none at all.
-A token of scope `marketplace:read` reads there, and changes nothing.
+A person's token opens what is among the person's duties.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.calls.duties import require
 from gateway.calls.flows import SERVICES, holds
 from gateway.calls.ports import Verifier
-from gateway.calls.refusals import SandboxNotServed, ScopeMissing
+from gateway.calls.refusals import DutyMissing, SandboxNotServed, ScopeMissing
 from kit.actor import acting_as
 from kit.http import CALLER, Caller
 from kit.problem import refusal_response
@@ -54,7 +55,7 @@ def authenticate(
         scope.pop(CALLER, None)
         try:
             scope[CALLER] = _caller(scope, verifier, request_id)
-        except (Unauthenticated, ScopeMissing, SandboxNotServed) as refusal:
+        except (Unauthenticated, ScopeMissing, SandboxNotServed, DutyMissing) as refusal:
             path = scope["path"]
             if path not in exact and not path.startswith(below):
                 await _refuse(refusal, request_id, scope, receive, send)
@@ -85,21 +86,23 @@ def _caller(scope: Scope, verifier: Verifier, request_id: str) -> Caller:
             rule="a token of a client whose environment is live",
         )
     needed = ROOTS.get(scope["path"].lstrip("/").partition("/")[0])
-    if needed is not None and identity.scopes.isdisjoint({needed, _reading(scope, needed)}):
+    if needed is not None and needed not in identity.scopes:
         raise ScopeMissing(needed)
+    if identity.person is not None:
+        require(scope.get("method", "GET"), scope["path"], identity.duties)
     return Caller(
-        identity.party, identity.roles, identity.client_id, None, request_id, identity.person
+        identity.party,
+        identity.roles,
+        identity.client_id,
+        None,
+        request_id,
+        identity.person,
+        identity.duties,
     )
 
 
-def _reading(scope: Scope, needed: str) -> str:
-    """The scope that is good for this request as well, where it changes nothing."""
-    reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-    return f"{needed}:read" if reads else needed
-
-
 async def _refuse(
-    refusal: Unauthenticated | ScopeMissing | SandboxNotServed,
+    refusal: Unauthenticated | ScopeMissing | SandboxNotServed | DutyMissing,
     request_id: str,
     scope: Scope,
     receive: Receive,

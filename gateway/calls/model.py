@@ -29,8 +29,6 @@ class Reason(StrEnum):
     CONTRACT_EXPIRED = "contract-expired"
     CONTRACT_TERMINATED = "contract-terminated"
     NOT_YET_VALID = "not-yet-valid"
-    PARTNER_SUSPENDED = "partner-suspended"
-    PARTNER_LEFT = "partner-left"
     OPERATION_NOT_COVERED = "operation-not-covered"
     SERVICE_UNKNOWN = "service-unknown"
     SERVICE_SUSPENDED = "service-suspended"
@@ -43,6 +41,7 @@ class Reason(StrEnum):
     SANDBOX_NOT_SERVED = "sandbox-not-served"
     CERTIFICATE_MISMATCH = "certificate-mismatch"
     SIGNATURE_INVALID = "signature-invalid"
+    DUTY_MISSING = "duty-missing"
 
 
 class Speaks(StrEnum):

@@ -56,6 +56,12 @@ class ScopeMissing(CallRefused, NotYours):
         )
 
 
+class DutyMissing(CallRefused, NotYours):
+    """The person who calls is known, and this is not among its duties."""
+
+    reason = Reason.DUTY_MISSING
+
+
 class SandboxNotServed(CallRefused, NotYours):
     """The token is of the sandbox, and what it asks for has none."""
 

@@ -26,8 +26,6 @@ from roaming.refusal import Malformed, NotYours, TooMuch, Unknown
 SCOPES = ("events", "marketplace", "services")
 # Whoever tries a service out needs nothing else: contracts and events are never a rehearsal.
 SANDBOX_SCOPES = ("services",)
-# Who has left the market still reads what it owes and is owed.
-READ_SCOPE = "marketplace:read"
 TOKEN_LIFETIME = timedelta(minutes=15)
 # A replaced secret stays good for so long: time enough to bring the new one everywhere.
 SECRET_OVERLAP = timedelta(days=7)
@@ -35,6 +33,8 @@ MOST_SECRETS = 4
 MOST_KEY_CLIENTS = 50
 # An assertion that outlives this would make us remember its jti for longer than it is worth.
 LONGEST_ASSERTION = timedelta(hours=1)
+# The duty (marketplace/people) of whoever looks after clients that count.
+ADMIN = "admin"
 CLOCK_SKEW = timedelta(seconds=60)
 LONGEST_BODY = 32 * 1024
 
@@ -56,6 +56,10 @@ class UnknownClient(Unknown):
 
 class NotYourClient(NotYours):
     """Only a party itself sees and changes its clients."""
+
+
+class AdminNeeded(NotYours):
+    """The person is known, and no admin of its party."""
 
 
 class BadKeys(Malformed):
@@ -97,7 +101,7 @@ class Client:
     """A program of a party. `secret_hashes` are those in force; `public_keys` are JWKs.
 
     What one of the sandbox calls is tried out, and counts nowhere. Tokens of a client that has
-    `certificates` are bound to the one that it showed. `reads_only`: its party has left the market.
+    `certificates` are bound to the one that it showed.
     """
 
     client_id: str
@@ -108,7 +112,6 @@ class Client:
     created_at: datetime | None = None
     environment: Environment = Environment.LIVE
     certificates: tuple[Certificate, ...] = ()
-    reads_only: bool = False
 
     @property
     def sandbox(self) -> bool:
@@ -117,8 +120,6 @@ class Client:
     @property
     def scopes(self) -> tuple[str, ...]:
         """What its tokens may be good for."""
-        if self.reads_only:
-            return () if self.sandbox else (READ_SCOPE,)
         return SANDBOX_SCOPES if self.sandbox else SCOPES
 
     @property
@@ -255,6 +256,11 @@ def secrets_to_end(
     shorten = [(s.secret_id, end) for s in staying if s.expires_at is None or s.expires_at > end]
     staying_ids = {one.secret_id for one in staying}
     return shorten, [one.secret_id for one in kept if one.secret_id not in staying_ids]
+
+
+def person_holder(person_id: str) -> str:
+    """Whose tokens a person's are, where clients stand by their ids: no client's id begins so."""
+    return f"person-{person_id}"
 
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,100}")

@@ -15,7 +15,9 @@ from kit.encoding import encode_json
 from kit.http import Caller, caller_of, json_response, read_body
 from marketplace.access import flows, model
 from marketplace.access.model import (
+    ADMIN,
     LONGEST_BODY,
+    AdminNeeded,
     BadGrantRequest,
     Client,
     FailedAttempts,
@@ -157,6 +159,14 @@ def router(access: Access, server: TokenServer, checker: Checker, clock: Clock) 
         # told once and kept nowhere, so its answer cannot be kept for an Idempotency-Key either: a
         # repeat gives one more, and both are good.
         whose = PartyId(party)
+        live = asked.environment is Environment.LIVE
+        if live and caller.person is not None and ADMIN not in caller.duties:
+            raise AdminNeeded(
+                "a client that counts is an admin's to make",
+                field="duties",
+                value=", ".join(sorted(caller.duties)),
+                rule=f"needed: {ADMIN}; or a client of the sandbox",
+            )
         if asked.jwks is not None or asked.certificates:
             client = await flows.add_key_client(
                 access,

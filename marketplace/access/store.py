@@ -23,6 +23,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -39,9 +40,8 @@ from marketplace.access.model import (
     SecretKept,
     SigningKey,
 )
-from marketplace.partners.model import Role, roles_in_force
-from marketplace.partners.standing import PartnerStatus
-from marketplace.partners.store import partners, to_standing
+from marketplace.partners.model import PartnerStatus
+from marketplace.partners.store import partners
 from marketplace.services.model import Environment
 from roaming.events import EventType
 from roaming.party import PartyId
@@ -91,6 +91,15 @@ revoked_tokens = Table(
     schema="marketplace",
 )
 Index("ix_client_tokens_from", clients.c.tokens_from)
+# Who else holds tokens for a party: its people, since their first log-in.
+token_holders = Table(
+    "token_holder",
+    metadata,
+    Column("holder", Text(collation="C"), primary_key=True),
+    Column("party", Text, ForeignKey(partners.c.party), nullable=False, index=True),
+    Column("tokens_from", DateTime(timezone=True), index=True),
+    schema="marketplace",
+)
 signing_keys = Table(
     "signing_key",
     metadata,
@@ -122,26 +131,27 @@ class SqlKeeper:
             .scalar_subquery()
         )
         rows = await self._connection.execute(
-            select(clients, partners.c.roles, partners.c.standing, in_force.label("hashes"))
+            select(clients, partners.c.roles, in_force.label("hashes"))
             .join(partners, partners.c.party == clients.c.party)
-            .where(which, clients.c.revoked_at.is_(None))
+            .where(
+                which,
+                clients.c.revoked_at.is_(None),
+                partners.c.status == PartnerStatus.ACTIVE.value,
+            )
             .order_by(clients.c.created_at, clients.c.client_id)
         )
-        standing_rows = [(row, to_standing(row.standing)) for row in rows]
         return [
             Client(
                 client_id=row.client_id,
                 party=PartyId(row.party),
-                roles=roles_in_force(frozenset(Role(role) for role in row.roles), standing, now),
+                roles=frozenset(row.roles),
                 secret_hashes=tuple(row.hashes or ()),
                 public_keys=tuple(row.public_keys or ()),
                 created_at=row.created_at,
                 environment=Environment(row.environment),
                 certificates=tuple(_certificate(one) for one in row.certificates or ()),
-                reads_only=standing.at(now) is PartnerStatus.LEFT,
             )
-            for row, standing in standing_rows
-            if standing.at(now) is not PartnerStatus.SUSPENDED
+            for row in rows
         ]
 
     async def add_key_client(
@@ -214,31 +224,29 @@ class SqlKeeper:
     async def revoke_token(
         self, jti: str, client_id: str, party: PartyId, until: datetime, now: datetime
     ) -> None:
-        taken = await self._connection.execute(
-            insert(revoked_tokens)
-            .values(jti=jti, client_id=client_id, until=until, revoked_at=now)
-            .on_conflict_do_nothing()
-            .returning(revoked_tokens.c.jti)
-        )
-        if taken.first() is None:
-            return
-        body = {"client_id": client_id, "jti": jti}
-        await self._tell(EventType.TOKEN_REVOKED, party, body, now)
-        await _notify(self._connection)
+        if await end_token(self._connection, jti, client_id, until, now):
+            body = {"client_id": client_id, "jti": jti}
+            await self._tell(EventType.TOKEN_REVOKED, party, body, now)
 
     async def revocations(self, now: datetime) -> Revocations:
         tokens = await self._connection.execute(
             select(revoked_tokens.c.jti, revoked_tokens.c.until).where(revoked_tokens.c.until > now)
         )
         # Twice a token's life: what was issued before that has expired by every clock.
+        since = now - 2 * TOKEN_LIFETIME
         ended = await self._connection.execute(
-            select(clients.c.client_id, clients.c.tokens_from).where(
-                clients.c.tokens_from > now - 2 * TOKEN_LIFETIME
+            union_all(
+                select(clients.c.client_id, clients.c.tokens_from).where(
+                    clients.c.tokens_from > since
+                ),
+                select(token_holders.c.holder, token_holders.c.tokens_from).where(
+                    token_holders.c.tokens_from > since
+                ),
             )
         )
         return Revocations(
             tokens=tuple((row.jti, row.until) for row in tokens),
-            clients=tuple((row.client_id, row.tokens_from) for row in ended),
+            clients=tuple((holder, tokens_from) for holder, tokens_from in ended),
         )
 
     async def lock_keys(self) -> None:
@@ -364,16 +372,49 @@ async def add_client_secret(
 
 
 async def end_tokens(connection: AsyncConnection, party: PartyId, now: datetime) -> None:
-    """Tokens that the party's clients hold end in the caller's transaction; the clients stay."""
-    await connection.execute(
-        update(clients).where(clients.c.party == party).values(tokens_from=now)
-    )
+    """Tokens that the party's clients and people hold end in the caller's transaction; they
+    themselves stay."""
+    for table in (clients, token_holders):
+        await connection.execute(
+            update(table).where(table.c.party == party).values(tokens_from=now)
+        )
     body = {"party": party}
     await append(
         connection,
         [NewEvent(f"partner:{party}", EventType.CLIENT_TOKENS_ENDED, party, body, now)],
     )
     await _notify(connection)
+
+
+async def hold_tokens(connection: AsyncConnection, holder: str, party: PartyId) -> None:
+    """This one may hold tokens for the party from now on."""
+    await connection.execute(
+        insert(token_holders).values(holder=holder, party=party).on_conflict_do_nothing()
+    )
+
+
+async def end_tokens_of(connection: AsyncConnection, holder: str, now: datetime) -> None:
+    """Tokens that it holds end in the caller's transaction."""
+    await connection.execute(
+        update(token_holders).where(token_holders.c.holder == holder).values(tokens_from=now)
+    )
+    await _notify(connection)
+
+
+async def end_token(
+    connection: AsyncConnection, jti: str, holder: str, until: datetime, now: datetime
+) -> bool:
+    """One token ends in the caller's transaction. False: it had ended before."""
+    taken = await connection.execute(
+        insert(revoked_tokens)
+        .values(jti=jti, client_id=holder, until=until, revoked_at=now)
+        .on_conflict_do_nothing()
+        .returning(revoked_tokens.c.jti)
+    )
+    if taken.first() is None:
+        return False
+    await _notify(connection)
+    return True
 
 
 def _shown(certificate: Certificate) -> dict[str, Any]:

@@ -37,17 +37,18 @@ from kit.access_token import (
     TokenRefused,
     Verifier,
 )
+from marketplace.access import model
 from marketplace.access.keys import ASSERTION_ALGORITHMS, KeyRing, key_set
 from marketplace.access.model import (
     CLOCK_SKEW,
     LONGEST_ASSERTION,
-    READ_SCOPE,
     SCOPES,
     Client,
     GrantRequest,
     Method,
     OAuthAnswer,
 )
+from roaming.party import PartyId
 
 TOKEN_PATH = "/oauth/token"
 REVOCATION_PATH = "/oauth/revoke"
@@ -124,22 +125,58 @@ class TokenServer:
         `env` is told where it is not the live one. With a certificate (its thumbprint) the token is
         good for nobody who does not show that (RFC 8705, section 3).
         """
-        kid, key = self.ring.current(now)
-        return jwt.encode(
-            {"alg": ALGORITHM, "typ": TOKEN_TYPE, "kid": kid},
+        return self._signed(
+            now,
             {
-                "iss": self.issuer,
                 "sub": client.client_id,
-                "aud": [self.audience],
-                "exp": int((now + self.lifetime).timestamp()),
                 "iat": int(now.timestamp()),
-                "jti": secrets.token_urlsafe(16),
                 "client_id": client.client_id,
                 "scope": scope,
                 "party": str(client.party),
                 "roles": sorted(client.roles),
                 **({"env": client.environment.value} if client.sandbox else {}),
                 **({} if certificate is None else {"cnf": {THUMBPRINT: certificate}}),
+            },
+        )
+
+    def mint_for_person(
+        self,
+        person_id: str,
+        party: PartyId,
+        roles: frozenset[str],
+        duties: frozenset[str],
+        *,
+        logged_in_at: datetime,
+        now: datetime,
+    ) -> str:
+        """As for a client, with the person and its duties at the party."""
+        holder = model.person_holder(person_id)
+        return self._signed(
+            now,
+            {
+                "sub": holder,
+                # To the microsecond: who has just ended its tokens gets a new one within a second.
+                "iat": now.timestamp(),
+                "client_id": holder,
+                "scope": " ".join(SCOPES),
+                "party": str(party),
+                "roles": sorted(roles),
+                "person": person_id,
+                "duties": sorted(duties),
+                "auth_time": logged_in_at.timestamp(),
+            },
+        )
+
+    def _signed(self, now: datetime, claims: Mapping[str, Any]) -> str:
+        kid, key = self.ring.current(now)
+        return jwt.encode(
+            {"alg": ALGORITHM, "typ": TOKEN_TYPE, "kid": kid},
+            {
+                "iss": self.issuer,
+                "aud": [self.audience],
+                "exp": int((now + self.lifetime).timestamp()),
+                "jti": secrets.token_urlsafe(16),
+                **claims,
             },
             key,
             algorithms=[ALGORITHM],
@@ -155,7 +192,7 @@ class TokenServer:
             "token_endpoint": self.issuer + TOKEN_PATH,
             "revocation_endpoint": self.issuer + REVOCATION_PATH,
             "jwks_uri": self.issuer + JWKS_PATH,
-            "scopes_supported": [*SCOPES, READ_SCOPE],
+            "scopes_supported": list(SCOPES),
             "response_types_supported": [],
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": methods,
@@ -297,7 +334,7 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # authlib is not type
         now: datetime,
         certificate: str | None,
     ) -> None:
-        super().__init__(scopes_supported=(*SCOPES, READ_SCOPE))
+        super().__init__(scopes_supported=SCOPES)
         self.tokens = tokens
         self.now = now
         self.assertion: UsedAssertion | None = None

@@ -11,6 +11,7 @@ from marketplace.partners.model import (
     BadEndpoint,
     BadPartner,
     Partner,
+    PartnerStatus,
     Purpose,
     Role,
 )
@@ -29,7 +30,7 @@ def test_roles_are_known_words_and_at_least_one() -> None:
 
 def test_a_later_registration_brings_name_and_roles_up_to_date() -> None:
     first = model.registered(None, EVSP, frozenset({Role.EVSP}), " Evil ", NOW)
-    assert first == Partner(EVSP, "Evil", frozenset({Role.EVSP}), NOW)
+    assert first == Partner(EVSP, "Evil", frozenset({Role.EVSP}), PartnerStatus.ACTIVE, NOW)
     later = NOW + timedelta(days=1)
     again = model.registered(first, EVSP, frozenset({Role.DSO}), "Good", later)
     assert (again.name, again.registered_at) == ("Good", NOW)
