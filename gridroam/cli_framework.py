@@ -53,7 +53,8 @@ def framework_list(
             print_json(one)
         return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("module", "version", "required for", "optional for", "standard form"):
+    table.add_column("module", no_wrap=True)
+    for heading in ("version", "required for", "optional for", "standard form"):
         table.add_column(heading, overflow="fold")
     for one in found:
         kinds = one["kinds"]
