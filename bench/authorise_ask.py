@@ -27,7 +27,6 @@ from gridroam.core import core
 from kit.clock import utc_now
 from kit.database import Database
 from marketplace.partners.model import Endpoint, Partner, Purpose, Role
-from marketplace.partners.model import PartnerStatus as Status
 from roaming.party import PartyId
 
 NAME = "authorise-ask"
@@ -149,7 +148,7 @@ async def _listens(database: Database, world: World, url: str) -> None:
     async with parts.partners.open() as book:
         for number in range(world.evsps):
             now, party = utc_now(), world.evsp(number)
-            evsp = Partner(party, f"EVSP {number}", frozenset({Role.EVSP}), Status.ACTIVE, now)
+            evsp = Partner(party, f"EVSP {number}", frozenset({Role.EVSP}), now)
             await book.save(evsp, now, changed=True)
             await book.save_endpoint(Endpoint(party, Purpose.AUTHORISATION, url, {}), now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date as Day
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -74,6 +75,8 @@ _REASONS = {
     Absence.EXPIRED: Reason.CONTRACT_EXPIRED,
     Absence.TERMINATED: Reason.CONTRACT_TERMINATED,
     Absence.SUSPENDED: Reason.CONTRACT_SUSPENDED,
+    Absence.PARTNER_SUSPENDED: Reason.PARTNER_SUSPENDED,
+    Absence.PARTNER_LEFT: Reason.PARTNER_LEFT,
 }
 assert _REASONS.keys() == set(Absence)
 
@@ -212,7 +215,11 @@ class ContractsForGateway:
         entry = self._book.service(name, major)
         if entry is None or not entry.callable:
             return None
-        service = self._services[name, major] = _service(entry)
+        service = _service(entry)
+        if service.mode is not Mode.ENFORCE and self._book.is_absent(entry.provider):
+            # Elsewhere its contracts say no, and why.
+            service = replace(service, suspended=True)
+        self._services[name, major] = service
         return service
 
     def watched(self) -> Iterator[Service]:

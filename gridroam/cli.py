@@ -11,12 +11,14 @@ import typer
 from rich.console import Console
 
 from gridroam import (
+    cli_billing,
     cli_books,
     cli_calls,
     cli_deliveries,
     cli_documents,
     cli_exposure,
     cli_framework,
+    cli_onboarding,
     cli_partners,
     cli_rates,
     cli_services,
@@ -48,6 +50,7 @@ Examples:
 )
 imports = typer.Typer(help="Bring master data in.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cli_partners.partner, name="partner")
+app.add_typer(cli_onboarding.operator, name="operator")
 app.add_typer(cli_services.service, name="service")
 app.add_typer(cli_framework.framework, name="framework")
 app.add_typer(imports, name="import")
@@ -60,6 +63,7 @@ app.add_typer(cli_documents.bank, name="bank")
 app.add_typer(cli_deliveries.dead_letters, name="dead-letters")
 app.add_typer(cli_books.dispute, name="dispute")
 app.add_typer(cli_exposure.exposure, name="exposure")
+app.add_typer(cli_billing.bill, name="bill")
 app.command("deposit")(cli_exposure.deposit)
 app.command("withdraw")(cli_exposure.withdraw)
 app.command()(cli_calls.calls)
@@ -72,6 +76,14 @@ Lifeline = Annotated[
 ]
 ClientRate = Annotated[
     float, typer.Option(min=1.0, help="Calls a second that one client may make in one process.")
+]
+BillingDay = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=28,
+        help="From this day of a month on the month before is billed; else by `gridroam bill`.",
+    ),
 ]
 OldestContracts = Annotated[
     float,
@@ -149,6 +161,7 @@ def serve(
         str | None,
         typer.Option(help="The hub of a central system that runs alone; see `operator-key`."),
     ] = None,
+    billing_day: BillingDay = None,
     client_rate: ClientRate = 2_000.0,
     oldest_contracts_s: OldestContracts = 30.0,
     otlp_endpoint: OtlpEndpoint = None,
@@ -196,6 +209,7 @@ def serve(
         hub_url=hub_url,
         log_format=log_format,
         log_level=log_level,
+        billing_day=billing_day,
         client_rate=client_rate,
         oldest_contracts_s=oldest_contracts_s,
         otlp_endpoint=otlp_endpoint,
@@ -220,6 +234,7 @@ def serve_worker(
     refuse_loopback_endpoints: Annotated[bool, typer.Option()] = False,
     trust_station_time: Annotated[bool, typer.Option()] = False,
     hub_url: Annotated[str | None, typer.Option()] = None,
+    billing_day: BillingDay = None,
     client_rate: ClientRate = 2_000.0,
     oldest_contracts_s: OldestContracts = 30.0,
     otlp_endpoint: OtlpEndpoint = None,
@@ -248,6 +263,7 @@ def serve_worker(
         runs_tasks=not no_tasks,
         log_format=log_format,
         log_level=log_level,
+        billing_day=billing_day,
         client_rate=client_rate,
         oldest_contracts_s=oldest_contracts_s,
         otlp_endpoint=otlp_endpoint,

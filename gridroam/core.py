@@ -21,13 +21,14 @@ from marketplace.business.book import BusinessBook
 from marketplace.business.store import SqlFiles, SqlSource
 from marketplace.contracts import flows as contract_flows
 from marketplace.contracts.book import ContractBook
-from marketplace.contracts.store import SqlBookSource, SqlContracts, SqlDesk
+from marketplace.contracts.store import SqlBookSource, SqlContracts, SqlDesk, counterparties
 from marketplace.framework import flows as framework_flows
 from marketplace.framework.store import SqlShelves
 from marketplace.offerings import flows as offering_flows
-from marketplace.offerings.store import SqlOfferings
+from marketplace.offerings.store import SqlOfferings, withdraw_all
 from marketplace.partners import flows as partner_flows
 from marketplace.partners.model import Partner
+from marketplace.partners.standing import ABSENT
 from marketplace.partners.store import Joining, SqlPartners
 from marketplace.services import flows as service_flows
 from marketplace.services.store import SqlCatalogue
@@ -71,6 +72,8 @@ class Core:
         while page := await partner_flows.page(self.partners, after, 1000):
             after = page[-1].party
             for partner in page:
+                if partner.party == self.hub or partner.status_at(now) in ABSENT:
+                    continue
                 async with self.contracts.open() as desk:
                     await contract_flows.accept_public(
                         desk, self.hub, partner.party, partner.roles, now, services=services
@@ -97,7 +100,19 @@ def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Co
         vault=Vault(_derived(secret, b"personal data"), clock),
         checker=SecretChecker(),
         access=SqlAccess(database),
-        partners=SqlPartners(database, Joining(add_client_secret, end_tokens, accept_public), box),
+        partners=SqlPartners(
+            database,
+            Joining(
+                add_client_secret=add_client_secret,
+                end_tokens=end_tokens,
+                accept_public_offerings=accept_public,
+                counterparties=counterparties,
+                notice_days=_notice_days,
+                end_contracts=_end_contracts,
+                withdraw_offerings=withdraw_all,
+            ),
+            box,
+        ),
         catalogue=SqlCatalogue(database),
         framework=SqlShelves(database),
         offerings=SqlOfferings(database),
@@ -107,6 +122,16 @@ def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Co
         businesses=BusinessBook(SqlSource(database)),
         evses=EvseRegister(database),
     )
+
+
+async def _notice_days(connection: AsyncConnection, party: PartyId, now: datetime) -> int:
+    return await contract_flows.notice_days(SqlDesk(connection), party, now)
+
+
+async def _end_contracts(
+    connection: AsyncConnection, party: PartyId, ends: datetime, now: datetime
+) -> None:
+    await contract_flows.end_all(SqlDesk(connection), party, ends, now)
 
 
 def _derived(secret: bytes, purpose: bytes) -> bytes:

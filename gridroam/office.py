@@ -36,6 +36,7 @@ from marketplace.business.routes import DetailsShown, read_told
 from marketplace.partners import flows as partner_flows
 from marketplace.partners.flows import Registration
 from marketplace.partners.model import roles_of
+from marketplace.partners.routes import PartnerShown
 from roaming.events import EventType
 from roaming.party import PartyId
 from roaming.refusal import Malformed
@@ -122,7 +123,8 @@ async def list_partners(home: Path, database_url: str | None) -> list[dict[str, 
     async with open_core(home, database_url) as parts:
         after: PartyId | None = None
         while page := await partner_flows.page(parts.partners, after, 1000):
-            found += [asdict(one) | {"roles": sorted(one.roles)} for one in page]
+            now = parts.clock()
+            found += [PartnerShown.of(one, now).model_dump() for one in page]
             after = page[-1].party
     return found
 

@@ -29,6 +29,7 @@ PROBLEM = {
 SCOPES = {
     "events": "read /events and /topics",
     "marketplace": "call /marketplace",
+    "marketplace:read": "read /marketplace: all that is left to a partner that has left",
     "services": "call /services, /commands and /central-system",
 }
 # Where tokens come from, nobody has one yet.

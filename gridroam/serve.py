@@ -238,6 +238,7 @@ class _Supervising:
             *_as_options(settings),
             *(["--otlp-endpoint", settings.otlp_endpoint] if settings.otlp_endpoint else []),
             *("--trace-ratio", str(settings.trace_ratio)),
+            *(["--billing-day", str(settings.billing_day)] if settings.billing_day else []),
             *("--client-rate", str(settings.client_rate)),
             *("--oldest-contracts-s", str(settings.oldest_contracts_s)),
             *(["--refuse-loopback-endpoints"] * (not settings.allow_loopback_endpoints)),

@@ -67,6 +67,8 @@ class Settings:
     oldest_contracts_s: float = 30.0
     # Timed and queued work (forwarding, outboxes) runs in one process of several.
     runs_tasks: bool = True
+    # From this day of a month on the month before is billed; none: when the operator says so.
+    billing_day: int | None = None
     # What one client may ask of one process, so that it leaves room for others.
     client_rate: float = 2_000.0
     # Where spans of calls go (OTLP over HTTP), and how many of the traces that begin here.

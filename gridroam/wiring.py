@@ -94,7 +94,7 @@ from gateway.signing.flows import Signing
 from gateway.signing.store import EvidenceLog
 from gateway.usage import routes as usage_routes
 from gateway.usage.store import SqlMeter, SqlUsage
-from gridroam import bridging, clearing
+from gridroam import billing, bridging, clearing
 from gridroam.answers import (
     AgreementsForClearing,
     AgreementsForOfflineLists,
@@ -132,6 +132,8 @@ from marketplace.access import tasks as access_tasks
 from marketplace.access.keys import KeyRing
 from marketplace.access.model import KeyRules
 from marketplace.access.token_server import TOKEN_PATH, TokenServer
+from marketplace.billing import routes as billing_routes
+from marketplace.billing import tasks as billing_tasks
 from marketplace.business import routes as business_routes
 from marketplace.business import tasks as business_tasks
 from marketplace.contracts import routes as contract_routes
@@ -139,6 +141,7 @@ from marketplace.contracts import tasks as contract_tasks
 from marketplace.framework import routes as framework_routes
 from marketplace.offerings import routes as offering_routes
 from marketplace.partners import routes as partner_routes
+from marketplace.partners import tasks as partner_tasks
 from marketplace.people import routes as people_routes
 from marketplace.people.oidc import OpenIdProvider, Registration
 from marketplace.people.store import SqlPeople
@@ -331,10 +334,19 @@ class _Hub:
             runs_tasks=self.settings.runs_tasks,
         )
         self._start(negotiating)
+        accounts = billing.house(parts)
+        biller = billing_tasks.biller(accounts, billing_day=self.settings.billing_day)
+        if self.settings.runs_tasks:
+            self._start(biller, billing_tasks.reminders(accounts))
         for router in (
             *negotiating.routers,
             partner_routes.router(
-                parts.partners, parts.database, parts.clock, allow_loopback=loopback
+                parts.partners,
+                parts.database,
+                parts.clock,
+                parts.book,
+                hub=parts.hub,
+                allow_loopback=loopback,
             ),
             business_routes.router(
                 parts.business_files,
@@ -368,6 +380,7 @@ class _Hub:
                 parts.clock,
             ),
             contract_routes.router(parts.contracts, parts.database, parts.clock, parts.book),
+            billing_routes.router(accounts, parts.database, biller.wake),
             usage_routes.router(SqlUsage(parts.database), parts.clock),
             monitoring_routes.router(SqlRecords(parts.database), parts.clock),
             health_routes.router(
@@ -375,6 +388,8 @@ class _Hub:
             ),
         ):
             main.include_router(router)
+        if self.settings.runs_tasks:
+            self._start(partner_tasks.leave_taker(parts.partners, parts.clock))
 
     def _contract_validation(self) -> ServiceApp:
         parts = self.parts

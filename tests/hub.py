@@ -216,6 +216,14 @@ class Hub:
         await until(known)
         return partner
 
+    async def operator(self) -> Partner:
+        """Who runs the hub, logged in: its party is the hub's own."""
+        roles = roles_of(["service-provider"])
+        added = await office.register(self.parts, self.parts.hub, roles, "The hub itself")
+        partner = Partner(self.parts.hub, added.client_id, added.client_secret, self.http)
+        await partner.log_in()
+        return partner
+
 
 @asynccontextmanager
 async def running(database_url: str, home: Path, **more: Any) -> AsyncIterator[Hub]:

@@ -355,6 +355,8 @@ def _not_covered(call: Call, service: Service, denial: Denial) -> NotCovered:
         Reason.CONTRACT_TERMINATED: "agree a new contract: GET /marketplace/offerings",
         Reason.NOT_YET_VALID: "wait until the contract begins",
         Reason.OPERATION_NOT_COVERED: "agree a contract whose operations include this one",
+        Reason.PARTNER_SUSPENDED: "one of the two is suspended: ask the hub's operator",
+        Reason.PARTNER_LEFT: "one of the two has left the market: agree a contract with another",
     }.get(denial.reason, f"ask {service.provider}")
     return NotCovered(f"{what}: {denial.reason}", denial, rule=next_step)
 

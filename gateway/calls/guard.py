@@ -2,6 +2,7 @@
 
 A token whose client asked for some scopes alone opens no root of another scope: what a charge
 point's system calls services with cannot accept contracts. One of the sandbox opens none at all.
+A token of scope `marketplace:read` reads there, and changes nothing.
 A person's token opens what is among the person's duties.
 """
 
@@ -86,7 +87,7 @@ def _caller(scope: Scope, verifier: Verifier, request_id: str) -> Caller:
             rule="a token of a client whose environment is live",
         )
     needed = ROOTS.get(scope["path"].lstrip("/").partition("/")[0])
-    if needed is not None and needed not in identity.scopes:
+    if needed is not None and identity.scopes.isdisjoint({needed, _reading(scope, needed)}):
         raise ScopeMissing(needed)
     if identity.person is not None:
         require(scope.get("method", "GET"), scope["path"], identity.duties)
@@ -99,6 +100,12 @@ def _caller(scope: Scope, verifier: Verifier, request_id: str) -> Caller:
         identity.person,
         identity.duties,
     )
+
+
+def _reading(scope: Scope, needed: str) -> str:
+    """The scope that is good for this request as well, where it changes nothing."""
+    reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+    return f"{needed}:read" if reads else needed
 
 
 async def _refuse(

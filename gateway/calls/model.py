@@ -29,6 +29,8 @@ class Reason(StrEnum):
     CONTRACT_EXPIRED = "contract-expired"
     CONTRACT_TERMINATED = "contract-terminated"
     NOT_YET_VALID = "not-yet-valid"
+    PARTNER_SUSPENDED = "partner-suspended"
+    PARTNER_LEFT = "partner-left"
     OPERATION_NOT_COVERED = "operation-not-covered"
     SERVICE_UNKNOWN = "service-unknown"
     SERVICE_SUSPENDED = "service-suspended"

@@ -73,6 +73,14 @@ class Balance:
         return self.bought - self.used
 
 
+class Sold(NamedTuple):
+    """What was bought under a contract in some time, all purchases together."""
+
+    contract_id: str
+    packs: int
+    price_minor: int
+
+
 class History(NamedTuple):
     """What is left, and what was bought, the latest first."""
 

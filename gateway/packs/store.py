@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -24,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.packs.model import Balance, Bargain, Purchase
+from gateway.packs.model import Balance, Bargain, Purchase, Sold
 from kit.database import Database, Hot, metadata
 from kit.event_log import NewEvent, append
 from roaming.events import EventType
@@ -60,6 +61,10 @@ _TAKE = """
 UPDATE gateway.pack_balance
 SET used = used + least($2, bought - used), granted = least($2, bought - used)
 WHERE contract_id = $1 RETURNING bought, used, granted
+"""
+_SOLD = """
+SELECT contract_id, sum(packs)::bigint, sum(price_minor)::bigint FROM gateway.pack_purchase
+WHERE contract_id = ANY($3) AND bought_at >= $1 AND bought_at < $2 GROUP BY contract_id
 """
 _GIVE_BACK = "UPDATE gateway.pack_balance SET used = used - $2 WHERE contract_id = $1"
 
@@ -127,6 +132,21 @@ class SqlBooks:
     async def open(self) -> AsyncIterator[SqlBook]:
         async with self._database.begin() as connection:
             yield SqlBook(connection)
+
+
+class SqlSales:
+    """What was sold in packs, for who bills it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def between(
+        self, begins: datetime, ends: datetime, contract_ids: Sequence[str]
+    ) -> Sequence[Sold]:
+        """What was bought from a moment until just before another, by contract."""
+        async with self._database.hot() as connection:
+            rows = await connection.fetch(_SOLD, begins, ends, list(contract_ids))
+        return [Sold(*row) for row in rows]
 
 
 def _to_row(bought: Purchase) -> dict[str, Any]:

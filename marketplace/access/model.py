@@ -26,6 +26,8 @@ from roaming.refusal import Malformed, NotYours, TooMuch, Unknown
 SCOPES = ("events", "marketplace", "services")
 # Whoever tries a service out needs nothing else: contracts and events are never a rehearsal.
 SANDBOX_SCOPES = ("services",)
+# Who has left the market still reads what it owes and is owed.
+READ_SCOPE = "marketplace:read"
 TOKEN_LIFETIME = timedelta(minutes=15)
 # A replaced secret stays good for so long: time enough to bring the new one everywhere.
 SECRET_OVERLAP = timedelta(days=7)
@@ -101,7 +103,7 @@ class Client:
     """A program of a party. `secret_hashes` are those in force; `public_keys` are JWKs.
 
     What one of the sandbox calls is tried out, and counts nowhere. Tokens of a client that has
-    `certificates` are bound to the one that it showed.
+    `certificates` are bound to the one that it showed. `reads_only`: its party has left the market.
     """
 
     client_id: str
@@ -112,6 +114,7 @@ class Client:
     created_at: datetime | None = None
     environment: Environment = Environment.LIVE
     certificates: tuple[Certificate, ...] = ()
+    reads_only: bool = False
 
     @property
     def sandbox(self) -> bool:
@@ -120,6 +123,8 @@ class Client:
     @property
     def scopes(self) -> tuple[str, ...]:
         """What its tokens may be good for."""
+        if self.reads_only:
+            return () if self.sandbox else (READ_SCOPE,)
         return SANDBOX_SCOPES if self.sandbox else SCOPES
 
     @property

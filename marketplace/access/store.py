@@ -40,8 +40,9 @@ from marketplace.access.model import (
     SecretKept,
     SigningKey,
 )
-from marketplace.partners.model import PartnerStatus
-from marketplace.partners.store import partners
+from marketplace.partners.model import Role, roles_in_force
+from marketplace.partners.standing import PartnerStatus
+from marketplace.partners.store import partners, to_standing
 from marketplace.services.model import Environment
 from roaming.events import EventType
 from roaming.party import PartyId
@@ -131,27 +132,26 @@ class SqlKeeper:
             .scalar_subquery()
         )
         rows = await self._connection.execute(
-            select(clients, partners.c.roles, in_force.label("hashes"))
+            select(clients, partners.c.roles, partners.c.standing, in_force.label("hashes"))
             .join(partners, partners.c.party == clients.c.party)
-            .where(
-                which,
-                clients.c.revoked_at.is_(None),
-                partners.c.status == PartnerStatus.ACTIVE.value,
-            )
+            .where(which, clients.c.revoked_at.is_(None))
             .order_by(clients.c.created_at, clients.c.client_id)
         )
+        standing_rows = [(row, to_standing(row.standing)) for row in rows]
         return [
             Client(
                 client_id=row.client_id,
                 party=PartyId(row.party),
-                roles=frozenset(row.roles),
+                roles=roles_in_force(frozenset(Role(role) for role in row.roles), standing, now),
                 secret_hashes=tuple(row.hashes or ()),
                 public_keys=tuple(row.public_keys or ()),
                 created_at=row.created_at,
                 environment=Environment(row.environment),
                 certificates=tuple(_certificate(one) for one in row.certificates or ()),
+                reads_only=standing.at(now) is PartnerStatus.LEFT,
             )
-            for row in rows
+            for row, standing in standing_rows
+            if standing.at(now) is not PartnerStatus.SUSPENDED
         ]
 
     async def add_key_client(

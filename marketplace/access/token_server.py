@@ -42,6 +42,7 @@ from marketplace.access.keys import ASSERTION_ALGORITHMS, KeyRing, key_set
 from marketplace.access.model import (
     CLOCK_SKEW,
     LONGEST_ASSERTION,
+    READ_SCOPE,
     SCOPES,
     Client,
     GrantRequest,
@@ -192,7 +193,7 @@ class TokenServer:
             "token_endpoint": self.issuer + TOKEN_PATH,
             "revocation_endpoint": self.issuer + REVOCATION_PATH,
             "jwks_uri": self.issuer + JWKS_PATH,
-            "scopes_supported": list(SCOPES),
+            "scopes_supported": [*SCOPES, READ_SCOPE],
             "response_types_supported": [],
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": methods,
@@ -334,7 +335,7 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # authlib is not type
         now: datetime,
         certificate: str | None,
     ) -> None:
-        super().__init__(scopes_supported=SCOPES)
+        super().__init__(scopes_supported=(*SCOPES, READ_SCOPE))
         self.tokens = tokens
         self.now = now
         self.assertion: UsedAssertion | None = None

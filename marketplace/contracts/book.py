@@ -24,7 +24,7 @@ import structlog
 from kit.clock import Clock
 from marketplace.contracts import model
 from marketplace.contracts.model import Absence, StatusChange
-from marketplace.contracts.ports import BookRow, BookSource, Counted, ServiceRow
+from marketplace.contracts.ports import BookRow, BookSource, Counted, ServiceRow, StandingRow
 from marketplace.offerings.coverage import Coverage, TariffGroup
 from marketplace.offerings.model import (
     RoamingTerms,
@@ -32,6 +32,7 @@ from marketplace.offerings.model import (
     Terms,
     parse_terms,
 )
+from marketplace.partners.standing import Standing as PartnerStanding
 from marketplace.services.handling import Handling
 from marketplace.services.model import ROAMING, Endpoint, Operation, Protocol, Service, Status
 from roaming.evse_id import EvseId
@@ -242,6 +243,11 @@ class ContractBook:
         """A service that is published, suspended for now, or a draft yet."""
         return self._pages.services.get((name, major))
 
+    def is_absent(self, party: PartyId) -> bool:
+        """Whether a partner is suspended or has left: then nothing of its may be called."""
+        standing = self._pages.standings.get(party)
+        return standing is not None and standing.absent(None, self._clock()) is not None
+
     def described(self) -> Collection[ServiceEntry]:
         """The services that have an interface document."""
         found = self._pages.services.values()
@@ -272,13 +278,12 @@ class ContractBook:
             if entry is None:
                 return _NOTHING
             provider = entry.provider
-        held = self._pages.held.get((requester, provider, service, major))
-        if held is None:
-            return _NOTHING
-        one = _in_force(held, at)
+        one = self._find(requester, provider, service, major, at)
         if not isinstance(one, _Held):
             return one
         since, until = model.unchanged(one.valid_from, one.valid_until, one.history, at)
+        for party in (provider, requester):
+            since, until = model.narrowed(since, until, self._pages.standings.get(party), at)
         assert since is not None, "what is in force has begun"
         return ContractInForce(
             one.contract_id,
@@ -297,10 +302,7 @@ class ContractBook:
         self, requester: PartyId, provider: PartyId, service: str, major: int, at: datetime
     ) -> Standing | NotInForce:
         """As `find`, without the terms, of which reading costs more than all the rest."""
-        held = self._pages.held.get((requester, provider, service, major))
-        if held is None:
-            return _NOTHING
-        one = _in_force(held, at)
+        one = self._find(requester, provider, service, major, at)
         if not isinstance(one, _Held):
             return one
         return Standing(
@@ -313,8 +315,7 @@ class ContractBook:
 
     def roaming(self, operator: PartyId, evsp: PartyId, at: datetime) -> RoamingAgreement | None:
         """The roaming agreement of an operator and an EVSP in force at a moment."""
-        held = self._pages.held.get((evsp, operator, ROAMING, 1))
-        one = None if held is None else _in_force(held, at)
+        one = self._find(evsp, operator, ROAMING, 1, at)
         return self._agreement(one) if isinstance(one, _Held) else None
 
     def roaming_partners(self, operator: PartyId, at: datetime) -> list[PartyId]:
@@ -324,10 +325,25 @@ class ContractBook:
         """
         found = []
         for evsp in self._pages.roamers.get(operator, ()):
-            held = self._pages.held[evsp, operator, ROAMING, 1]
-            if isinstance(_in_force(held, at), _Held):
+            if isinstance(self._find(evsp, operator, ROAMING, 1, at), _Held):
                 found.append(evsp)
         return sorted(found)
+
+    def _find(
+        self, requester: PartyId, provider: PartyId, service: str, major: int, at: datetime
+    ) -> _Held | NotInForce:
+        pages = self._pages
+        held = pages.held.get((requester, provider, service, major))
+        if held is None:
+            return _NOTHING
+        standings = pages.standings
+        # Hardly anybody has another standing than the first, and of those nothing more is asked.
+        if standings:
+            sides = standings.get(provider), standings.get(requester)
+            absent = model.absence_of_parties(*sides, service, at)
+            if absent is not None:
+                return NotInForce(absent, held[-1].contract_id)
+        return _in_force(held, at)
 
     def _agreement(self, one: _Held) -> RoamingAgreement:
         key = (one.contract_id, one.version)
@@ -392,12 +408,17 @@ class ContractBook:
             if pages.take_services(rows):
                 self._edition += 1
 
+        def take_standings(rows: Sequence[StandingRow]) -> None:
+            if pages.take_standings(rows):
+                self._edition += 1
+
         reading = await self._source.read(
             fence,
             known_terms=pages.terms.keys(),
             take_terms=pages.take_terms,
             take=take,
             take_services=take_services,
+            take_standings=take_standings,
             count=count,
         )
         self._fence = reading.fence
@@ -406,17 +427,20 @@ class ContractBook:
 
 
 class _Pages:
-    """The contracts themselves, by (requester, provider, service, major), the terms' texts, and the
-    services by (name, major).
+    """The contracts themselves, by (requester, provider, service, major), the terms' texts, the
+    services by (name, major), and the standings of the partners that have a history.
 
     `contracts` is how many there are and `versions` the sum of their versions: what the database
-    is compared with, as with the transactions that wrote the services (`_written`).
+    is compared with, as with the transactions that wrote the services (`_written`) and the
+    standings (`_turned`).
     """
 
     def __init__(self) -> None:
         self.services: dict[tuple[str, int], ServiceEntry] = {}
         # Of those that are retired, too.
         self._written: dict[tuple[str, int], int] = {}
+        self.standings: dict[str, PartnerStanding] = {}
+        self._turned: dict[str, int] = {}
         self.held: dict[_Key, tuple[_Held, ...]] = {}
         self.terms: dict[bytes, str] = {}
         # With whom each operator has, had or will have agreed on roaming.
@@ -444,9 +468,22 @@ class _Pages:
                 self.services[key] = _entry(row.service)
         return bool(news)
 
+    def take_standings(self, rows: Sequence[StandingRow]) -> bool:
+        """Whether any of them is news."""
+        news = [row for row in rows if self._turned.get(row.party) != row.changed]
+        for row in news:
+            self._turned[row.party] = row.changed
+            self.standings[row.party] = row.standing
+        return bool(news)
+
     def counted(self) -> Counted:
         return Counted(
-            self.contracts, self.versions, len(self._written), sum(self._written.values())
+            self.contracts,
+            self.versions,
+            len(self._written),
+            sum(self._written.values()),
+            len(self._turned),
+            sum(self._turned.values()),
         )
 
     def _hold(self, row: BookRow) -> None:

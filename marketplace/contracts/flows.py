@@ -15,6 +15,8 @@ from marketplace.contracts.model import (
 )
 from marketplace.contracts.ports import Contracts, Desk, Memory
 from marketplace.offerings.model import Offering, OfferingWithdrawn, Status, UnknownOffering
+from marketplace.partners.model import check_present
+from marketplace.partners.standing import UNTROUBLED
 from roaming.party import PartyId
 from roaming.refusal import Malformed
 
@@ -32,7 +34,7 @@ async def accept(
 ) -> list[Contract]:
     """Accept offerings, all or none; one accepted before gives the contract there is.
 
-    UnknownOffering, OfferingWithdrawn, OwnOffering, ContractsOverlap.
+    UnknownOffering, OfferingWithdrawn, OwnOffering, ContractsOverlap, PartnerAbsent.
     """
     async with contracts.open() as desk:
         await desk.lock(requester)
@@ -87,6 +89,7 @@ async def _agree(
     desk: Desk, requester: PartyId, offerings: Sequence[Offering], now: datetime
 ) -> list[Contract]:
     standing = list(await desk.between(requester, offerings))
+    stand = await desk.standings({requester, *(one.provider for one in offerings)})
     agreed, new = [], []
     for offering in offerings:
         known = next((one for one in standing if _same(one, offering, now)), None)
@@ -97,6 +100,8 @@ async def _agree(
                     field="offering_id",
                     value=offering.offering_id,
                 )
+            for party in (offering.provider, requester):
+                check_present(party, stand.get(party, UNTROUBLED), now, "offering_id")
             known = model.agreed(sortable_id(now), offering, requester, now)
             _check_overlap(known, standing)
             standing.append(known)
@@ -159,6 +164,19 @@ async def change(
             await desk.save(changed, action, by, now)
     await memory.refresh()
     return changed
+
+
+async def notice_days(desk: Desk, party: PartyId, now: datetime) -> int:
+    """The longest notice that a contract of a party's asks for; 0 where none does."""
+    lasting = await desk.all_to_end(party, now)
+    return max((one.terms.notice_days for one in lasting), default=0)
+
+
+async def end_all(desk: Desk, party: PartyId, ends: datetime, now: datetime) -> None:
+    """All contracts of a party that leaves the market end with it, in the transaction in which it
+    gives notice."""
+    for contract in await desk.all_to_end(party, ends):
+        await desk.save(model.ended(contract, ends, party, now), Action.TERMINATE, party, now)
 
 
 async def find(contracts: Contracts, party: PartyId, contract_id: str) -> Contract:

@@ -13,6 +13,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from marketplace.offerings.model import Offering, Terms
+from marketplace.partners.model import Role
+from marketplace.partners.standing import PartnerStatus, Standing
+from marketplace.services.model import ROAMING
 from roaming.party import PartyId
 from roaming.refusal import Clash, NotYours, Unknown
 
@@ -49,6 +52,9 @@ class Absence(StrEnum):
     EXPIRED = "expired"
     SUSPENDED = "suspended"
     TERMINATED = "terminated"
+    # The parties' own standing in the market: whatever their contracts say.
+    PARTNER_SUSPENDED = "partner-suspended"
+    PARTNER_LEFT = "partner-left"
 
 
 class UnknownContract(Unknown):
@@ -250,6 +256,62 @@ def changed(
         history=(contract.history[0], *sorted((*contract.history[1:], entry), key=_since)),
         suspended_by=suspended_by,
         version=contract.version + 1,
+    )
+
+
+def ended(contract: Contract, ends: datetime, by: PartyId, now: datetime) -> Contract:
+    """The contract when a party of it leaves the market at `ends`; the same one where it has ended
+    by then. The notice is the market's: no shorter than that of any contract of the party's.
+    """
+    if contract.ends is not None and contract.ends <= ends:
+        return contract
+    entry = StatusChange(Status.TERMINATED, ends, by, now, "the partner leaves the market")
+    others = [one for one in contract.history[1:] if one.status is not Status.TERMINATED]
+    return replace(
+        contract,
+        history=(contract.history[0], *sorted((*others, entry), key=_since)),
+        version=contract.version + 1,
+    )
+
+
+def acts_as(service: str) -> tuple[Role, Role | None]:
+    """In which roles the provider and the requester of a contract on a service act in it.
+
+    None: in whatever roles it has.
+    """
+    if service == ROAMING:
+        return Role.EVSE_OPERATOR, Role.EVSP
+    return Role.SERVICE_PROVIDER, None
+
+
+def absence_of_parties(
+    provider: Standing | None, requester: Standing | None, service: str, at: datetime
+) -> Absence | None:
+    """Why contracts between two parties are not in force at a moment, whatever they say themselves.
+
+    None: by their standing they may be. A standing of None is that of a party without a history.
+    """
+    if provider is None and requester is None:
+        return None
+    roles = acts_as(service)
+    for standing, role in zip((provider, requester), roles, strict=True):
+        status = None if standing is None else standing.absent(role, at)
+        if status is not None:
+            left = status is PartnerStatus.LEFT
+            return Absence.PARTNER_LEFT if left else Absence.PARTNER_SUSPENDED
+    return None
+
+
+def narrowed(
+    since: datetime | None, until: datetime | None, standing: Standing | None, at: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """The part of [since, until) around a moment in which a standing says the same throughout."""
+    if standing is None:
+        return since, until
+    begins, ends = standing.unchanged(at)
+    return (
+        max((one for one in (since, begins) if one is not None), default=None),
+        min((one for one in (until, ends) if one is not None), default=None),
     )
 
 

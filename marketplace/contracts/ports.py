@@ -10,6 +10,7 @@ from typing import Protocol
 
 from marketplace.contracts.model import Action, Contract, StatusChange
 from marketplace.offerings.model import Offering
+from marketplace.partners.standing import Standing
 from marketplace.services.model import Service
 from roaming.party import PartyId
 
@@ -49,6 +50,15 @@ class Desk(Protocol):
         self, contract: Contract, action: Action, by: PartyId, now: datetime
     ) -> None: ...
 
+    async def standings(self, parties: Collection[PartyId]) -> Mapping[PartyId, Standing]:
+        """How these partners stand; nobody suspends one, or lets it go, until we are done."""
+        ...
+
+    async def all_to_end(self, party: PartyId, after: datetime) -> Sequence[Contract]:
+        """The party's contracts that last beyond a moment; nobody else changes them until we are
+        done."""
+        ...
+
     async def page(
         self,
         party: PartyId,
@@ -83,6 +93,15 @@ class BookRow:
 
 
 @dataclass(frozen=True, slots=True)
+class StandingRow:
+    """How a partner stands that has a history. `changed`: the transaction that wrote it last."""
+
+    party: str
+    standing: Standing
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What one look at the database told, besides the rows. All of it is of one moment.
 
@@ -97,13 +116,15 @@ class Reading:
 @dataclass(frozen=True, slots=True)
 class Counted:
     """The number of all contracts and the sum of their versions; the number of all services and the
-    sum of the transactions that wrote them last.
+    sum of the transactions that wrote them last; and the same of partners with a history.
     """
 
     contracts: int
     versions: int
     services: int
     changes: int
+    partners: int = 0
+    turns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +144,11 @@ class BookSource(Protocol):
         take_terms: Callable[[bytes, str], None],
         take: Callable[[Sequence[BookRow]], None],
         take_services: Callable[[Sequence[ServiceRow]], None],
+        take_standings: Callable[[Sequence[StandingRow]], None],
         count: bool = False,
     ) -> Reading:
-        """Contracts and services changed since `fence`, or all of them; each contract's terms are
-        given before it.
+        """Contracts, services and standings changed since `fence`, or all of them; each contract's
+        terms are given before it.
         """
         ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -21,6 +21,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    case,
     func,
     or_,
     select,
@@ -34,7 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.database import Database, Hot, metadata
 from kit.sortable_id import is_id
 from marketplace.contracts.model import Action, Contract, Status, StatusChange
-from marketplace.contracts.ports import BookRow, Counted, Reading, ServiceRow
+from marketplace.contracts.ports import BookRow, Counted, Reading, ServiceRow, StandingRow
 from marketplace.framework.store import clauses_table
 from marketplace.messages.model import Fact
 from marketplace.messages.store import tell
@@ -47,12 +48,16 @@ from marketplace.offerings.store import (
     terms_table,
     to_offering,
 )
+from marketplace.partners.standing import Standing
+from marketplace.partners.store import standings_of, to_standing
 from marketplace.services.store import to_service
 from roaming.events import EventType
 from roaming.party import PartyId
 
 CHANNEL = "contracts"
 ROWS_AT_ONCE = 5_000
+# What is owed under a contract is paid within a year of its end, and whoever is owed it is told.
+TOLD_AFTERWARDS = timedelta(days=365)
 _THIS_TRANSACTION = text("pg_current_xact_id()::text::bigint")
 
 contracts = Table(
@@ -90,12 +95,16 @@ _ALL = (
     " FROM marketplace.contract"
 )
 _ALL_SERVICES = "SELECT * FROM marketplace.service"
+# Few partners have ever had another standing than the first: nothing is held of the others.
+_ALL_STANDINGS = "SELECT party, standing, standing_xid FROM marketplace.partner"
 _COUNTED = (
-    "SELECT contracts, versions, services, changes FROM"
+    "SELECT contracts, versions, services, changes, partners, turns FROM"
     " (SELECT count(*) AS contracts, coalesce(sum(version), 0)::bigint AS versions"
     " FROM marketplace.contract) AS c,"
     " (SELECT count(*) AS services, coalesce(sum(changed_xid), 0)::bigint AS changes"
-    " FROM marketplace.service) AS s"
+    " FROM marketplace.service) AS s,"
+    " (SELECT count(*) AS partners, coalesce(sum(standing_xid), 0)::bigint AS turns"
+    " FROM marketplace.partner WHERE standing_xid IS NOT NULL) AS p"
 )
 _SELECT = select(contracts, terms_table.c.body.label("terms")).join(
     terms_table, terms_table.c.digest == contracts.c.terms_digest
@@ -224,6 +233,21 @@ class SqlDesk:
         await tell(self._connection, [fact])
         await _notify(self._connection, contract.contract_id)
 
+    async def standings(self, parties: Collection[PartyId]) -> Mapping[PartyId, Standing]:
+        return await standings_of(self._connection, parties)
+
+    async def all_to_end(self, party: PartyId, after: datetime) -> Sequence[Contract]:
+        rows = await self._connection.execute(
+            _SELECT.where(
+                _is_party(party),
+                or_(contracts.c.valid_until.is_(None), contracts.c.valid_until > after),
+            )
+            .order_by(contracts.c.contract_id)
+            .with_for_update(of=contracts)
+        )
+        found = [_to_contract(row) for row in rows]
+        return [one for one in found if one.ends is None or one.ends > after]
+
     async def page(
         self,
         party: PartyId,
@@ -268,6 +292,7 @@ class SqlBookSource:
         take_terms: Callable[[bytes, str], None],
         take: Callable[[Sequence[BookRow]], None],
         take_services: Callable[[Sequence[ServiceRow]], None],
+        take_standings: Callable[[Sequence[StandingRow]], None],
         count: bool = False,
     ) -> Reading:
         async with (
@@ -295,6 +320,15 @@ class SqlBookSource:
                 take_services(
                     [ServiceRow(to_service(_Attributes(row)), row["changed_xid"]) for row in rows]
                 )
+            turned = await connection.fetch(
+                f"{_ALL_STANDINGS} WHERE standing_xid >= $1", fence or 0
+            )
+            take_standings(
+                [
+                    StandingRow(row["party"], to_standing(row["standing"]), row["standing_xid"])
+                    for row in turned
+                ]
+            )
             counted = await connection.fetchrow(_COUNTED) if count else None
         return Reading(begun, None if counted is None else Counted(*counted))
 
@@ -327,6 +361,24 @@ class _Attributes:
 
 def _is_party(party: PartyId) -> Any:
     return or_(contracts.c.provider == party, contracts.c.requester == party)
+
+
+async def counterparties(
+    connection: AsyncConnection, party: PartyId, now: datetime
+) -> Sequence[PartyId]:
+    """With whom a party has contracts, or had until a year ago, in the caller's transaction."""
+    other = case((contracts.c.provider == party, contracts.c.requester), else_=contracts.c.provider)
+    since = now - TOLD_AFTERWARDS
+    rows = await connection.execute(
+        select(other)
+        .where(
+            _is_party(party),
+            or_(contracts.c.valid_until.is_(None), contracts.c.valid_until > since),
+        )
+        .distinct()
+        .order_by(other)
+    )
+    return [PartyId(row[0]) for row in rows]
 
 
 async def _notify(connection: AsyncConnection, payload: str) -> None:

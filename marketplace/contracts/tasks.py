@@ -11,7 +11,7 @@ from kit.database import Database
 from kit.worker import Worker, woken_by
 from marketplace.contracts.book import ContractBook
 
-CHANNELS = ("contracts", "services")
+CHANNELS = ("contracts", "services", "partners")
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from marketplace.offerings.model import (
     UnknownOffering,
 )
 from marketplace.offerings.ports import Offerings, Stall
+from marketplace.partners.model import check_present
 from marketplace.services.model import HUB_SERVICES, Service, UnknownService, is_name
 from marketplace.services.model import Status as ServiceStatus
 from roaming.party import PartyId
@@ -38,9 +39,11 @@ async def publish(
 
     `clauses`: what each says beside its terms; None: the standard form of all that is required.
     BadOffering, BadTerms, BadClause, OfferingIncomplete, UnknownService, NotYourServiceToOffer,
-    ServiceRetired.
+    ServiceRetired, PartnerAbsent.
     """
     async with offerings.open() as stall:
+        for provider in {one.provider for one in asked}:
+            check_present(provider, await stall.standing(provider), now, "provider")
         drafts = await _draft(stall, roles, asked, clauses or [{}] * len(asked))
         digests = await stall.keep_clauses([draft.complete() for draft in drafts])
         worded = [

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from marketplace.framework.model import Clauses, Library
 from marketplace.offerings.model import Offering
+from marketplace.partners.standing import Standing
 from marketplace.services.model import Service
 from roaming.party import PartyId
 
@@ -17,6 +18,10 @@ class Stall(Protocol):
     """Offerings, in one transaction."""
 
     async def service(self, name: str, major: int) -> Service | None: ...
+
+    async def standing(self, party: PartyId) -> Standing:
+        """How a partner stands; nobody suspends it, or lets it go, until we are done."""
+        ...
 
     async def publish(self, offerings: Sequence[Offering], now: datetime) -> Sequence[Offering]:
         """Keep offerings of one provider, in order. The same offering again is the one there is."""

@@ -46,7 +46,10 @@ from marketplace.offerings.model import (
     Status,
     Terms,
     parse_terms,
+    withdrawn,
 )
+from marketplace.partners.standing import UNTROUBLED, Standing
+from marketplace.partners.store import standings_of
 from marketplace.services.model import Service
 from marketplace.services.store import services, to_service
 from roaming.events import EventType
@@ -102,6 +105,10 @@ class SqlStall:
             )
         ).first()
         return None if row is None else to_service(row)
+
+    async def standing(self, party: PartyId) -> Standing:
+        found = await standings_of(self._connection, [party])
+        return found.get(party, UNTROUBLED)
 
     async def publish(self, asked: Sequence[Offering], now: datetime) -> Sequence[Offering]:
         if not asked:
@@ -209,6 +216,18 @@ class SqlOfferings:
     async def open(self) -> AsyncIterator[SqlStall]:
         async with self._database.begin() as connection:
             yield SqlStall(connection)
+
+
+async def withdraw_all(connection: AsyncConnection, party: PartyId, now: datetime) -> None:
+    """All that a party offers is offered no more, in the caller's transaction."""
+    stall = SqlStall(connection)
+    rows = await connection.execute(
+        SELECT_OFFERING.where(
+            offerings.c.provider == party, offerings.c.status == Status.PUBLISHED.value
+        )
+    )
+    for row in rows.all():
+        await stall.withdraw(withdrawn(to_offering(row)), now)
 
 
 def made_to(party: PartyId, roles: Collection[str]) -> Any:

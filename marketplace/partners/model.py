@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from marketplace.partners.standing import UNTROUBLED, PartnerStatus, Standing
 from roaming.party import PartyId
-from roaming.refusal import Malformed, NotYours, Unknown
+from roaming.refusal import Clash, Malformed, NotYours, Unknown
 
 LONGEST_NAME = 200
 MOST_HEADERS = 10
@@ -23,11 +24,6 @@ class Role(StrEnum):
     EVSP = "evsp"
     DSO = "dso"
     SERVICE_PROVIDER = "service-provider"
-
-
-class PartnerStatus(StrEnum):
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
 
 
 class Purpose(StrEnum):
@@ -54,13 +50,43 @@ class NotYourEndpoint(NotYours):
     """Only a party itself says, and sees, where it is called."""
 
 
+class NotYourStanding(NotYours):
+    """A partner sees its own standing, and may leave; all else is for the hub's operator."""
+
+
+class RoleNotHeld(Unknown):
+    """The partner does not hold this role."""
+
+
+class PartnerAbsent(Clash):
+    """A partner that is suspended or has left makes no contracts and no offers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Partner:
+    """A party of the market. `roles` are those approved, of which some may be suspended.
+
+    A partner may have several party ids; `main` is the one by which it is known, and for all of
+    them a suspension and a leaving count alike.
+    """
+
     party: PartyId
     name: str
     roles: frozenset[Role]
-    status: PartnerStatus
     registered_at: datetime
+    standing: Standing = UNTROUBLED
+    main: PartyId | None = None
+
+    @property
+    def belongs_to(self) -> PartyId:
+        return self.main or self.party
+
+    def status_at(self, at: datetime) -> PartnerStatus:
+        return self.standing.at(at)
+
+    def roles_at(self, at: datetime) -> frozenset[Role]:
+        """The roles that it may act in at a moment."""
+        return roles_in_force(self.roles, self.standing, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +116,25 @@ def roles_of(names: Iterable[str]) -> frozenset[Role]:
     return frozenset(roles)
 
 
+def roles_in_force(roles: frozenset[Role], standing: Standing, at: datetime) -> frozenset[Role]:
+    """Those of `roles` that a partner of this standing may act in at a moment."""
+    if standing is UNTROUBLED:
+        return roles
+    return frozenset(role for role in roles if standing.absent(role, at) is None)
+
+
+def check_present(party: PartyId, standing: Standing, at: datetime, field: str) -> None:
+    """PartnerAbsent for a partner with whom nothing is agreed now."""
+    status = standing.absent(None, at)
+    if status is not None:
+        raise PartnerAbsent(
+            f"{party} is {status} and neither agrees nor offers anything",
+            field=field,
+            value=party,
+            rule="a partner that is active: GET /marketplace/partners",
+        )
+
+
 def registered(
     known: Partner | None, party: PartyId, roles: frozenset[Role], name: str, now: datetime
 ) -> Partner:
@@ -103,7 +148,7 @@ def registered(
             rule=f"1 to {LONGEST_NAME} printable characters",
         )
     if known is None:
-        return Partner(party, name, roles, PartnerStatus.ACTIVE, now)
+        return Partner(party, name, roles, now)
     return replace(known, name=name, roles=roles)
 
 

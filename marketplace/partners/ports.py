@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from marketplace.partners.model import Endpoint, Partner, Purpose
+from marketplace.partners.standing import Action
 from roaming.party import PartyId
 
 
@@ -24,6 +25,32 @@ class Register(Protocol):
 
     async def save(self, partner: Partner, now: datetime, *, changed: bool) -> None:
         """Keep the partner; when `changed`, tell it in the log."""
+        ...
+
+    async def ids_of(self, main: PartyId) -> Sequence[PartyId]:
+        """All party ids of the partner that is known by `main`, in order; its own among them."""
+        ...
+
+    async def change_standing(
+        self, partner: Partner, action: Action, role: str | None, by: PartyId, now: datetime
+    ) -> None:
+        """Keep the partner's new standing, and tell it and its counterparties of it."""
+        ...
+
+    async def leavers(self, now: datetime, limit: int) -> Sequence[PartyId]:
+        """Partners whose notice has run, and of whom nobody has taken leave yet."""
+        ...
+
+    async def take_leave(self, partner: Partner, now: datetime) -> None:
+        """What it offers is withdrawn, and its counterparties are told that it has gone."""
+        ...
+
+    async def notice_days(self, party: PartyId, now: datetime) -> int:
+        """The longest notice that a contract of the partner's asks for."""
+        ...
+
+    async def end_contracts(self, party: PartyId, ends: datetime, now: datetime) -> None:
+        """Terminate, at `ends`, all contracts of the partner's that would last longer."""
         ...
 
     async def add_client_secret(self, party: PartyId, secret_hash: str, now: datetime) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     DateTime,
     ForeignKey,
@@ -17,17 +18,32 @@ from sqlalchemy import (
     Table,
     Text,
     func,
+    or_,
     select,
+    text,
+    update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database, metadata
 from kit.event_log import NewEvent, append
 from kit.secrets import SecretBox
-from marketplace.partners.model import Endpoint, Partner, PartnerStatus, Purpose, Role
+from marketplace.partners.model import Endpoint, Partner, Purpose, Role
+from marketplace.partners.standing import (
+    UNTROUBLED,
+    Action,
+    PartnerStatus,
+    Standing,
+    StandingChange,
+    Turn,
+)
 from roaming.events import EventType
 from roaming.party import PartyId
+
+CHANNEL = "partners"
+"""NOTIFY when a standing changes."""
+_THIS_TRANSACTION = text("pg_current_xact_id()::text::bigint")
 
 partners = Table(
     "partner",
@@ -35,8 +51,14 @@ partners = Table(
     Column("party", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("roles", ARRAY(Text), nullable=False),
-    Column("status", Text, nullable=False),
     Column("registered_at", DateTime(timezone=True), nullable=False),
+    # Null: the party is the partner itself, and no further id of another.
+    Column("main_party", Text(collation="C"), index=True),
+    Column("standing", JSONB, nullable=False, server_default="[]"),
+    # The transaction that wrote the standing last: what the contract book asks by. Null: never.
+    Column("standing_xid", BigInteger, index=True),
+    # When it is to be taken leave of. Null: it stays, or it was.
+    Column("leave_due", DateTime(timezone=True), index=True),
     schema="marketplace",
 )
 endpoints = Table(
@@ -54,13 +76,17 @@ endpoints = Table(
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """What other capabilities do inside the transaction of a registration."""
+    """What other capabilities do inside the transaction of a registration, or of a leaving."""
 
     add_client_secret: Callable[[AsyncConnection, PartyId, str, datetime], Awaitable[str]]
     end_tokens: Callable[[AsyncConnection, PartyId, datetime], Awaitable[None]]
     accept_public_offerings: Callable[
         [AsyncConnection, Partner, datetime], Awaitable[Sequence[str]]
     ]
+    counterparties: Callable[[AsyncConnection, PartyId, datetime], Awaitable[Sequence[PartyId]]]
+    notice_days: Callable[[AsyncConnection, PartyId, datetime], Awaitable[int]]
+    end_contracts: Callable[[AsyncConnection, PartyId, datetime, datetime], Awaitable[None]]
+    withdraw_offerings: Callable[[AsyncConnection, PartyId, datetime], Awaitable[None]]
 
 
 class SqlRegister:
@@ -70,9 +96,10 @@ class SqlRegister:
         self._box = box
 
     async def find(self, party: PartyId) -> Partner | None:
-        row = (
-            await self._connection.execute(select(partners).where(partners.c.party == party))
-        ).first()
+        return await self._one(select(partners).where(partners.c.party == party))
+
+    async def _one(self, query: Any) -> Partner | None:
+        row = (await self._connection.execute(query)).first()
         return None if row is None else _to_partner(row)
 
     async def find_to_change(self, party: PartyId) -> Partner | None:
@@ -80,7 +107,7 @@ class SqlRegister:
         await self._connection.execute(
             select(func.pg_advisory_xact_lock(func.hashtextextended(f"partner:{party}", 0)))
         )
-        return await self.find(party)
+        return await self._one(select(partners).where(partners.c.party == party).with_for_update())
 
     async def page(self, after: PartyId | None, limit: int) -> Sequence[Partner]:
         query = select(partners).order_by(partners.c.party).limit(limit)
@@ -94,15 +121,86 @@ class SqlRegister:
         values = {
             "name": partner.name,
             "roles": sorted(partner.roles),
-            "status": partner.status.value,
         }
         await self._connection.execute(
             insert(partners)
-            .values(party=partner.party, registered_at=partner.registered_at, **values)
+            .values(
+                party=partner.party,
+                registered_at=partner.registered_at,
+                main_party=partner.main,
+                **values,
+            )
             .on_conflict_do_update(index_elements=["party"], set_=values)
         )
-        body = {"party": partner.party, **values}
+        body = {"party": partner.party, **values, "status": partner.status_at(now).value}
+        if partner.main is not None:
+            body["main_party"] = partner.main
         await self._tell(EventType.PARTNER_REGISTERED, partner.party, body, now)
+
+    async def ids_of(self, main: PartyId) -> Sequence[PartyId]:
+        rows = await self._connection.execute(
+            select(partners.c.party)
+            .where(or_(partners.c.party == main, partners.c.main_party == main))
+            .order_by(partners.c.party)
+        )
+        return [PartyId(row.party) for row in rows]
+
+    async def change_standing(
+        self, partner: Partner, action: Action, role: str | None, by: PartyId, now: datetime
+    ) -> None:
+        leaves_at = partner.standing.leaves_at
+        await self._connection.execute(
+            update(partners)
+            .where(partners.c.party == partner.party)
+            .values(
+                standing=_to_json(partner.standing),
+                standing_xid=_THIS_TRANSACTION,
+                # Kept until leave is taken; whoever comes back before that does not leave.
+                leave_due=leaves_at if action is Action.LEAVE else partners.c.leave_due,
+            )
+        )
+        told = max(partner.standing.history, key=lambda one: one.recorded_at)
+        body = {
+            "party": partner.party,
+            "action": action.value,
+            "status": partner.status_at(now).value,
+            "role": role,
+            "since": now.isoformat(),
+            "leaves_at": leaves_at and leaves_at.isoformat(),
+        }
+        # Why it was suspended is between the partner and the hub.
+        own = body | {"by": by, "reason": told.reason}
+        await self._tell_all(EventType.PARTNER_STANDING_CHANGED, partner.party, own, body, now)
+
+    async def leavers(self, now: datetime, limit: int) -> Sequence[PartyId]:
+        rows = await self._connection.execute(
+            select(partners.c.party)
+            .where(partners.c.leave_due <= now)
+            .order_by(partners.c.leave_due)
+            .limit(limit)
+        )
+        return [PartyId(row.party) for row in rows]
+
+    async def take_leave(self, partner: Partner, now: datetime) -> None:
+        due = await self._connection.execute(
+            update(partners)
+            .where(partners.c.party == partner.party, partners.c.leave_due <= now)
+            # The books look once more: what is called without a contract goes by no date.
+            .values(leave_due=None, standing_xid=_THIS_TRANSACTION)
+            .returning(partners.c.party)
+        )
+        if due.first() is None or partner.status_at(now) is not PartnerStatus.LEFT:
+            return
+        await self._joining.withdraw_offerings(self._connection, partner.party, now)
+        left_at = partner.standing.leaves_at
+        body = {"party": partner.party, "left_at": left_at and left_at.isoformat()}
+        await self._tell_all(EventType.PARTNER_LEFT, partner.party, body, body, now)
+
+    async def notice_days(self, party: PartyId, now: datetime) -> int:
+        return await self._joining.notice_days(self._connection, party, now)
+
+    async def end_contracts(self, party: PartyId, ends: datetime, now: datetime) -> None:
+        await self._joining.end_contracts(self._connection, party, ends, now)
 
     async def add_client_secret(self, party: PartyId, secret_hash: str, now: datetime) -> str:
         return await self._joining.add_client_secret(self._connection, party, secret_hash, now)
@@ -168,6 +266,22 @@ class SqlRegister:
     ) -> None:
         await append(self._connection, [NewEvent(f"partner:{party}", kind, party, body, now)])
 
+    async def _tell_all(
+        self,
+        kind: EventType,
+        party: PartyId,
+        own: dict[str, Any],
+        others: dict[str, Any],
+        now: datetime,
+    ) -> None:
+        """Told to the partner, and to all with whom it has, or had of late, a contract."""
+        met = await self._joining.counterparties(self._connection, party, now)
+        stream = f"partner:{party}"
+        told = [NewEvent(stream, kind, party, own, now)]
+        told += [NewEvent(stream, kind, other, others, now) for other in met]
+        await append(self._connection, told)
+        await self._connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+
     def _to_endpoint(self, row: Any) -> Endpoint:
         party, purpose = PartyId(row.party), Purpose(row.purpose)
         plain = self._box.unseal(bytes(row.sealed_headers), purpose=_seal_of(party, purpose))
@@ -197,6 +311,55 @@ def _to_partner(row: Any) -> Partner:
         party=PartyId(row.party),
         name=row.name,
         roles=frozenset(Role(role) for role in row.roles),
-        status=PartnerStatus(row.status),
         registered_at=row.registered_at,
+        standing=to_standing(row.standing),
+        main=None if row.main_party is None else PartyId(row.main_party),
     )
+
+
+def to_standing(raw: Sequence[Sequence[Any]]) -> Standing:
+    if not raw:
+        return UNTROUBLED
+    return Standing(
+        tuple(
+            StandingChange(
+                Turn(turn),
+                datetime.fromisoformat(since),
+                PartyId(by),
+                datetime.fromisoformat(recorded_at),
+                reason,
+                role,
+            )
+            for turn, since, by, recorded_at, reason, role in raw
+        )
+    )
+
+
+async def standings_of(
+    connection: AsyncConnection, parties: Collection[PartyId]
+) -> dict[PartyId, Standing]:
+    """How these partners stand, in the caller's transaction; the hub, which is none, is not told.
+
+    Nobody suspends one of them, or lets it go, until that transaction is done.
+    """
+    rows = await connection.execute(
+        select(partners.c.party, partners.c.standing)
+        .where(partners.c.party.in_(sorted(parties)))
+        .order_by(partners.c.party)
+        .with_for_update(read=True)
+    )
+    return {PartyId(row.party): to_standing(row.standing) for row in rows}
+
+
+def _to_json(standing: Standing) -> list[list[str | None]]:
+    return [
+        [
+            one.turn.value,
+            one.since.isoformat(),
+            str(one.by),
+            one.recorded_at.isoformat(),
+            one.reason,
+            one.role,
+        ]
+        for one in standing.history
+    ]

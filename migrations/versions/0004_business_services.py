@@ -10,7 +10,17 @@ branch_labels = None
 depends_on = None
 
 
-ONBOARDING: list[str] = []
+ONBOARDING: list[str] = [
+    # Nobody could be anything but active.
+    "ALTER TABLE marketplace.partner DROP COLUMN status",
+    'ALTER TABLE marketplace.partner ADD COLUMN main_party TEXT COLLATE "C"',
+    "ALTER TABLE marketplace.partner ADD COLUMN standing JSONB DEFAULT '[]' NOT NULL",
+    "ALTER TABLE marketplace.partner ADD COLUMN standing_xid BIGINT",
+    "ALTER TABLE marketplace.partner ADD COLUMN leave_due TIMESTAMP WITH TIME ZONE",
+    "CREATE INDEX ix_partner_main_party ON marketplace.partner (main_party)",
+    "CREATE INDEX ix_partner_standing_xid ON marketplace.partner (standing_xid)",
+    "CREATE INDEX ix_partner_leave_due ON marketplace.partner (leave_due)",
+]
 
 PEOPLE: list[str] = [
     """
@@ -211,7 +221,209 @@ CREATE INDEX ix_message_waiting ON marketplace.message (party, position)
 
 ROAMING: list[str] = []
 
-BILLING: list[str] = []
+BILLING: list[str] = [
+    """
+CREATE TABLE marketplace.billing_run (
+    run_id TEXT COLLATE "C" NOT NULL,
+    month TEXT COLLATE "C" NOT NULL,
+    up_to TIMESTAMP WITH TIME ZONE NOT NULL,
+    earlier TEXT[] NOT NULL,
+    begun_by TEXT COLLATE "C" NOT NULL,
+    begun_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    state TEXT NOT NULL,
+    summed BOOLEAN NOT NULL,
+    after TEXT COLLATE "C" NOT NULL,
+    contracts BIGINT NOT NULL,
+    invoices BIGINT NOT NULL,
+    credit_notes BIGINT NOT NULL,
+    not_invoiced BIGINT NOT NULL,
+    finished_at TIMESTAMP WITH TIME ZONE,
+    holder TEXT,
+    held_until TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_billing_run PRIMARY KEY (run_id)
+)
+""",
+    """
+CREATE INDEX ix_billing_run_month ON marketplace.billing_run (month)
+""",
+    """
+CREATE TABLE marketplace.billing_invoice (
+    number TEXT COLLATE "C" NOT NULL,
+    log_position BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    about TEXT NOT NULL,
+    seller TEXT COLLATE "C" NOT NULL,
+    buyer TEXT COLLATE "C" NOT NULL,
+    contract_id TEXT COLLATE "C",
+    run_id TEXT COLLATE "C",
+    month TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    issued_on DATE NOT NULL,
+    due_on DATE,
+    net_minor BIGINT NOT NULL,
+    gross_minor BIGINT NOT NULL,
+    corrects TEXT COLLATE "C",
+    reason TEXT,
+    content JSONB NOT NULL,
+    xml BYTEA NOT NULL,
+    xml_sha256 BYTEA NOT NULL,
+    CONSTRAINT pk_billing_invoice PRIMARY KEY (number),
+    CONSTRAINT uq_billing_invoice_log_position UNIQUE (log_position)
+)
+""",
+    """
+CREATE INDEX ix_billing_invoice_buyer ON marketplace.billing_invoice (buyer, log_position)
+""",
+    """
+CREATE INDEX ix_billing_invoice_corrects ON marketplace.billing_invoice (corrects) WHERE corrects IS NOT NULL
+""",
+    """
+CREATE INDEX ix_billing_invoice_due_on ON marketplace.billing_invoice (due_on) WHERE due_on IS NOT NULL
+""",
+    """
+CREATE INDEX ix_billing_invoice_seller ON marketplace.billing_invoice (seller, log_position)
+""",
+    """
+CREATE TABLE marketplace.billing_line (
+    number TEXT COLLATE "C" NOT NULL,
+    line INTEGER NOT NULL,
+    contract_id TEXT COLLATE "C",
+    month TEXT COLLATE "C" NOT NULL,
+    key TEXT COLLATE "C" NOT NULL,
+    told TEXT NOT NULL,
+    quantity NUMERIC NOT NULL,
+    unit TEXT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    taken BOOLEAN NOT NULL,
+    corrects TEXT COLLATE "C",
+    corrects_line INTEGER,
+    CONSTRAINT pk_billing_line PRIMARY KEY (number, line)
+)
+""",
+    """
+CREATE INDEX ix_billing_line_contract_id ON marketplace.billing_line (contract_id, month)
+""",
+    """
+CREATE INDEX ix_billing_line_corrects ON marketplace.billing_line (corrects) WHERE corrects IS NOT NULL
+""",
+    """
+CREATE TABLE marketplace.billing_series (
+    seller TEXT COLLATE "C" NOT NULL,
+    year INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    counted BIGINT NOT NULL,
+    CONSTRAINT pk_billing_series PRIMARY KEY (seller, year, kind)
+)
+""",
+    """
+CREATE TABLE marketplace.billing_uninvoiced (
+    contract_id TEXT COLLATE "C" NOT NULL,
+    seller TEXT COLLATE "C" NOT NULL,
+    buyer TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    net_minor BIGINT NOT NULL,
+    months TEXT[] NOT NULL,
+    wanted JSONB NOT NULL,
+    noted_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_billing_uninvoiced PRIMARY KEY (contract_id, seller, buyer, currency)
+)
+""",
+    """
+CREATE TABLE marketplace.billing_entry (
+    number TEXT COLLATE "C" NOT NULL,
+    reference TEXT COLLATE "C" NOT NULL,
+    way TEXT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    on_day DATE NOT NULL,
+    note TEXT NOT NULL,
+    recorded_by TEXT COLLATE "C" NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_billing_entry PRIMARY KEY (number, reference)
+)
+""",
+    """
+CREATE TABLE marketplace.billing_reminder (
+    number TEXT COLLATE "C" NOT NULL,
+    level INTEGER NOT NULL,
+    sent_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_billing_reminder PRIMARY KEY (number, level)
+)
+""",
+    """
+CREATE TABLE marketplace.billing_fee (
+    fee_no BIGINT GENERATED ALWAYS AS IDENTITY,
+    valid_from TEXT COLLATE "C" NOT NULL,
+    provider TEXT COLLATE "C",
+    category TEXT,
+    percent NUMERIC NOT NULL,
+    per_invoice_minor BIGINT NOT NULL,
+    currency TEXT COLLATE "C",
+    set_by TEXT COLLATE "C" NOT NULL,
+    set_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_billing_fee PRIMARY KEY (fee_no)
+)
+""",
+    """
+CREATE TABLE marketplace.billing_share (
+    number TEXT COLLATE "C" NOT NULL,
+    provider TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    percent NUMERIC NOT NULL,
+    per_invoice_minor BIGINT NOT NULL,
+    net_minor BIGINT NOT NULL,
+    provider_minor BIGINT NOT NULL,
+    fee_minor BIGINT NOT NULL,
+    CONSTRAINT pk_billing_share PRIMARY KEY (number),
+    CONSTRAINT ck_billing_share_split CHECK (net_minor = provider_minor + fee_minor)
+)
+""",
+    """
+CREATE INDEX ix_billing_share_provider ON marketplace.billing_share (provider)
+""",
+    """
+CREATE TABLE marketplace.billing_share_taken (
+    number TEXT COLLATE "C" NOT NULL,
+    fee_number TEXT COLLATE "C" NOT NULL,
+    CONSTRAINT pk_billing_share_taken PRIMARY KEY (number)
+)
+""",
+    """
+CREATE TABLE gateway.usage_sum (
+    asked_by TEXT NOT NULL,
+    contract_id TEXT NOT NULL,
+    begins_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    quarter BOOLEAN NOT NULL,
+    calls BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    units BIGINT NOT NULL,
+    CONSTRAINT pk_usage_sum PRIMARY KEY (asked_by, contract_id, begins_at, quarter)
+)
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.billing_invoice
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.billing_line
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.billing_entry
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.billing_fee
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.billing_share
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.billing_share_taken
+  FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+]
 
 REPORTING: list[str] = [
     "ALTER TABLE gateway.usage ADD COLUMN units BIGINT DEFAULT '1' NOT NULL",

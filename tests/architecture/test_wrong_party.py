@@ -114,6 +114,7 @@ class Victims:
     world: World
     provider: Partner
     ids: Mapping[str, str]
+    hub_operator: Partner
 
     @property
     def all(self) -> tuple[Partner, ...]:
@@ -177,6 +178,8 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         [payment] = (await evsp.get(f"{CLEARING_HOUSE}/settlement-payments"))["payments"]
         for days in (40, 60, 90):
             await reminded(hub, days)
+        hub_operator = await hub.operator()
+        run_id, number = await billed(hub_operator, provider, evsp)
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
         event_id = await subscribed(provider, evsp)
@@ -188,6 +191,8 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "/marketplace/contracts contract_id": found.agreement,
                 "/services/clearing-house/customer-contracts contract_id": CONTRACT,
                 "message_id": message["message_id"],
+                "/marketplace/billing-runs run_id": run_id,
+                "/marketplace/invoices number": number,
                 "/marketplace/services name": service()["name"],
                 "/marketplace/services path": DOCUMENT,
                 "/marketplace/framework name": MODULE,
@@ -218,7 +223,36 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "file_id": FILE,
                 "charge_point": STATIONS[0]["charge_point"],
             },
+            hub_operator,
         )
+
+
+async def billed(hub_operator: Partner, provider: Partner, requester: Partner) -> tuple[str, str]:
+    """The run and the number of an invoice for a service."""
+    path = f"/marketplace/partners/{provider.party}/business-details"
+    await provider.put(path, DETAILS | {"tax_id": f"tax {SECRET}", "vat_id": "DE129273398"})
+    await provider.post("/marketplace/services", paid())
+    await provider.post(f"/marketplace/services/{paid()['name']}/v1/publish")
+    offering = await provider.post(
+        "/marketplace/offerings",
+        {
+            "service": paid()["name"],
+            "terms": {"currency": "EUR", "plan": {"one_time": "77.01"}},
+            "audience": {"kind": "parties", "parties": [requester.party]},
+        },
+    )
+    await requester.accepts(offering["offering_id"])
+    now = utc_now()
+    asked = {"month": f"{now:%Y-%m}", "up_to": now.isoformat()}
+    run = await hub_operator.post("/marketplace/billing-runs", asked)
+    found: list[Any] = []
+
+    async def issued() -> bool:
+        found[:] = (await provider.get("/marketplace/invoices"))["invoices"]
+        return bool(found)
+
+    await until(issued)
+    return run["run_id"], found[0]["number"]
 
 
 async def subscribed(provider: Partner, subscriber: Partner) -> str:
@@ -281,6 +315,11 @@ def service() -> dict[str, Any]:
         "more_endpoints": [{"url": f"http://127.0.0.1:10/{SECRET}", "environment": "sandbox"}],
         "handling": {"mode": "shadow", "timeout_s": 5},
     }
+
+
+def paid() -> dict[str, Any]:
+    """In the catalogue for everybody to see; what is paid for it is not."""
+    return service() | {"name": "what-costs", "description": "The contract says the price."}
 
 
 def interface() -> dict[str, Any]:
@@ -360,6 +399,8 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /marketplace/partners/{party}/clients": {},
         "PUT /marketplace/partners/{party}/endpoints/{purpose}": {"url": "http://127.0.0.1:9/"},
         "PUT /marketplace/partners/{party}/business-details": DETAILS,
+        "POST /marketplace/partners/{party}/standing/{action}": {"reason": "none"},
+        "POST /marketplace/partners/{party}/roles/{role}/{action}": {"reason": "none"},
         "POST /marketplace/partners/{party}/people": person(),
         "PUT /marketplace/partners/{party}/people/{person_id}": {"name": "X", "duties": ["admin"]},
         "POST /marketplace/people/accept": {"token": "x", "password": "grasshopper tuba lantern"},
@@ -391,6 +432,16 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /marketplace/contracts": {"offering_id": victims.ids["offering_id"]},
         "POST /marketplace/contracts/{contract_id}/{action}": {"reason": "none"},
         "POST /marketplace/contracts/{contract_id}/packs": {"packs": 1},
+        "POST /marketplace/invoices/{number}/credit-notes": {"reason": "none"},
+        "POST /marketplace/invoices/{number}/payments": {
+            "reference": "1",
+            "amount": "1.00",
+            "currency": "EUR",
+            "on": "2026-02-01",
+        },
+        "POST /marketplace/invoices/{number}/write-off": {"reason": "none"},
+        "POST /marketplace/billing-runs": {"month": "2026-01"},
+        "POST /marketplace/fees": {"valid_from": "2199-01", "percent": "99"},
         "PUT /central-system/stations": STATIONS,
         "PUT /central-system/cards": [{"id_tag": CARD}],
         "POST /services/search-evse/locations": [site.site((EVSE,), "Asia/Tokyo")],
@@ -642,7 +693,8 @@ async def seen(victims: Victims, every: Sequence[Route]) -> dict[str, Any]:
         if route.method != "GET" or route.template in RESTLESS | FOR_PEOPLE:
             continue
         for path in paths_of(route, victims.ids):
-            answers = [await partner.call("GET", path) for partner in victims.all]
+            seeing = (*victims.all, victims.hub_operator)
+            answers = [await partner.call("GET", path) for partner in seeing]
             assert any(answer.status == 200 for answer in answers), (path, answers[0].body)
             found[path] = [
                 answer.body if answer.status == 200 else answer.status for answer in answers

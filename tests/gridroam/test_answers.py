@@ -25,7 +25,7 @@ from kit.secrets import SecretBox
 from marketplace.contracts import model
 from marketplace.contracts.book import ContractBook
 from marketplace.contracts.model import Action, Contract
-from marketplace.contracts.ports import BookRow, Reading, ServiceRow
+from marketplace.contracts.ports import BookRow, Reading, ServiceRow, StandingRow
 from marketplace.offerings import model as offerings
 from marketplace.offerings.model import Audience, Offering, ServiceTerms
 from marketplace.services.handling import ContentMap, Handling
@@ -58,6 +58,7 @@ class Rows:
         take_terms: Callable[[bytes, str], None],
         take: Callable[[Sequence[BookRow]], None],
         take_services: Callable[[Sequence[ServiceRow]], None],
+        take_standings: Callable[[Sequence[StandingRow]], None],
         count: bool = False,
     ) -> Reading:
         self._looks += 1

@@ -17,6 +17,7 @@ from tests.marketplace.fakes import (
     Member,
     client_of,
     join,
+    join_hub,
 )
 from tests.marketplace.whole import Marketplace, build
 
@@ -53,6 +54,14 @@ async def client(market: Marketplace) -> AsyncIterator[AsyncClient]:
 @pytest.fixture
 async def operator(market: Marketplace) -> AsyncIterator[Member]:
     member = await join(market, OPERATOR, "evse-operator")
+    yield member
+    await member.http.aclose()
+
+
+@pytest.fixture
+async def keeper(market: Marketplace) -> AsyncIterator[Member]:
+    """The hub's own operator."""
+    member = await join_hub(market)
     yield member
     await member.http.aclose()
 

@@ -17,6 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kit import problem
 from kit.http import CALLER, Caller
 from kit.problem import refusal_response
+from marketplace.partners import flows as partner_flows
+from marketplace.partners.flows import Registration
 from marketplace.validation import routes as validation_routes
 from roaming.party import PartyId
 from roaming.refusal import Refusal
@@ -101,9 +103,20 @@ class Member:
     http: AsyncClient
 
 
+async def join_hub(market: Marketplace) -> Member:
+    """The hub's own operator, logged in as the command line lets it."""
+    joined = await partner_flows.register_hub(
+        market.core.partners, HUB, "The hub", hasher=market.core.checker, now=market.clock()
+    )
+    return await logged_in(market, joined)
+
+
 async def join(market: Marketplace, party: PartyId, *roles: str) -> Member:
     """Register a party as the command line does, and get a token as its program would."""
-    joined = await market.add_partner(party, roles, f"Partner {party}")
+    return await logged_in(market, await market.add_partner(party, roles, f"Partner {party}"))
+
+
+async def logged_in(market: Marketplace, joined: Registration) -> Member:
     http = client_of(market)
     answer = await http.post(
         "/oauth/token",
@@ -112,7 +125,7 @@ async def join(market: Marketplace, party: PartyId, *roles: str) -> Member:
     )
     assert answer.status_code == 200, answer.text
     http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-    return Member(party, joined.client_id, joined.client_secret, http)
+    return Member(joined.partner.party, joined.client_id, joined.client_secret, http)
 
 
 async def offer_roaming(operator: Member, evsp: PartyId, **other: Any) -> dict[str, Any]:

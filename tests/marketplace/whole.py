@@ -109,7 +109,9 @@ def build(
         tokens=tokens,
         routers=(
             access_routes.router(parts.access, tokens, parts.checker, clock),
-            partner_routes.router(parts.partners, database, clock, allow_loopback=True),
+            partner_routes.router(
+                parts.partners, database, clock, parts.book, hub=hub, allow_loopback=True
+            ),
             business_routes.router(
                 parts.business_files, parts.businesses, database, clock, hub=hub
             ),

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from marketplace.contracts.book import ContractBook, ContractInForce, NotInForce
 from marketplace.contracts.model import Absence
-from marketplace.contracts.ports import BookRow, Reading, ServiceRow
+from marketplace.contracts.ports import BookRow, Reading, ServiceRow, StandingRow
 from marketplace.contracts.store import SqlBookSource
 from marketplace.services import flows as service_flows
 from marketplace.services.changes import Change
@@ -28,6 +28,7 @@ from tests.marketplace.fakes import (
     HandClock,
     Member,
     agree_roaming,
+    until,
 )
 from tests.marketplace.services.test_routes import PARKING
 from tests.marketplace.whole import Marketplace
@@ -89,6 +90,60 @@ async def test_why_there_is_none_is_said_by_the_contract_that_came_closest(
     assert find(EVSP, None, "roaming", 1, NOW) == NotInForce(Absence.NO_CONTRACT)
     assert find(EVSP, None, "no-such", 1, NOW) == NotInForce(Absence.NO_CONTRACT)
     assert find(EVSP, OPERATOR, "roaming", 2, NOW) == NotInForce(Absence.NO_CONTRACT)
+
+
+async def test_a_suspended_partner_has_nothing_in_force_from_that_moment_until_it_is_restored(
+    market: Marketplace, operator: Member, evsp: Member, keeper: Member, clock: HandClock
+) -> None:
+    contract = await agree_roaming(operator, evsp)
+    find, began = market.book.find, clock()
+    suspended = clock.forward(minutes=5)
+    assert (await keeper.http.post(f"{standing_of(OPERATOR)}/suspend")).status_code == 200
+    absent = NotInForce(Absence.PARTNER_SUSPENDED, contract["contract_id"])
+    assert find(EVSP, OPERATOR, "roaming", 1, suspended) == absent
+    assert market.book.roaming(OPERATOR, EVSP, suspended) is None
+    assert market.book.roaming_partners(OPERATOR, suspended) == []
+    found = find(OPERATOR, None, "search-evse", 1, suspended)
+    assert isinstance(found, NotInForce)
+    assert found.reason is Absence.PARTNER_SUSPENDED
+    # What began before has begun under a contract, which held until then and no longer.
+    before = find(EVSP, OPERATOR, "roaming", 1, began)
+    assert isinstance(before, ContractInForce)
+    assert (before.holds_from, before.holds_until) == (began, suspended)
+    assert market.book.roaming(OPERATOR, EVSP, suspended - timedelta(seconds=1)) is not None
+    # Nobody else is touched.
+    assert isinstance(find(EVSP, None, "search-evse", 1, suspended), ContractInForce)
+
+    restored = clock.forward(minutes=5)
+    await keeper.http.post(f"{standing_of(OPERATOR)}/restore")
+    again = find(EVSP, OPERATOR, "roaming", 1, restored)
+    assert isinstance(again, ContractInForce)
+    assert (again.holds_from, again.holds_until) == (restored, None)
+    assert find(EVSP, OPERATOR, "roaming", 1, restored - timedelta(seconds=1)) == absent
+
+
+async def test_what_stands_in_the_database_of_partners_is_in_every_book(
+    market: Marketplace, second: Marketplace, operator: Member, evsp: Member, keeper: Member
+) -> None:
+    await agree_roaming(operator, evsp)
+    late = new_book(market)
+    path = f"/marketplace/partners/{EVSP}/roles/evsp"
+    assert (await keeper.http.post(f"{path}/suspend")).status_code == 200
+    await until(lambda: second.book.roaming(OPERATOR, EVSP, NOW) is None)
+    await late.load()
+    assert late.roaming(OPERATOR, EVSP, NOW) is None
+    # Of a suspended role only what is done in it.
+    assert isinstance(late.find(EVSP, None, "search-evse", 1, NOW), ContractInForce)
+    assert await late.check()
+    # A book that missed a turn notices when it is compared.
+    late._pages.standings.clear()
+    late._pages._turned.clear()
+    assert not await late.check()
+    assert late.roaming(OPERATOR, EVSP, NOW) is None
+
+
+def standing_of(party: str) -> str:
+    return f"/marketplace/partners/{party}/standing"
 
 
 async def test_the_catalogue_is_in_the_book(market: Marketplace, clock: HandClock) -> None:
@@ -262,6 +317,7 @@ class Counting:
         take_terms: Callable[[bytes, str], None],
         take: Callable[[Sequence[BookRow]], None],
         take_services: Callable[[Sequence[ServiceRow]], None],
+        take_standings: Callable[[Sequence[StandingRow]], None],
         count: bool = False,
     ) -> Reading:
         def counted(rows: Sequence[ServiceRow]) -> None:
@@ -274,6 +330,7 @@ class Counting:
             take_terms=take_terms,
             take=take,
             take_services=counted,
+            take_standings=take_standings,
             count=count,
         )
 

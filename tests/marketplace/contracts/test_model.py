@@ -23,6 +23,10 @@ from marketplace.contracts.model import (
 )
 from marketplace.offerings.model import Audience, Offering, ServiceTerms
 from marketplace.offerings.model import Status as OfferingStatus
+from marketplace.partners import standing
+from marketplace.partners.model import Role
+from marketplace.partners.standing import UNTROUBLED, PartnerStatus, Standing
+from marketplace.partners.standing import Action as Move
 from roaming.party import PartyId
 from roaming.refusal import Refusal
 from tests.marketplace.fakes import EVSP, NOW, OPERATOR
@@ -223,3 +227,76 @@ def test_two_spans_overlap_if_and_only_if_they_share_an_hour(
 
     assert model.overlap(*one, *other) is bool(hours(one) & hours(other))
     assert model.overlap(*one, *other) is model.overlap(*other, *one)
+
+
+standings = some.lists(
+    some.tuples(
+        some.sampled_from(Move), some.none() | some.sampled_from([*Role]), some.integers(0, 5)
+    ),
+    max_size=5,
+).map(lambda asked: stood(asked))
+
+
+def stood(asked: list[tuple[Move, Role | None, int]]) -> Standing | None:
+    """What became of a partner; None: it has no history."""
+    one, now = UNTROUBLED, NOW
+    for move, role, hours in asked:
+        now += hours * HOUR
+        ends = now + 2 * HOUR if move is Move.LEAVE else None
+        with suppress(Refusal):
+            one = standing.changed(
+                one, move, OPERATOR, now, role=None if ends else role, leaves_at=ends
+            )
+    return None if one is UNTROUBLED else one
+
+
+@given(standings, standings, some.sampled_from(["roaming", "search"]), some.integers(-5, 40))
+def test_nothing_is_in_force_with_who_is_suspended_or_has_left_and_all_is_with_others(
+    provider: Standing | None, requester: Standing | None, service: str, hours: int
+) -> None:
+    at = NOW + hours * HOUR
+    roles = model.acts_as(service)
+    statuses = {
+        one.absent(role, at)
+        for one, role in zip((provider, requester), roles, strict=True)
+        if one is not None
+    } - {None}
+    absent = model.absence_of_parties(provider, requester, service, at)
+    assert (absent is None) is not bool(statuses)
+    if absent is Absence.PARTNER_LEFT:
+        assert PartnerStatus.LEFT in statuses
+    # And so it stays until the next turn of either.
+    since, until = model.narrowed(None, None, provider, at)
+    since, until = model.narrowed(since, until, requester, at)
+    for then in (since, until and until - timedelta(microseconds=1)):
+        if then is not None:
+            assert model.absence_of_parties(provider, requester, service, then) is absent
+
+
+def test_roaming_is_done_by_operator_and_evsp_and_a_suspended_role_ends_its_own_alone() -> None:
+    held = standing.changed(UNTROUBLED, Move.SUSPEND, OPERATOR, NOW, role=Role.EVSE_OPERATOR)
+    assert model.absence_of_parties(held, None, "roaming", NOW) is Absence.PARTNER_SUSPENDED
+    assert model.absence_of_parties(held, None, "search", NOW) is None
+    assert model.absence_of_parties(None, held, "roaming", NOW) is None
+    assert model.absence_of_parties(None, None, "roaming", NOW) is None
+
+
+@given(actions, some.integers(0, 3), some.integers(0, 100))
+def test_who_leaves_ends_its_contracts_on_its_last_day_and_no_earlier(
+    asked: list[tuple[Action, PartyId, int]], notice_days: int, hours: int
+) -> None:
+    one, now = contract(notice_days=notice_days), NOW
+    for action, by, later in asked:
+        now += later * HOUR
+        with suppress(Refusal):
+            one = model.changed(one, action, by, now)
+    ends = now + hours * HOUR
+    gone = model.ended(one, ends, EVSP, now)
+    assert gone.ends is not None
+    assert gone.ends <= ends
+    if one.ends is not None and one.ends <= ends:
+        assert gone is one
+    assert absence(gone, ends) is not None
+    for back in range(1, 20):
+        then = ends - back * HOUR
+        assert absence(gone, then) is absence(one, then)

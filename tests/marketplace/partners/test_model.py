@@ -11,7 +11,6 @@ from marketplace.partners.model import (
     BadEndpoint,
     BadPartner,
     Partner,
-    PartnerStatus,
     Purpose,
     Role,
 )
@@ -30,7 +29,7 @@ def test_roles_are_known_words_and_at_least_one() -> None:
 
 def test_a_later_registration_brings_name_and_roles_up_to_date() -> None:
     first = model.registered(None, EVSP, frozenset({Role.EVSP}), " Evil ", NOW)
-    assert first == Partner(EVSP, "Evil", frozenset({Role.EVSP}), PartnerStatus.ACTIVE, NOW)
+    assert first == Partner(EVSP, "Evil", frozenset({Role.EVSP}), NOW)
     later = NOW + timedelta(days=1)
     again = model.registered(first, EVSP, frozenset({Role.DSO}), "Good", later)
     assert (again.name, again.registered_at) == ("Good", NOW)

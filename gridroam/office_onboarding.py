@@ -1,0 +1,59 @@
+"""What the hub's operator does about partners, beside a running hub or without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gridroam.office import open_core
+from marketplace.partners import flows as partner_flows
+from marketplace.partners.flows import Registration
+from marketplace.partners.model import Role, roles_of
+from marketplace.partners.routes import StandingShown
+from marketplace.partners.standing import Action
+from roaming.party import PartyId
+
+
+async def add_operator(home: Path, database_url: str | None, name: str) -> Registration:
+    """A client by which the hub's operator calls the hub's own API, as the hub."""
+    async with open_core(home, database_url) as parts:
+        return await partner_flows.register_hub(
+            parts.partners, parts.hub, name, hasher=parts.checker, now=parts.clock()
+        )
+
+
+async def standing(home: Path, database_url: str | None, party: PartyId) -> dict[str, Any]:
+    async with open_core(home, database_url) as parts:
+        found = await partner_flows.find(parts.partners, party)
+        return StandingShown.of(found, parts.clock()).model_dump(mode="json")
+
+
+async def change_standing(
+    home: Path,
+    database_url: str | None,
+    party: PartyId,
+    action: Action,
+    role: str | None,
+    reason: str | None,
+) -> dict[str, Any]:
+    """Suspend, restore or let go a partner, or one of its roles."""
+    chosen = None if role is None else _role(role)
+    async with open_core(home, database_url) as parts:
+        now = parts.clock()
+        partner = await partner_flows.change_standing(
+            parts.partners,
+            parts.hub,
+            party,
+            action,
+            hub=parts.hub,
+            memory=parts.book,
+            now=now,
+            role=chosen,
+            reason=reason,
+        )
+        return StandingShown.of(partner, now).model_dump(mode="json")
+
+
+def _role(name: str) -> Role:
+    (role,) = roles_of([name])
+    return role

@@ -1,0 +1,689 @@
+"""The books of billing on PostgreSQL, hot: a page of contracts is a few statements."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import date as Day
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from documents.invoice import Invoice, Kind, Preceding
+from kit import event_log
+from kit.database import Database, Hot
+from kit.event_log import NewEvent
+from marketplace.billing import tables
+from marketplace.billing.fees import Fee, Share
+from marketplace.billing.model import Contract, Item, Run, State, Tally, Uninvoiced
+from marketplace.billing.papers import About, Issued
+from marketplace.billing.ports import Found, MonthOf, Recorded, Series
+from marketplace.billing.standing import LEVELS, Billed, Entry, Standing, Way
+from marketplace.contracts.model import Status
+from marketplace.contracts.store import contracts
+from marketplace.offerings.model import ServiceTerms, parse_terms
+from marketplace.offerings.store import terms_table
+from marketplace.services.model import ROAMING
+from marketplace.services.store import services
+from roaming.events import EventType
+from roaming.month import Month
+from roaming.party import PartyId
+
+SLOW_S = 600
+_RUNS, _INVOICES, _LINES = (one.fullname for one in (tables.runs, tables.invoices, tables.lines))
+_ENTRIES, _SHARES = tables.entries.fullname, tables.shares.fullname
+_SHARES_TAKEN, _FEES = tables.shares_taken.fullname, tables.fees.fullname
+_SERIES, _UNINVOICED = tables.series.fullname, tables.uninvoiced.fullname
+_REMINDERS = tables.reminders.fullname
+
+# Terms that can cost anything: most contracts are free, and are not read.
+_PRICED = """
+(t.body ? 'plan' OR coalesce((t.body ->> 'price_per_call_minor')::numeric, 0) > 0
+  OR coalesce((t.body -> 'pack' ->> 'price_minor')::numeric, 0) > 0)
+"""
+_CONTRACTS = f"""
+SELECT c.contract_id, c.service, c.major, c.provider, c.requester, c.valid_from, c.valid_until,
+  c.history, c.terms_digest, t.body::text AS terms, coalesce(s.category, '') AS category
+FROM {contracts.fullname} AS c JOIN {terms_table.fullname} AS t ON t.digest = c.terms_digest
+LEFT JOIN {services.fullname} AS s ON s.name = c.service AND s.major = c.major
+WHERE c.service <> '{ROAMING}' AND {_PRICED}
+  AND c.valid_from < $1 AND (c.valid_until IS NULL OR c.valid_until > $2)
+"""
+_PAGE_OF_CONTRACTS = f"{_CONTRACTS} AND c.contract_id > $3 ORDER BY c.contract_id LIMIT $4"
+_OWN_CONTRACTS = f"{_CONTRACTS} AND (c.provider = $3 OR c.requester = $3) ORDER BY c.contract_id"
+_BY_QUARTER = f"""
+SELECT c.contract_id FROM {contracts.fullname} AS c
+JOIN {terms_table.fullname} AS t ON t.digest = c.terms_digest
+WHERE t.body -> 'plan' ? 'time_of_use' AND c.service <> '{ROAMING}'
+  AND c.valid_from < $1 AND (c.valid_until IS NULL OR c.valid_until > $2)
+"""
+_TAKEN = f"""
+SELECT contract_id, month, key, (array_agg(told ORDER BY number DESC))[1] AS told,
+  (array_agg(unit ORDER BY number DESC))[1] AS unit, sum(quantity) AS quantity,
+  sum(amount_minor)::bigint AS amount_minor
+FROM {_LINES} WHERE contract_id = ANY($1) AND month = ANY($2) AND taken
+GROUP BY contract_id, month, key
+"""
+_INVOICES_FOR = f"""
+SELECT DISTINCT l.contract_id, l.month, i.number, i.issued_on
+FROM {_LINES} AS l JOIN {_INVOICES} AS i USING (number)
+WHERE l.contract_id = ANY($1) AND l.month = ANY($2) AND i.kind = '{Kind.INVOICE}'
+ORDER BY i.number
+"""
+_TAKE_NUMBERS = f"""
+INSERT INTO {_SERIES} AS s (seller, year, kind, counted)
+SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::bigint[]) AS u (a, b, c, d)
+  ORDER BY a, b, c
+ON CONFLICT (seller, year, kind) DO UPDATE SET counted = s.counted + excluded.counted
+RETURNING seller, year, kind, counted
+"""
+_OWN = "($1::text IS NULL OR i.seller = $1 OR i.buyer = $1)"
+# How a document stands: nothing of it is kept, everything is added up.
+_FOUND = f"""
+SELECT i.*, coalesce(credited.minor, 0)::bigint AS credited_minor,
+  coalesce(entered.paid, 0)::bigint AS paid_minor,
+  coalesce(entered.written_off, 0)::bigint AS written_off_minor
+FROM {_INVOICES} AS i
+LEFT JOIN LATERAL (
+  SELECT sum(c.gross_minor) AS minor FROM {_INVOICES} AS c WHERE c.corrects = i.number
+) AS credited ON true
+LEFT JOIN LATERAL (
+  SELECT sum(e.amount_minor) FILTER (WHERE e.way = '{Way.PAYMENT}') AS paid,
+    sum(e.amount_minor) FILTER (WHERE e.way = '{Way.WRITTEN_OFF}') AS written_off
+  FROM {_ENTRIES} AS e WHERE e.number = i.number
+) AS entered ON true
+"""
+_PAGE = f"""
+{_FOUND} WHERE {_OWN} AND ($2::text IS NULL OR i.month = $2)
+  AND ($3::text IS NULL OR i.contract_id = $3)
+  AND ($4::text IS NULL OR i.seller = $4 OR i.buyer = $4) AND i.log_position > $5
+ORDER BY i.log_position LIMIT $6
+"""
+# Paid, credited or written off in between: who looks at them sees.
+_OVERDUE = f"""
+SELECT f.*, (SELECT count(*) FROM {_REMINDERS} AS r WHERE r.number = f.number) AS reminded
+FROM ({_FOUND} WHERE i.due_on <= $1 AND i.kind = '{Kind.INVOICE}' AND i.log_position > $2) AS f
+WHERE f.gross_minor > f.credited_minor + f.paid_minor + f.written_off_minor
+  AND (SELECT count(*) FROM {_REMINDERS} AS r WHERE r.number = f.number) < {len(LEVELS)}
+ORDER BY f.log_position LIMIT $3
+"""
+_BILLED = f"""
+SELECT l.*, coalesce((
+    SELECT sum(-c.amount_minor) FROM {_LINES} AS c
+    WHERE c.corrects = l.number AND c.corrects_line = l.line
+  ), 0)::bigint AS credited_minor
+FROM {_LINES} AS l WHERE l.number = $1 ORDER BY l.line
+"""
+
+
+class SqlBook:
+    def __init__(self, connection: Hot, known_terms: dict[bytes, ServiceTerms]) -> None:
+        self._connection = connection
+        self._terms = known_terms
+
+    async def lock(self) -> None:
+        await self._connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('marketplace.billing', 0))"
+        )
+
+    async def open_run(self) -> Run | None:
+        row = await self._connection.fetchrow(
+            f"SELECT * FROM {_RUNS} WHERE state <> $1 ORDER BY run_id LIMIT 1", State.DONE.value
+        )
+        return None if row is None else _to_run(row)
+
+    async def billed_up_to(self, months: Collection[Month]) -> Mapping[Month, datetime]:
+        asked = [str(month) for month in months]
+        rows = await self._connection.fetch(
+            f"SELECT month, max(up_to) AS up_to FROM {_RUNS}"
+            " WHERE month = ANY($1) AND state = $2 GROUP BY month",
+            *(asked, State.DONE.value),
+        )
+        found = {Month.parse(row["month"]): row["up_to"] for row in rows}
+        # In what was looked at for late use, nothing is left until its end.
+        rows = await self._connection.fetch(
+            f"SELECT DISTINCT unnest(earlier) AS month FROM {_RUNS}"
+            " WHERE earlier && $1 AND state = $2",
+            *(asked, State.DONE.value),
+        )
+        whole = [Month.parse(row["month"]) for row in rows]
+        return found | {month: month.ends_at for month in whole if month in months}
+
+    async def run(self, run_id: str) -> Run | None:
+        row = await self._connection.fetchrow(f"SELECT * FROM {_RUNS} WHERE run_id = $1", run_id)
+        return None if row is None else _to_run(row)
+
+    async def runs(self, before: str | None, limit: int) -> Sequence[Run]:
+        rows = await self._connection.fetch(
+            f"SELECT * FROM {_RUNS} WHERE $1::text IS NULL OR run_id < $1"
+            " ORDER BY run_id DESC LIMIT $2",
+            before,
+            limit,
+        )
+        return [_to_run(row) for row in rows]
+
+    async def begin(self, run: Run) -> None:
+        await self._connection.execute(
+            f"INSERT INTO {_RUNS} (run_id, month, up_to, earlier, begun_by, begun_at, state,"
+            " summed, after, contracts, invoices, credit_notes, not_invoiced)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, false, '', 0, 0, 0, 0)",
+            *(run.run_id, str(run.month), run.up_to, [str(month) for month in run.earlier]),
+            *(run.by, run.begun_at, run.state.value),
+        )
+        await self._tell_of_run(EventType.BILLING_RUN_BEGUN, run, run.begun_at)
+
+    async def advance(self, run: Run, now: datetime) -> None:
+        tally = run.tally
+        await self._connection.execute(
+            f"UPDATE {_RUNS} SET state = $2, summed = $3, after = $4, contracts = $5,"
+            " invoices = $6, credit_notes = $7, not_invoiced = $8, finished_at = $9"
+            " WHERE run_id = $1",
+            *(run.run_id, run.state.value, run.summed, run.after),
+            *(tally.contracts, tally.invoices, tally.credit_notes, tally.not_invoiced),
+            run.finished_at,
+        )
+        if run.state is State.DONE:
+            await self._tell_of_run(EventType.BILLING_RUN_FINISHED, run, now)
+
+    async def _tell_of_run(self, kind: EventType, run: Run, now: datetime) -> None:
+        body = {
+            "run_id": run.run_id,
+            "month": str(run.month),
+            "up_to": run.up_to.isoformat(),
+            **({} if kind is EventType.BILLING_RUN_BEGUN else asdict(run.tally)),
+        }
+        await event_log.append(
+            self._connection, [NewEvent("billing-runs", kind, run.by, body, now)]
+        )
+
+    async def lease(self, run_id: str, holder: str, until: datetime, now: datetime) -> bool:
+        held = await self._connection.fetchval(
+            f"UPDATE {_RUNS} SET holder = $2, held_until = $3 WHERE run_id = $1 AND state <> $5"
+            " AND (holder IS NULL OR holder = $2 OR held_until < $4) RETURNING true",
+            *(run_id, holder, until, now, State.DONE.value),
+        )
+        return bool(held)
+
+    async def by_quarter(self, run: Run) -> Sequence[str]:
+        rows = await self._connection.fetch(_BY_QUARTER, run.up_to, run.months[0].starts_at)
+        return [row["contract_id"] for row in rows]
+
+    async def contracts(self, run: Run, limit: int) -> Sequence[Contract]:
+        rows = await self._connection.fetch(
+            _PAGE_OF_CONTRACTS, run.up_to, run.months[0].starts_at, run.after, limit
+        )
+        return [self._contract(row) for row in rows]
+
+    async def contracts_of(self, party: PartyId, month: Month, now: datetime) -> Sequence[Contract]:
+        rows = await self._connection.fetch(
+            _OWN_CONTRACTS, min(now, month.ends_at), month.starts_at, party
+        )
+        return [self._contract(row) for row in rows]
+
+    async def taken(
+        self, contract_ids: Collection[str], months: Collection[Month]
+    ) -> Mapping[MonthOf, Mapping[str, Item]]:
+        rows = await self._connection.fetch(
+            _TAKEN, list(contract_ids), [str(month) for month in months]
+        )
+        found: dict[MonthOf, dict[str, Item]] = {}
+        for row in rows:
+            place = row["contract_id"], Month.parse(row["month"])
+            found.setdefault(place, {})[row["key"]] = _to_item(row)
+        return found
+
+    async def invoices_for(
+        self, contract_ids: Collection[str], months: Collection[Month]
+    ) -> Mapping[MonthOf, Sequence[Preceding]]:
+        if not contract_ids:
+            return {}
+        rows = await self._connection.fetch(
+            _INVOICES_FOR, list(contract_ids), [str(month) for month in months]
+        )
+        found: dict[MonthOf, list[Preceding]] = {}
+        for row in rows:
+            place = row["contract_id"], Month.parse(row["month"])
+            found.setdefault(place, []).append(Preceding(row["number"], row["issued_on"]))
+        return found
+
+    async def take_numbers(self, wanted: Mapping[Series, int]) -> Mapping[Series, int]:
+        rows = await self._connection.fetch(
+            _TAKE_NUMBERS,
+            [seller for seller, _, _ in wanted],
+            [year for _, year, _ in wanted],
+            [kind.value for _, _, kind in wanted],
+            list(wanted.values()),
+        )
+        found = {}
+        for row in rows:
+            one = PartyId(row["seller"]), row["year"], Kind(row["kind"])
+            found[one] = row["counted"] - wanted[one]
+        return found
+
+    async def keep(self, issued: Sequence[Issued], xmls: Sequence[bytes], now: datetime) -> None:
+        if not issued:
+            return
+        digests = [sha256(xml).digest() for xml in xmls]
+        cursors = await event_log.append(
+            self._connection,
+            [_event(one, digest, now) for one, digest in zip(issued, digests, strict=True)],
+        )
+        await self._connection.copy_records_to_table(
+            tables.invoices.name,
+            schema_name="marketplace",
+            columns=[column.name for column in tables.invoices.columns],
+            records=[
+                (*_invoice_row(one, cursor.position), one.invoice, xml, digest)
+                for one, cursor, xml, digest in zip(issued, cursors, xmls, digests, strict=True)
+            ],
+            timeout=SLOW_S,
+        )
+        await self._connection.copy_records_to_table(
+            tables.lines.name,
+            schema_name="marketplace",
+            columns=[column.name for column in tables.lines.columns],
+            records=[row for one in issued for row in _line_rows(one)],
+            timeout=SLOW_S,
+        )
+        await self._connection.copy_records_to_table(
+            tables.shares.name,
+            schema_name="marketplace",
+            columns=[column.name for column in tables.shares.columns],
+            records=[_share_row(one.share) for one in issued if one.share is not None],
+        )
+
+    async def note_uninvoiced(
+        self, contract_ids: Collection[str], uninvoiced: Sequence[Uninvoiced]
+    ) -> None:
+        await self._connection.execute(
+            f"DELETE FROM {_UNINVOICED} WHERE contract_id = ANY($1)", list(contract_ids)
+        )
+        await self._note(uninvoiced)
+
+    async def note_unpaid_fee(
+        self, seller: PartyId, buyer: PartyId, uninvoiced: Sequence[Uninvoiced]
+    ) -> None:
+        await self._connection.execute(
+            f"DELETE FROM {_UNINVOICED} WHERE contract_id = '' AND seller = $1 AND buyer = $2",
+            *(seller, buyer),
+        )
+        await self._note(uninvoiced)
+
+    async def _note(self, uninvoiced: Sequence[Uninvoiced]) -> None:
+        await self._connection.executemany(
+            f"INSERT INTO {_UNINVOICED} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            [
+                (
+                    *(one.contract_id or "", one.seller, one.buyer, one.currency, one.net_minor),
+                    *([str(month) for month in one.months], list(one.wanted), one.noted_at),
+                )
+                for one in uninvoiced
+            ],
+        )
+
+    async def uninvoiced(self, party: PartyId | None) -> Sequence[Uninvoiced]:
+        rows = await self._connection.fetch(
+            f"SELECT * FROM {_UNINVOICED} AS i WHERE {_OWN}"
+            " ORDER BY seller, buyer, contract_id, currency",
+            party,
+        )
+        return [_to_uninvoiced(row) for row in rows]
+
+    async def find(self, number: str, party: PartyId | None, *, lock: bool = False) -> Found | None:
+        if lock:
+            # The document itself never changes: what is locked is what is added to it.
+            await self._connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended('billing:' || $1, 0))", number
+            )
+        row = await self._connection.fetchrow(
+            f"{_FOUND} WHERE {_OWN} AND i.number = $2", party, number
+        )
+        return None if row is None else _to_found(row)
+
+    async def page(
+        self,
+        party: PartyId | None,
+        *,
+        month: Month | None,
+        contract_id: str | None,
+        counterparty: PartyId | None,
+        after: int,
+        limit: int,
+    ) -> Sequence[Found]:
+        told = None if month is None else str(month)
+        rows = await self._connection.fetch(
+            _PAGE, party, told, contract_id, counterparty, after, limit
+        )
+        return [_to_found(row) for row in rows]
+
+    async def lines(self, number: str) -> Sequence[Billed]:
+        content = await self._connection.fetchval(
+            f"SELECT content FROM {_INVOICES} WHERE number = $1", number
+        )
+        paper = _to_invoice(content).lines
+        return [
+            Billed(
+                row["line"],
+                Month.parse(row["month"]),
+                _to_item(row),
+                paper[row["line"] - 1],
+                row["credited_minor"],
+            )
+            for row in await self._connection.fetch(_BILLED, number)
+        ]
+
+    async def entries(self, number: str) -> Sequence[Recorded]:
+        rows = await self._connection.fetch(
+            f"SELECT * FROM {_ENTRIES} WHERE number = $1 ORDER BY recorded_at, reference", number
+        )
+        return [
+            Recorded(
+                Entry(
+                    *(row["reference"], Way(row["way"]), row["amount_minor"], row["on_day"]),
+                    row["note"],
+                ),
+                PartyId(row["recorded_by"]),
+                row["recorded_at"],
+            )
+            for row in rows
+        ]
+
+    async def credit_notes(self, number: str) -> Sequence[str]:
+        rows = await self._connection.fetch(
+            f"SELECT number FROM {_INVOICES} WHERE corrects = $1 ORDER BY log_position", number
+        )
+        return [row["number"] for row in rows]
+
+    async def record(
+        self, found: Found, entry: Entry, by: PartyId, open_minor: int, now: datetime
+    ) -> None:
+        await self._connection.execute(
+            f"INSERT INTO {_ENTRIES} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            *(found.invoice.number, entry.reference, entry.way.value, entry.amount_minor),
+            *(entry.on, entry.note, by, now),
+        )
+        written_off = entry.way is Way.WRITTEN_OFF
+        body = _parties(found.invoice) | {
+            "reference": entry.reference,
+            "amount_minor": entry.amount_minor,
+            "on": entry.on.isoformat(),
+            "open_minor": open_minor,
+            "by": by,
+        }
+        await self._tell(
+            EventType.SERVICE_INVOICE_WRITTEN_OFF
+            if written_off
+            else EventType.SERVICE_PAYMENT_RECORDED,
+            *(found, body, now),
+        )
+
+    async def overdue(self, today: Day, after: int, limit: int) -> Sequence[tuple[Found, int]]:
+        rows = await self._connection.fetch(
+            _OVERDUE, today - timedelta(days=LEVELS[0]), after, limit
+        )
+        return [(_to_found(row), row["reminded"]) for row in rows]
+
+    async def remind(self, found: Found, level: int, now: datetime) -> None:
+        sent = await self._connection.fetchval(
+            f"INSERT INTO {_REMINDERS} VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING true",
+            *(found.invoice.number, level, now),
+        )
+        if sent:
+            body = _parties(found.invoice) | {
+                "level": level,
+                "due_on": found.invoice.due_on and found.invoice.due_on.isoformat(),
+                "open_minor": found.standing.open_minor,
+            }
+            await self._tell(EventType.SERVICE_PAYMENT_REMINDED, found, body, now)
+
+    async def _tell(
+        self, kind: EventType, found: Found, body: Mapping[str, Any], now: datetime
+    ) -> None:
+        seller = found.invoice.seller.party
+        event = NewEvent(f"service-invoices/{seller}", kind, seller, dict(body), now)
+        await event_log.append(self._connection, [event])
+
+    async def fees(self) -> Sequence[Fee]:
+        return [
+            Fee(
+                valid_from=Month.parse(row["valid_from"]),
+                percent=row["percent"],
+                per_invoice_minor=row["per_invoice_minor"],
+                currency=row["currency"],
+                provider=None if row["provider"] is None else PartyId(row["provider"]),
+                category=row["category"],
+            )
+            for row in await self._connection.fetch(f"SELECT * FROM {_FEES} ORDER BY fee_no")
+        ]
+
+    async def add_fee(self, fee: Fee, by: PartyId, now: datetime) -> None:
+        await self._connection.execute(
+            f"INSERT INTO {_FEES} (valid_from, provider, category, percent, per_invoice_minor,"
+            " currency, set_by, set_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            *(str(fee.valid_from), fee.provider, fee.category, fee.percent),
+            *(fee.per_invoice_minor, fee.currency, by, now),
+        )
+        body = {
+            "valid_from": str(fee.valid_from),
+            "provider": fee.provider,
+            "category": fee.category,
+            "percent": f"{fee.percent:f}",
+            "per_invoice_minor": fee.per_invoice_minor,
+            "currency": fee.currency,
+        }
+        event = NewEvent("marketplace-fees", EventType.MARKETPLACE_FEE_SET, by, body, now)
+        await event_log.append(self._connection, [event])
+
+    async def has_billed(self, month: Month) -> bool:
+        return bool(
+            await self._connection.fetchval(
+                f"SELECT EXISTS (SELECT FROM {_RUNS} WHERE month = $1)", str(month)
+            )
+        )
+
+    async def share_of(self, number: str) -> Share | None:
+        row = await self._connection.fetchrow(f"SELECT * FROM {_SHARES} WHERE number = $1", number)
+        return None if row is None else _to_share(row)
+
+    async def providers_with_fees(self, after: str, limit: int) -> Sequence[PartyId]:
+        rows = await self._connection.fetch(
+            f"SELECT DISTINCT provider FROM {_SHARES} AS s WHERE provider > $1 AND fee_minor <> 0"
+            f" AND NOT EXISTS (SELECT FROM {_SHARES_TAKEN} AS t WHERE t.number = s.number)"
+            " ORDER BY provider LIMIT $2",
+            *(after, limit),
+        )
+        return [PartyId(row["provider"]) for row in rows]
+
+    async def shares_due(self, provider: PartyId) -> Sequence[Share]:
+        rows = await self._connection.fetch(
+            f"SELECT * FROM {_SHARES} AS s WHERE provider = $1 AND fee_minor <> 0"
+            f" AND NOT EXISTS (SELECT FROM {_SHARES_TAKEN} AS t WHERE t.number = s.number)"
+            " ORDER BY number",
+            provider,
+        )
+        return [_to_share(row) for row in rows]
+
+    async def take_shares(self, numbers: Sequence[str], fee_number: str) -> None:
+        await self._connection.execute(
+            f"INSERT INTO {_SHARES_TAKEN} SELECT unnest($1::text[]), $2", list(numbers), fee_number
+        )
+
+    def _contract(self, row: Any) -> Contract:
+        terms = self._terms.get(row["terms_digest"])
+        if terms is None:
+            read = parse_terms(row["service"], json.loads(row["terms"]))
+            assert isinstance(read, ServiceTerms)
+            terms = self._terms[row["terms_digest"]] = read
+        ended = [
+            datetime.fromisoformat(since)
+            for status, since, *_ in row["history"]
+            if status == Status.TERMINATED
+        ]
+        if row["valid_until"] is not None:
+            ended.append(row["valid_until"])
+        return Contract(
+            contract_id=row["contract_id"],
+            service=row["service"],
+            major=row["major"],
+            category=row["category"],
+            provider=PartyId(row["provider"]),
+            requester=PartyId(row["requester"]),
+            terms=terms,
+            begins=row["valid_from"],
+            ends=min(ended, default=None),
+        )
+
+
+class SqlBooks:
+    """`MOST_TERMS`: terms are texts that many contracts share, and are read once."""
+
+    MOST_TERMS = 10_000
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._terms: dict[bytes, ServiceTerms] = {}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[SqlBook]:
+        if len(self._terms) > self.MOST_TERMS:
+            self._terms = {}
+        async with self._database.hot() as connection:
+            yield SqlBook(connection, self._terms)
+
+
+def _invoice_row(one: Issued, position: int) -> tuple[Any, ...]:
+    made = one.invoice
+    credit = made.kind is Kind.CREDIT_NOTE and made.preceding
+    return (
+        *(made.number, position, made.kind.value, one.about.value),
+        *(made.seller.party, made.buyer.party, one.contract_id, one.run_id, str(one.month)),
+        *(made.currency, made.issued_on, made.due_on, made.net_minor, made.gross_minor),
+        *(made.preceding[0].number if credit else None, one.reason),
+    )
+
+
+def _line_rows(one: Issued) -> list[tuple[Any, ...]]:
+    return [
+        (
+            *(one.invoice.number, place, one.contract_id, str(kept.month), kept.item.key),
+            *(kept.item.text, kept.item.quantity, kept.item.unit, kept.item.amount_minor),
+            *(kept.taken, *(kept.corrects or (None, None))),
+        )
+        for place, kept in enumerate(one.lines, 1)
+    ]
+
+
+def _share_row(share: Share) -> tuple[Any, ...]:
+    return (
+        *(share.number, share.provider, share.currency, share.percent, share.per_invoice_minor),
+        *(share.net_minor, share.provider_minor, share.fee_minor),
+    )
+
+
+def _event(one: Issued, digest: bytes, now: datetime) -> NewEvent:
+    made = one.invoice
+    credit = made.kind is Kind.CREDIT_NOTE
+    kind = EventType.SERVICE_CREDIT_NOTE_ISSUED if credit else EventType.SERVICE_INVOICE_ISSUED
+    body = _parties(made) | {
+        "about": one.about.value,
+        "contract_id": one.contract_id,
+        "month": str(one.month),
+        "net_minor": made.net_minor,
+        "vat_minor": made.vat_minor,
+        "due_on": made.due_on and made.due_on.isoformat(),
+        "corrects": [before.number for before in made.preceding],
+        "reason": one.reason,
+        "xml_sha256": digest.hex(),
+    }
+    seller = made.seller.party
+    return NewEvent(f"service-invoices/{seller}", kind, seller, body, now)
+
+
+def _parties(made: Invoice) -> dict[str, Any]:
+    return {
+        "number": made.number,
+        "seller": made.seller.party,
+        "buyer": made.buyer.party,
+        "currency": made.currency,
+    }
+
+
+def _to_run(row: Any) -> Run:
+    return Run(
+        run_id=row["run_id"],
+        month=Month.parse(row["month"]),
+        up_to=row["up_to"],
+        earlier=tuple(Month.parse(month) for month in row["earlier"]),
+        by=PartyId(row["begun_by"]),
+        begun_at=row["begun_at"],
+        state=State(row["state"]),
+        summed=row["summed"],
+        after=row["after"],
+        tally=Tally(row["contracts"], row["invoices"], row["credit_notes"], row["not_invoiced"]),
+        finished_at=row["finished_at"],
+    )
+
+
+def _to_item(row: Any) -> Item:
+    return Item(row["key"], row["told"], row["quantity"], row["unit"], row["amount_minor"])
+
+
+def _to_found(row: Any) -> Found:
+    invoice = _to_invoice(row["content"])
+    return Found(
+        position=row["log_position"],
+        about=About(row["about"]),
+        contract_id=row["contract_id"],
+        run_id=row["run_id"],
+        month=Month.parse(row["month"]),
+        invoice=invoice,
+        xml=row["xml"],
+        xml_sha256=row["xml_sha256"],
+        reason=row["reason"],
+        standing=Standing(
+            kind=invoice.kind,
+            gross_minor=row["gross_minor"],
+            due_on=row["due_on"],
+            credited_minor=row["credited_minor"],
+            paid_minor=row["paid_minor"],
+            written_off_minor=row["written_off_minor"],
+        ),
+    )
+
+
+def _to_invoice(content: Any) -> Invoice:
+    return msgspec.convert(content, Invoice, dec_hook=_read)
+
+
+def _read(kind: type, value: Any) -> Any:
+    assert kind is PartyId
+    return PartyId(value)
+
+
+def _to_share(row: Any) -> Share:
+    return Share(
+        number=row["number"],
+        provider=PartyId(row["provider"]),
+        currency=row["currency"],
+        percent=row["percent"],
+        per_invoice_minor=row["per_invoice_minor"],
+        net_minor=row["net_minor"],
+        fee_minor=row["fee_minor"],
+    )
+
+
+def _to_uninvoiced(row: Any) -> Uninvoiced:
+    return Uninvoiced(
+        seller=PartyId(row["seller"]),
+        buyer=PartyId(row["buyer"]),
+        currency=row["currency"],
+        net_minor=row["net_minor"],
+        wanted=tuple(row["wanted"]),
+        noted_at=row["noted_at"],
+        contract_id=row["contract_id"] or None,
+        months=tuple(Month.parse(month) for month in row["months"]),
+    )
