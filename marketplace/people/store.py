@@ -31,8 +31,8 @@ from kit.event_log import NewEvent, append
 from kit.secrets import SecretBox
 from marketplace.access.model import person_holder
 from marketplace.access.store import end_token, end_tokens_of, hold_tokens
-from marketplace.partners.model import PartnerStatus, UnknownPartner
-from marketplace.partners.store import partners
+from marketplace.partners.model import Role, UnknownPartner, roles_in_force
+from marketplace.partners.store import partners, to_standing
 from marketplace.people.model import Credentials, Duty, Invitation, Person, PersonStatus
 from marketplace.people.ports import PendingLogin, Standing
 from roaming.events import EventType
@@ -143,7 +143,7 @@ class SqlBook:
     async def _standing(self, *which: Any) -> Standing | None:
         row = (
             await self._connection.execute(
-                select(persons, partners.c.roles, partners.c.status.label("partner_status"))
+                select(persons, partners.c.roles, partners.c.standing, func.now().label("asked_at"))
                 .join(partners, partners.c.party == persons.c.party)
                 .where(_THERE, *which)
                 .with_for_update(of=persons)
@@ -151,7 +151,9 @@ class SqlBook:
         ).first()
         if row is None:
             return None
-        takes_part = row.partner_status == PartnerStatus.ACTIVE.value
+        standing = to_standing(row.standing)
+        takes_part = standing.absent(None, row.asked_at) is None
+        roles = roles_in_force(frozenset(map(Role, row.roles)), standing, row.asked_at)
         return Standing(
             person=_person(row),
             credentials=Credentials(
@@ -162,7 +164,7 @@ class SqlBook:
                 failed=row.failed,
                 failed_at=row.failed_at,
             ),
-            roles=frozenset(row.roles) if takes_part else None,
+            roles=roles if takes_part else None,
             invitation=(
                 None
                 if row.invitation_hash is None
