@@ -29,8 +29,8 @@ class AgreementsForFramework:
             contract_id=found.contract_id,
             offering_id=found.offering_id,
             agreed_at=agreed_at,
-            provider=await self._on_paper(found.provider, agreed_at),
-            requester=await self._on_paper(found.requester, agreed_at),
+            provider=await on_paper(self.parts, found.provider, agreed_at),
+            requester=await on_paper(self.parts, found.requester, agreed_at),
             service=found.service,
             major=found.major,
             terms=msgspec.json.decode(encode_json(found.terms.to_json())),
@@ -39,22 +39,24 @@ class AgreementsForFramework:
             valid_until=found.valid_until,
         )
 
-    async def _on_paper(self, party: PartyId, at: datetime) -> OnPaper:
-        async with self.parts.partners.open() as directory:
-            partner = await directory.find(party)
-        async with self.parts.business_files.open() as file:
-            told = await file.find(party, at)
-        name = None if partner is None else partner.name
-        if told is None:
-            return OnPaper(party, name)
-        return OnPaper(
-            party,
-            name,
-            told.legal_name,
-            told.street,
-            told.postal_code,
-            told.city,
-            told.country,
-            told.vat_id,
-            told.tax_id,
-        )
+
+async def on_paper(parts: Core, party: PartyId, at: datetime) -> OnPaper:
+    """A party as it had told of itself at a moment."""
+    async with parts.partners.open() as directory:
+        partner = await directory.find(party)
+    async with parts.business_files.open() as file:
+        told = await file.find(party, at)
+    name = None if partner is None else partner.name
+    if told is None:
+        return OnPaper(party, name)
+    return OnPaper(
+        party,
+        name,
+        told.legal_name,
+        told.street,
+        told.postal_code,
+        told.city,
+        told.country,
+        told.vat_id,
+        told.tax_id,
+    )

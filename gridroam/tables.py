@@ -44,6 +44,7 @@ STORES = [
     "marketplace.contracts.store",
     "marketplace.messages.store",
     "marketplace.framework.store",
+    "marketplace.negotiations.store",
     "marketplace.offerings.store",
     "marketplace.partners.store",
     "marketplace.people.store",

@@ -329,7 +329,7 @@ class _Hub:
         negotiating = Negotiating(
             parts,
             url=self.url,
-            keys=KeysForGateway(self.ring),
+            ring=self.ring,
             allow_loopback=loopback,
             runs_tasks=self.settings.runs_tasks,
         )

@@ -44,7 +44,7 @@ RULES: tuple[Rule, ...] = (
     _rule("/marketplace/services", OPERATIONS),
     _rule("/marketplace/offerings", CONTRACTS),
     _rule("/marketplace/contracts", CONTRACTS),
-    _rule("/marketplace/negotiations", CONTRACTS, reserved=True),
+    _rule("/marketplace/negotiations", CONTRACTS),
     _rule("/marketplace/messages", CONTRACTS),
     _rule("/marketplace/modules", CONTRACTS, reserved=True),
     _rule("/marketplace/framework", CONTRACTS, reserved=True),

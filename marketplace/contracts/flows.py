@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from kit.sortable_id import sortable_id
-from marketplace.contracts import model
+from marketplace.contracts import life, model
 from marketplace.contracts.model import (
     Action,
     Contract,
@@ -21,6 +21,7 @@ from roaming.party import PartyId
 from roaming.refusal import Malformed
 
 MOST_AT_ONCE = 1_000
+TENDED_AT_ONCE = 100
 
 
 async def accept(
@@ -145,9 +146,10 @@ async def change(
     now: datetime,
     reason: str | None = None,
 ) -> Contract:
-    """Suspend, resume or terminate a contract of one's own; repeating it changes nothing.
+    """Suspend, resume or end a contract of one's own; repeating it changes nothing.
 
-    UnknownContract, ContractCannot, NotYoursToResume. Every process of the hub hears of it.
+    UnknownContract, ContractCannot, NotYoursToResume, NothingToRenew, NoticeTooLate. Every process
+    of the hub hears of it.
     """
     if reason is not None and (len(reason) > model.LONGEST_REASON or "\x00" in reason):
         raise Malformed(
@@ -159,6 +161,8 @@ async def change(
         contract = await desk.find_to_change(contract_id, by)
         if contract is None:
             raise _unknown(contract_id)
+        if action is Action.DO_NOT_RENEW:
+            life.check_notice(contract, now)
         changed = model.changed(contract, action, by, now, reason)
         if changed is not contract:
             await desk.save(changed, action, by, now)
@@ -177,6 +181,72 @@ async def end_all(desk: Desk, party: PartyId, ends: datetime, now: datetime) -> 
     gives notice."""
     for contract in await desk.all_to_end(party, ends):
         await desk.save(model.ended(contract, ends, party, now), Action.TERMINATE, party, now)
+
+
+async def conclude(
+    desk: Desk, contract: Contract, now: datetime, *, replaced: Contract | None = None
+) -> None:
+    """A contract that two have signed comes into force by its validity, in their transaction; the
+    one that it replaces ends where it begins. Whoever calls has locked the requester's contracts.
+
+    ContractsOverlap, PartnerAbsent.
+    """
+    stand = await desk.standings({contract.provider, contract.requester})
+    for party in (contract.provider, contract.requester):
+        check_present(party, stand.get(party, UNTROUBLED), now, "negotiation_id")
+    if replaced is not None:
+        before = replaced
+        by = contract.history[0].by
+        replaced = life.replaced(before, contract.contract_id, contract.valid_from, by, now)
+        if replaced is not before:
+            await desk.save(replaced, Action.TERMINATE, by, now)
+    check_room(contract, await desk.standing_beside(contract), replaced)
+    await desk.add([contract], now)
+
+
+def check_room(contract: Contract, standing: Sequence[Contract], replaced: Contract | None) -> None:
+    """ContractsOverlap, unless it can be in force beside all others; of the one that it replaces
+    its end as it will be counts."""
+    if replaced is not None:
+        standing = [
+            replaced if one.contract_id == replaced.contract_id else one for one in standing
+        ]
+    _check_overlap(contract, standing)
+
+
+async def tend(
+    contracts: Contracts, *, memory: Memory, now: datetime, limit: int = TENDED_AT_ONCE
+) -> int:
+    """See to the contracts whose time has come: reminders, renewals, ends. How many there were.
+
+    Each is a transaction of its own, and of several processes one does it.
+    """
+    due = await contracts.due(now, limit)
+    for contract_id, requester in due:
+        async with contracts.open() as desk:
+            await desk.lock(requester)
+            try:
+                contract, since = await desk.find_to_tend(contract_id, now)
+            except LookupError:
+                continue
+            await desk.tend(
+                life.tended(contract, since, now, free=await _free(desk, contract)), now
+            )
+    if due:
+        await memory.refresh()
+    return len(due)
+
+
+async def _free(desk: Desk, contract: Contract) -> bool:
+    """Whether no other contract is in the way of its renewal."""
+    if not life.renews(contract):
+        return True
+    assert contract.valid_until is not None, "what renews has an end"
+    ends = life.renewed(contract).ends
+    return not any(
+        model.overlap(contract.valid_until, ends, other.valid_from, other.ends)
+        for other in await desk.standing_beside(contract)
+    )
 
 
 async def find(contracts: Contracts, party: PartyId, contract_id: str) -> Contract:

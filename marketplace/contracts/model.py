@@ -33,12 +33,14 @@ class Action(StrEnum):
     SUSPEND = "suspend"
     RESUME = "resume"
     TERMINATE = "terminate"
+    DO_NOT_RENEW = "do-not-renew"
 
 
+_ENDINGS = {Action.TERMINATE: Status.TERMINATED, Action.DO_NOT_RENEW: Status.TERMINATED}
 TRANSITIONS: Mapping[Status, Mapping[Action, Status]] = {
-    Status.AGREED: {Action.SUSPEND: Status.SUSPENDED, Action.TERMINATE: Status.TERMINATED},
-    Status.SUSPENDED: {Action.RESUME: Status.RESUMED, Action.TERMINATE: Status.TERMINATED},
-    Status.RESUMED: {Action.SUSPEND: Status.SUSPENDED, Action.TERMINATE: Status.TERMINATED},
+    Status.AGREED: {Action.SUSPEND: Status.SUSPENDED, **_ENDINGS},
+    Status.SUSPENDED: {Action.RESUME: Status.RESUMED, **_ENDINGS},
+    Status.RESUMED: {Action.SUSPEND: Status.SUSPENDED, **_ENDINGS},
     Status.TERMINATED: {},
 }
 _IN_FORCE = frozenset({Status.AGREED, Status.RESUMED})
@@ -69,6 +71,14 @@ class NotYoursToResume(NotYours):
     """Who suspended a contract resumes it."""
 
 
+class NothingToRenew(Clash):
+    """The contract does not renew by itself, so there is nothing to keep it from."""
+
+
+class NoticeTooLate(Clash):
+    """The time in which a contract can be kept from renewing is over; it can be terminated."""
+
+
 class OwnOffering(Clash):
     """Nobody makes a contract with itself."""
 
@@ -90,10 +100,15 @@ class StatusChange:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """`history` is in the order of `since`; its first entry is the agreement itself."""
+    """`history` is in the order of `since`; its first entry is the agreement itself.
+
+    `negotiation_id`: what it came of, where it is no offering as it was made. `replaces`: the
+    contract whose place it took. `agreed_until` is the end that was agreed, once it has been
+    renewed, and `renewals` how often it was.
+    """
 
     contract_id: str
-    offering_id: str
+    offering_id: str | None
     provider: PartyId
     requester: PartyId
     service: str
@@ -105,6 +120,10 @@ class Contract:
     suspended_by: frozenset[PartyId]
     version: int
     clauses_digest: bytes | None = None
+    negotiation_id: str | None = None
+    replaces: str | None = None
+    agreed_until: datetime | None = None
+    renewals: int = 0
 
     @property
     def ends(self) -> datetime | None:
@@ -205,7 +224,8 @@ def changed(
     """The contract after an action of one of its parties; the same one where nothing changes.
 
     Suspending is each party's own: the contract resumes when nobody holds it any more. A
-    termination takes effect when the notice of the terms has run. ContractCannot, NotYoursToResume.
+    termination takes effect when the notice of the terms has run. ContractCannot, NotYoursToResume,
+    NothingToRenew; whether a notice comes in time for that is for `life` to say.
     """
     assert contract.concerns(by), "asked for by one of its parties"
     status = contract.status_at(now)
@@ -213,7 +233,17 @@ def changed(
         return contract
     if action is Action.RESUME and not contract.suspended_by and status in _IN_FORCE:
         return contract
-    if action is Action.TERMINATE and _termination(contract) is not None:
+    if action is Action.DO_NOT_RENEW and contract.valid_until is None:
+        raise NothingToRenew(
+            "a contract without an end does not renew",
+            field="action",
+            value=action,
+            rule="terminate it with notice",
+        )
+    ending = _ending(contract, action, now)
+    if ending is not None and any(
+        one.status is Status.TERMINATED and one.since <= ending for one in contract.history
+    ):
         return contract
     target = TRANSITIONS[status].get(action)
     if action is Action.SUSPEND and status is Status.SUSPENDED:
@@ -240,16 +270,13 @@ def changed(
         holding = contract.suspended_by - {by}
         if holding:
             return replace(contract, suspended_by=holding, version=contract.version + 1)
-    since = now
-    if action is Action.TERMINATE:
-        since = now + timedelta(days=contract.terms.notice_days)
-    entry = StatusChange(target, since, by, now, reason)
-    suspended_by = {
-        Action.SUSPEND: contract.suspended_by | {by},
-        Action.RESUME: frozenset[PartyId](),
-        # While a notice runs, who held the contract holds it still.
-        Action.TERMINATE: contract.suspended_by,
-    }[action]
+    entry = StatusChange(target, ending or now, by, now, reason)
+    # While a notice runs, who held the contract holds it still.
+    suspended_by = contract.suspended_by
+    if action is Action.SUSPEND:
+        suspended_by |= {by}
+    elif action is Action.RESUME:
+        suspended_by = frozenset()
     return replace(
         contract,
         # Stable: of two changes at one moment the later recorded one counts.
@@ -322,8 +349,11 @@ def overlap(
     return (ends is None or others_begin < ends) and (others_end is None or begins < others_end)
 
 
-def _termination(contract: Contract) -> StatusChange | None:
-    return next((one for one in contract.history if one.status is Status.TERMINATED), None)
+def _ending(contract: Contract, action: Action, now: datetime) -> datetime | None:
+    """When an action of a party ends the contract; None: it does not."""
+    if action is Action.TERMINATE:
+        return now + timedelta(days=contract.terms.notice_days)
+    return contract.valid_until if action is Action.DO_NOT_RENEW else None
 
 
 def _since(change: StatusChange) -> datetime:

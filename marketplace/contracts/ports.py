@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from marketplace.contracts.life import Tended
 from marketplace.contracts.model import Action, Contract, StatusChange
 from marketplace.offerings.model import Offering
 from marketplace.partners.standing import Standing
@@ -37,6 +38,19 @@ class Desk(Protocol):
         ...
 
     async def add(self, contracts: Sequence[Contract], now: datetime) -> None: ...
+
+    async def find_to_tend(self, contract_id: str, now: datetime) -> tuple[Contract, datetime]:
+        """A contract whose time has come, and since when; and nobody else changes it until we are
+        done. LookupError: somebody else has tended it."""
+        ...
+
+    async def tend(self, tended: Tended, now: datetime) -> None:
+        """Keep what time has done to a contract, and tell both sides."""
+        ...
+
+    async def standing_beside(self, contract: Contract) -> Sequence[Contract]:
+        """The same two parties' other contracts on the same service."""
+        ...
 
     async def find(self, contract_id: str, party: PartyId) -> Contract | None:
         """A contract of this party's."""
@@ -74,6 +88,10 @@ class Desk(Protocol):
 
 class Contracts(Protocol):
     def open(self) -> AbstractAsyncContextManager[Desk]: ...
+
+    async def due(self, now: datetime, limit: int) -> Sequence[tuple[str, PartyId]]:
+        """The contracts whose time has come, with their requesters, the longest due first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class ContractShown(BaseModel):
     """A contract as its two parties see it."""
 
     contract_id: str
-    offering_id: str
+    offering_id: str | None
     provider: str
     requester: str
     service: str
@@ -69,6 +69,9 @@ class ContractShown(BaseModel):
     status: str
     suspended_by: list[str]
     history: list[StatusShown]
+    negotiation_id: str | None
+    replaces: str | None
+    renewals: int
 
     @classmethod
     def of(cls, contract: Contract, now: datetime) -> ContractShown:
@@ -90,6 +93,9 @@ class ContractShown(BaseModel):
                 StatusShown(status=one.status, since=one.since, by=one.by, reason=one.reason)
                 for one in contract.history
             ],
+            negotiation_id=contract.negotiation_id,
+            replaces=contract.replaces,
+            renewals=contract.renewals,
         )
 
 
@@ -154,7 +160,7 @@ def router(contracts: Contracts, database: Database, clock: Clock, memory: Memor
 
     @routes.post(
         "/{contract_id}/{action}",
-        summary="Suspend, resume or terminate one of the caller's contracts",
+        summary="Suspend, resume or end one of the caller's contracts",
         response_model=ContractShown,
     )
     async def change_contract(

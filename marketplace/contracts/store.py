@@ -34,6 +34,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database, Hot, metadata
 from kit.sortable_id import is_id
+from marketplace.contracts import life
+from marketplace.contracts.life import Ended, EndNear, Renewed, Tended, Turn
 from marketplace.contracts.model import Action, Contract, Status, StatusChange
 from marketplace.contracts.ports import BookRow, Counted, Reading, ServiceRow, StandingRow
 from marketplace.framework.store import clauses_table
@@ -60,11 +62,12 @@ ROWS_AT_ONCE = 5_000
 TOLD_AFTERWARDS = timedelta(days=365)
 _THIS_TRANSACTION = text("pg_current_xact_id()::text::bigint")
 
+_Identifier = Text(collation="C")
 contracts = Table(
     "contract",
     metadata,
     Column("contract_id", Text, primary_key=True),
-    Column("offering_id", Text, ForeignKey(offerings.c.offering_id), nullable=False, index=True),
+    Column("offering_id", Text, ForeignKey(offerings.c.offering_id), index=True),
     Column("provider", Text, nullable=False),
     Column("requester", Text, nullable=False),
     Column("service", Text, nullable=False),
@@ -78,6 +81,12 @@ contracts = Table(
     # The transaction that wrote the row last: what the book asks by (see contracts/book.py).
     Column("changed_xid", BigInteger, nullable=False, server_default=_THIS_TRANSACTION),
     Column("clauses_digest", LargeBinary, ForeignKey(clauses_table.c.digest)),
+    Column("negotiation_id", _Identifier),
+    Column("replaces", _Identifier),
+    Column("agreed_until", DateTime(timezone=True)),
+    Column("renewals", Integer, nullable=False, server_default="0"),
+    # When its time comes: a reminder, its renewal, its end (see contracts/life.py).
+    Column("due_at", DateTime(timezone=True)),
     schema="marketplace",
 )
 Index(
@@ -88,6 +97,11 @@ Index(
 )
 Index("ix_contract_provider", contracts.c.provider, contracts.c.contract_id)
 Index("ix_contract_changed_xid", contracts.c.changed_xid)
+Index(
+    "ix_contract_due_at",
+    contracts.c.due_at,
+    postgresql_where=text("due_at IS NOT NULL"),
+)
 
 _ALL = (
     "SELECT contract_id, provider, requester, service, major, terms_digest, valid_from,"
@@ -161,7 +175,7 @@ class SqlDesk:
         digests = await keep_terms(self._connection, [contract.terms for contract in new])
         await self._connection.execute(
             contracts.insert().values(
-                [_to_row(one, digest) for one, digest in zip(new, digests, strict=True)]
+                [_to_row(one, digest, now) for one, digest in zip(new, digests, strict=True)]
             )
         )
         await tell(
@@ -211,6 +225,7 @@ class SqlDesk:
                 suspended_by=sorted(str(party) for party in contract.suspended_by),
                 version=contract.version,
                 changed_xid=_THIS_TRANSACTION,
+                due_at=_due_after_change(contract, now),
             )
         )
         body = _told(contract) | {
@@ -248,6 +263,61 @@ class SqlDesk:
         found = [_to_contract(row) for row in rows]
         return [one for one in found if one.ends is None or one.ends > after]
 
+    async def standing_beside(self, contract: Contract) -> Sequence[Contract]:
+        rows = await self._connection.execute(
+            _SELECT.where(
+                contracts.c.requester == contract.requester,
+                contracts.c.provider == contract.provider,
+                contracts.c.service == contract.service,
+                contracts.c.major == contract.major,
+                contracts.c.contract_id != contract.contract_id,
+            )
+        )
+        return [_to_contract(row) for row in rows]
+
+    async def find_to_tend(self, contract_id: str, now: datetime) -> tuple[Contract, datetime]:
+        row = (
+            await self._connection.execute(
+                _SELECT.where(
+                    contracts.c.contract_id == contract_id, contracts.c.due_at <= now
+                ).with_for_update(of=contracts)
+            )
+        ).first()
+        if row is None:
+            raise LookupError(contract_id)
+        return _to_contract(row), row.due_at
+
+    async def tend(self, tended: Tended, now: datetime) -> None:
+        contract = tended.contract
+        await self._connection.execute(
+            update(contracts)
+            .where(contracts.c.contract_id == contract.contract_id)
+            .values(
+                due_at=tended.due,
+                valid_until=contract.valid_until,
+                agreed_until=contract.agreed_until,
+                renewals=contract.renewals,
+                version=contract.version,
+                changed_xid=_THIS_TRANSACTION,
+            )
+        )
+        await tell(
+            self._connection,
+            [
+                Fact(
+                    f"contract:{contract.contract_id}",
+                    _TURNS[type(turn)],
+                    # In the hub's name there is nothing but time.
+                    contract.provider,
+                    (contract.provider, contract.requester),
+                    _told(contract) | _turn_to_json(turn),
+                    now,
+                )
+                for turn in tended.turns
+            ],
+        )
+        await _notify(self._connection, contract.contract_id)
+
     async def page(
         self,
         party: PartyId,
@@ -276,6 +346,16 @@ class SqlContracts:
     async def open(self) -> AsyncIterator[SqlDesk]:
         async with self._database.begin() as connection:
             yield SqlDesk(connection)
+
+    async def due(self, now: datetime, limit: int) -> Sequence[tuple[str, PartyId]]:
+        async with self._database.begin() as connection:
+            rows = await connection.execute(
+                select(contracts.c.contract_id, contracts.c.requester)
+                .where(contracts.c.due_at <= now)
+                .order_by(contracts.c.due_at, contracts.c.contract_id)
+                .limit(limit)
+            )
+            return [(row.contract_id, PartyId(row.requester)) for row in rows]
 
 
 class SqlBookSource:
@@ -397,7 +477,34 @@ def _told(contract: Contract) -> dict[str, Any]:
     }
 
 
-def _to_row(contract: Contract, digest: bytes) -> dict[str, Any]:
+_TURNS: Mapping[type[Turn], EventType] = {
+    EndNear: EventType.CONTRACT_END_NEAR,
+    Renewed: EventType.CONTRACT_RENEWED,
+    Ended: EventType.CONTRACT_ENDED,
+}
+
+
+def _turn_to_json(turn: Turn) -> dict[str, Any]:
+    if isinstance(turn, Renewed):
+        return {"valid_until": turn.until.isoformat()}
+    if isinstance(turn, Ended):
+        return {"ended_at": turn.at.isoformat(), "because": turn.because.value}
+    return {
+        "days": turn.days,
+        "ends": turn.ends.isoformat(),
+        "renews": turn.renews_until is not None,
+        "renews_until": turn.renews_until and turn.renews_until.isoformat(),
+        "notice_until": turn.notice_until and turn.notice_until.isoformat(),
+    }
+
+
+def _due_after_change(contract: Contract, now: datetime) -> Any:
+    """What has come due and was not seen to yet, stays so."""
+    due = contracts.c.due_at
+    return case((due <= now, due), else_=life.first_due(contract, now))
+
+
+def _to_row(contract: Contract, digest: bytes, now: datetime) -> dict[str, Any]:
     return {
         "contract_id": contract.contract_id,
         "offering_id": contract.offering_id,
@@ -412,6 +519,11 @@ def _to_row(contract: Contract, digest: bytes) -> dict[str, Any]:
         "suspended_by": sorted(str(party) for party in contract.suspended_by),
         "version": contract.version,
         "clauses_digest": contract.clauses_digest,
+        "negotiation_id": contract.negotiation_id,
+        "replaces": contract.replaces,
+        "agreed_until": contract.agreed_until,
+        "renewals": contract.renewals,
+        "due_at": life.first_due(contract, now),
     }
 
 
@@ -430,6 +542,10 @@ def _to_contract(row: Any) -> Contract:
         suspended_by=frozenset(PartyId(party) for party in row.suspended_by),
         version=row.version,
         clauses_digest=row.clauses_digest,
+        negotiation_id=row.negotiation_id,
+        replaces=row.replaces,
+        agreed_until=row.agreed_until,
+        renewals=row.renewals,
     )
 
 

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from kit.clock import Clock
 from kit.database import Database
 from kit.worker import Worker, woken_by
+from marketplace.contracts import flows
 from marketplace.contracts.book import ContractBook
+from marketplace.contracts.ports import Contracts, Memory
 
 CHANNELS = ("contracts", "services", "partners")
 
@@ -47,3 +49,12 @@ async def kept_current(
         worker = Worker("contract-book", step, idle_s=idle_s, back_off_most_s=1.0)
         async with woken_by(worker, *heard):
             yield
+
+
+def tending(contracts: Contracts, memory: Memory, clock: Clock, *, idle_s: float = 10.0) -> Worker:
+    """Sees to the contracts whose time has come, in every process that does timed work."""
+
+    async def step() -> bool:
+        return await flows.tend(contracts, memory=memory, now=clock()) == flows.TENDED_AT_ONCE
+
+    return Worker("contracts: tending", step, idle_s=idle_s)

@@ -26,6 +26,9 @@ class NotADeadLetter(Clash):
     """Only what was given up is sent again by request; the rest goes by itself."""
 
 
+OWN_EVENTS = "in-own-events"
+
+
 class State(StrEnum):
     MUST_BE_SENT = "must-be-sent"
     ACKNOWLEDGED = "acknowledged"
@@ -76,6 +79,13 @@ class Message:
     says: str | None = None
     settled_at: datetime | None = None
     way: Way | None = None
+
+    @property
+    def reached(self) -> str:
+        """How far it has come: its state, or that it lies in own-events for want of an endpoint."""
+        if self.state is State.MUST_BE_SENT and not self.has_endpoint:
+            return OWN_EVENTS
+        return self.state.value
 
 
 @dataclass(frozen=True, slots=True)

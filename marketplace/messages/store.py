@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kit.database import Database, metadata
+from kit.database import Database, metadata, raw_connection
 from kit.event_log import NewEvent, append
 from kit.sortable_id import is_id, sortable_id
 from marketplace.messages.model import Fact, Message, Reply, State, Way
@@ -108,6 +108,13 @@ async def tell(connection: AsyncConnection, facts: Sequence[Fact]) -> None:
     )
     await connection.execute(messages.insert().values([_to_row(*one) for one in told]))
     await connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+
+
+async def told(connection: AsyncConnection, subject: str) -> Sequence[Message]:
+    """All messages about a subject, to whomever, in order."""
+    raw = await raw_connection(connection)
+    rows = await raw.fetch(f"{_SELECT} WHERE m.subject = $1 ORDER BY m.position", subject)
+    return [_to_message(row) for row in rows]
 
 
 class SqlOutbox:

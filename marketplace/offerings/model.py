@@ -34,6 +34,8 @@ from roaming.tariff import Tariff
 MOST_PARTIES = 10_000
 MOST_OPERATIONS = 500
 LONGEST_PAYMENT_DAYS = 365
+LONGEST_NOTICE_DAYS = 3_650
+LONGEST_RENEWAL_MONTHS = 120
 MOST = 10**12
 MOST_CALLS_IN_A_PACK = 10**9
 _DEEPEST = 40
@@ -179,7 +181,8 @@ class ServiceTerms:
     `operations` are names, or patterns `METHOD path` with `*`; `*` alone is all of them.
     `notice_days`: a party that terminates is bound for so long. `pack`: calls are bought in packs
     before they are made, and without a bought pack none is. `plan`: what else than a price for
-    each call it costs.
+    each call it costs. `renews_months`: where the contract has an end, it goes on for so long again
+    unless notice was given in time; 0: it ends.
     """
 
     operations: tuple[str, ...] = ("*",)
@@ -189,6 +192,7 @@ class ServiceTerms:
     notice_days: int = 0
     pack: Pack | None = None
     plan: PricePlan | None = None
+    renews_months: int = 0
 
     @property
     def prices(self) -> PricePlan | None:
@@ -207,7 +211,7 @@ class ServiceTerms:
             "terms",
             [
                 *("operations", "quota", "price_per_call_minor", "currency", "notice_days"),
-                *("pack", "plan"),
+                *("pack", "plan", "renews_months"),
             ],
         )
         operations = raw.get("operations", ["*"])
@@ -239,9 +243,10 @@ class ServiceTerms:
             quota=Quota.parse(raw.get("quota", {})),
             price_per_call_minor=price_minor,
             currency=currency,
-            notice_days=_whole(raw, "notice_days", 0, 3_650, 0),
+            notice_days=_whole(raw, "notice_days", 0, LONGEST_NOTICE_DAYS, 0),
             pack=pack,
             plan=plan,
+            renews_months=_whole(raw, "renews_months", 0, LONGEST_RENEWAL_MONTHS, 0),
         )
 
     def allow(self, operation: str) -> bool:
@@ -259,6 +264,7 @@ class ServiceTerms:
             "notice_days": self.notice_days,
             **({} if self.pack is None else {"pack": self.pack.to_json()}),
             **({} if self.plan is None else {"plan": self.plan.to_json()}),
+            **({"renews_months": self.renews_months} if self.renews_months else {}),
         }
 
 
@@ -281,8 +287,8 @@ class RoamingTerms:
     evses: tuple[str, ...] | None
     clearing_group: str | None = None
     tariff_groups: tuple[TariffGroup, ...] = ()
-
-    notice_days = 0
+    notice_days: int = 0
+    renews_months: int = 0
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> RoamingTerms:
@@ -293,6 +299,7 @@ class RoamingTerms:
             [
                 *("currency", "tariff", "vat_percent", "time_zone", "payment_terms_days"),
                 *("clearing_strategy", "evses", "clearing_group", "tariff_groups"),
+                *("notice_days", "renews_months"),
             ],
         )
         currency = _text(raw.get("currency"), "terms.currency")
@@ -313,6 +320,8 @@ class RoamingTerms:
             evses=evses,
             clearing_group=_group(raw.get("clearing_group")),
             tariff_groups=tariff_groups(groups, currency, evses=evses, vat_percent=vat_percent),
+            notice_days=_whole(raw, "notice_days", 0, LONGEST_NOTICE_DAYS, 0),
+            renews_months=_whole(raw, "renews_months", 0, LONGEST_RENEWAL_MONTHS, 0),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -331,6 +340,8 @@ class RoamingTerms:
                 if self.tariff_groups
                 else {}
             ),
+            **({"notice_days": self.notice_days} if self.notice_days else {}),
+            **({"renews_months": self.renews_months} if self.renews_months else {}),
         }
 
 

@@ -217,6 +217,121 @@ CREATE TABLE marketplace.message (
 CREATE INDEX ix_message_waiting ON marketplace.message (party, position)
     WHERE state = 'must-be-sent'
 """,
+    "ALTER TABLE marketplace.contract ALTER COLUMN offering_id DROP NOT NULL",
+    'ALTER TABLE marketplace.contract ADD COLUMN negotiation_id TEXT COLLATE "C"',
+    'ALTER TABLE marketplace.contract ADD COLUMN replaces TEXT COLLATE "C"',
+    "ALTER TABLE marketplace.contract ADD COLUMN agreed_until TIMESTAMP WITH TIME ZONE",
+    "ALTER TABLE marketplace.contract ADD COLUMN renewals INTEGER DEFAULT '0' NOT NULL",
+    "ALTER TABLE marketplace.contract ADD COLUMN due_at TIMESTAMP WITH TIME ZONE",
+    # The reminders of contracts of before come on the days on which they would have come anyway.
+    """
+UPDATE marketplace.contract SET due_at = (SELECT min(one) FROM unnest(ARRAY[
+    valid_until - interval '90 days', valid_until - interval '45 days',
+    valid_until - interval '30 days', valid_until]) AS u(one) WHERE one > now())
+WHERE valid_until > now() AND valid_until < '9000-01-01'
+""",
+    """
+CREATE INDEX ix_contract_due_at ON marketplace.contract (due_at) WHERE due_at IS NOT NULL
+""",
+    """
+CREATE TABLE marketplace.negotiation (
+    negotiation_id TEXT COLLATE "C" NOT NULL,
+    requester TEXT COLLATE "C" NOT NULL,
+    provider TEXT COLLATE "C" NOT NULL,
+    service TEXT COLLATE "C" NOT NULL,
+    major INTEGER NOT NULL,
+    offering_id TEXT COLLATE "C",
+    replaces TEXT COLLATE "C",
+    environment TEXT NOT NULL,
+    state TEXT NOT NULL,
+    until TIMESTAMP WITH TIME ZONE NOT NULL,
+    version INTEGER NOT NULL,
+    document_digest BYTEA,
+    contract_id TEXT COLLATE "C",
+    CONSTRAINT pk_negotiation PRIMARY KEY (negotiation_id)
+)
+""",
+    """
+CREATE INDEX ix_negotiation_provider ON marketplace.negotiation (provider, negotiation_id)
+""",
+    """
+CREATE INDEX ix_negotiation_replaces ON marketplace.negotiation (replaces)
+""",
+    """
+CREATE INDEX ix_negotiation_requester_provider_service ON marketplace.negotiation (requester, provider, service)
+""",
+    """
+CREATE INDEX ix_negotiation_until ON marketplace.negotiation (until) WHERE state IN ('accepted', 'agreed', 'offered', 'requested', 'verified')
+""",
+    """
+CREATE TABLE marketplace.negotiation_proposal (
+    negotiation_id TEXT COLLATE "C" NOT NULL,
+    number INTEGER NOT NULL,
+    side TEXT NOT NULL,
+    terms_digest BYTEA NOT NULL,
+    valid_from TIMESTAMP WITH TIME ZONE,
+    valid_until TIMESTAMP WITH TIME ZONE,
+    stands_until TIMESTAMP WITH TIME ZONE NOT NULL,
+    says TEXT,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    clauses_digest BYTEA,
+    CONSTRAINT pk_negotiation_proposal PRIMARY KEY (negotiation_id, number),
+    CONSTRAINT fk_negotiation_proposal_clauses_digest_clauses FOREIGN KEY(clauses_digest) REFERENCES marketplace.clauses (digest),
+    CONSTRAINT fk_negotiation_proposal_negotiation_id_negotiation FOREIGN KEY(negotiation_id) REFERENCES marketplace.negotiation (negotiation_id),
+    CONSTRAINT fk_negotiation_proposal_terms_digest_terms FOREIGN KEY(terms_digest) REFERENCES marketplace.terms (digest)
+)
+""",
+    """
+CREATE TABLE marketplace.negotiation_move (
+    negotiation_id TEXT COLLATE "C" NOT NULL,
+    number INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    side TEXT NOT NULL,
+    party TEXT COLLATE "C" NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    state TEXT NOT NULL,
+    proposal INTEGER NOT NULL,
+    says TEXT,
+    CONSTRAINT pk_negotiation_move PRIMARY KEY (negotiation_id, number),
+    CONSTRAINT fk_negotiation_move_negotiation_id_negotiation FOREIGN KEY(negotiation_id) REFERENCES marketplace.negotiation (negotiation_id)
+)
+""",
+    """
+CREATE TABLE marketplace.negotiation_document (
+    negotiation_id TEXT COLLATE "C" NOT NULL,
+    body BYTEA NOT NULL,
+    CONSTRAINT pk_negotiation_document PRIMARY KEY (negotiation_id),
+    CONSTRAINT fk_negotiation_document_negotiation_id_negotiation FOREIGN KEY(negotiation_id) REFERENCES marketplace.negotiation (negotiation_id)
+)
+""",
+    """
+CREATE TABLE marketplace.negotiation_signature (
+    negotiation_id TEXT COLLATE "C" NOT NULL,
+    side TEXT NOT NULL,
+    party TEXT COLLATE "C" NOT NULL,
+    jws TEXT NOT NULL,
+    public_key JSONB NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_negotiation_signature PRIMARY KEY (negotiation_id, side),
+    CONSTRAINT fk_negotiation_signature_negotiation_id_negotiation FOREIGN KEY(negotiation_id) REFERENCES marketplace.negotiation (negotiation_id)
+)
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.negotiation_proposal
+    FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.negotiation_move
+    FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.negotiation_document
+    FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
+    """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON marketplace.negotiation_signature
+    FOR EACH STATEMENT EXECUTE FUNCTION kit.forbid_change()
+""",
 ]
 
 ROAMING: list[str] = []

@@ -184,6 +184,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         await operator.put("/central-system/stations", STATIONS)
         event_id = await subscribed(provider, evsp)
         [message, *_] = await evsp.get("/marketplace/messages")
+        negotiation = await negotiated(provider, evsp)
         yield Victims(
             found,
             provider,
@@ -193,6 +194,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "message_id": message["message_id"],
                 "/marketplace/billing-runs run_id": run_id,
                 "/marketplace/invoices number": number,
+                "negotiation_id": negotiation["negotiation_id"],
                 "/marketplace/services name": service()["name"],
                 "/marketplace/services path": DOCUMENT,
                 "/marketplace/framework name": MODULE,
@@ -273,6 +275,18 @@ async def subscribed(provider: Partner, subscriber: Partner) -> str:
     assert page["events"]
     await subscriber.post(f"{path}/acknowledge", {"id": page["next"]})
     return str(page["next"])
+
+
+async def negotiated(provider: Partner, requester: Partner) -> Any:
+    """Accepted, so that it has a document, and not yet signed."""
+    wish = {"service": topic()["name"], "terms": {"notice_days": 7}, "says": SECRET}
+    later = {"validity": {"from": "2090-01-01T00:00:00Z", "until": "2091-01-01T00:00:00Z"}}
+    [held] = await requester.get(f"/marketplace/contracts?service={topic()['name']}")
+    asked = await requester.post(
+        "/marketplace/negotiations", wish | later | {"replaces": held["contract_id"]}
+    )
+    path = f"/marketplace/negotiations/{asked['negotiation_id']}/accept"
+    return await provider.post(path, {"proposal": 1})
 
 
 async def reminded(hub: Hub, days: int) -> None:
@@ -442,6 +456,15 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /marketplace/invoices/{number}/write-off": {"reason": "none"},
         "POST /marketplace/billing-runs": {"month": "2026-01"},
         "POST /marketplace/fees": {"valid_from": "2199-01", "percent": "99"},
+        "POST /marketplace/negotiations": {
+            "replaces": victims.world.agreement,
+            "says": "cheaper",
+        },
+        "POST /marketplace/negotiations/{negotiation_id}/proposals": {"answers": 1, "terms": {}},
+        "POST /marketplace/negotiations/{negotiation_id}/accept": {"proposal": 1},
+        "POST /marketplace/negotiations/{negotiation_id}/refuse": {"reason": "none"},
+        "POST /marketplace/negotiations/{negotiation_id}/withdraw": {"reason": "none"},
+        "POST /marketplace/negotiations/{negotiation_id}/signatures": {"jws": "a..b"},
         "PUT /central-system/stations": STATIONS,
         "PUT /central-system/cards": [{"id_tag": CARD}],
         "POST /services/search-evse/locations": [site.site((EVSE,), "Asia/Tokyo")],

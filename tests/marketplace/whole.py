@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 
 from gridroam.core import Core, core
+from gridroam.negotiating import Negotiating
 from gridroam.papers import AgreementsForFramework
 from gridroam.signatures import KeysForGateway
 from kit.access_token import Verifier
@@ -102,6 +103,8 @@ def build(
     ring = KeyRing(parts.box, KeyRules())
     verifier = Verifier(issuer, issuer, clock)
     tokens = TokenServer(issuer, issuer, ring, verifier)
+    # Without the workers: tests take their steps, at the time that they set.
+    negotiating = Negotiating(parts, url=issuer, ring=ring, allow_loopback=True, runs_tasks=False)
     return Marketplace(
         core=parts,
         ring=ring,
@@ -129,6 +132,7 @@ def build(
             ),
             offering_routes.router(parts.offerings, database, clock),
             contract_routes.router(parts.contracts, database, clock, parts.book),
+            *negotiating.routers,
         ),
         validation=validation_routes.Desk(parts.book, hub, KeysForGateway(ring), issuer, clock),
     )

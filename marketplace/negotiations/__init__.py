@@ -1,0 +1,1 @@
+"""Contracts that are negotiated: requested, offered, countered, accepted, signed by both sides."""
