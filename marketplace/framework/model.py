@@ -149,6 +149,11 @@ class Module:
         """Of all that it says but its version: the same module is not published twice."""
         return hashlib.sha256(rfc8785.dumps(self.to_json())).digest()
 
+    @cached_property
+    def schema_json(self) -> bytes:
+        """Its schema as one text, by which a validator of it is kept."""
+        return rfc8785.dumps(dict(self.schema))
+
     @property
     def properties(self) -> tuple[str, ...]:
         """The names of its parameters."""

@@ -36,7 +36,7 @@ def check_schema(module: Module) -> None:
             _refuse(f"schema.properties.{name[:100]}", "a-z, 0-9 and _, and no reserved word")
     _check_local(schema, "schema")
     try:
-        _validator(rfc8785.dumps(dict(schema)))
+        _validator(module.schema_json)
     except (jsonschema_rs.ValidationError, ValueError) as error:
         _refuse("schema", str(error).partition("\n")[0][:200])
 
@@ -59,7 +59,7 @@ def check(module: Module, parameters: Mapping[str, Any], path: str) -> None:
     # Terms have rules of their own on how much they may be.
     if not module.from_terms and len(rfc8785.dumps(dict(parameters))) > MOST_BYTES:
         raise BadClause("too much", field=path, rule=f"at most {MOST_BYTES} bytes of JSON")
-    error = next(_validator(rfc8785.dumps(dict(module.schema))).iter_errors(parameters), None)
+    error = next(_validator(module.schema_json).iter_errors(parameters), None)
     if error is None:
         return
     keyword = str(error.schema_path[-1])

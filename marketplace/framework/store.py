@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import rfc8785
@@ -31,7 +32,7 @@ import kit.event_log  # noqa: F401  its kit.forbid_change must be made before ou
 from kit.database import Database, attach_ddl, metadata
 from kit.event_log import NewEvent, append
 from marketplace.framework.document import Signature
-from marketplace.framework.model import Clauses, Library, Module
+from marketplace.framework.model import MOST_MODULES, Clauses, Library, Module
 from marketplace.framework.ports import Paper
 from roaming.events import EventType
 from roaming.party import PartyId
@@ -137,7 +138,7 @@ async def library_of(connection: AsyncConnection) -> Library:
     """All versions of all modules, as this transaction sees them."""
     table = modules_table.c
     rows = await connection.execute(select(table.version, table.body))
-    return Library([Module.parse(json.loads(row.body)).numbered(row.version) for row in rows])
+    return Library([_to_module(row.version, bytes(row.body)) for row in rows])
 
 
 async def keep_clauses(connection: AsyncConnection, many: Sequence[Clauses]) -> list[bytes]:
@@ -173,6 +174,12 @@ async def keep_paper(
         )
         .on_conflict_do_nothing()
     )
+
+
+@lru_cache(maxsize=MOST_MODULES)
+def _to_module(version: int, body: bytes) -> Module:
+    """Never changed, and read for every offer that is made: parsed once."""
+    return Module.parse(json.loads(body)).numbered(version)
 
 
 def _from_signature(one: Signature) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -94,6 +95,8 @@ async def _draft(
         key = encode_json([kind, wanted, told])
         if key not in made:
             made[key] = draft(library, kind, wanted, told)
+            # About a millisecond each: of a thousand, other calls get their turn in between.
+            await asyncio.sleep(0)
         drafts.append(made[key])
     return drafts
 
