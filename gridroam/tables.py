@@ -25,6 +25,7 @@ STORES = [
     "gateway.calls.store",
     "gateway.packs.store",
     "gateway.health.store",
+    "gateway.reports.store",
     "gateway.topics.outbox",
     "gateway.topics.store",
     "gateway.usage.store",

@@ -94,7 +94,7 @@ from gateway.signing.flows import Signing
 from gateway.signing.store import EvidenceLog
 from gateway.usage import routes as usage_routes
 from gateway.usage.store import SqlMeter, SqlUsage
-from gridroam import billing, bridging, clearing
+from gridroam import billing, bridging, clearing, reports
 from gridroam.answers import (
     AgreementsForClearing,
     AgreementsForOfflineLists,
@@ -337,7 +337,7 @@ class _Hub:
         accounts = billing.house(parts)
         biller = billing_tasks.biller(accounts, billing_day=self.settings.billing_day)
         if self.settings.runs_tasks:
-            self._start(biller, billing_tasks.reminders(accounts))
+            self._start(biller, billing_tasks.reminders(accounts), reports.roller(parts))
         for router in (
             *negotiating.routers,
             partner_routes.router(
@@ -383,6 +383,7 @@ class _Hub:
             billing_routes.router(accounts, parts.database, biller.wake),
             usage_routes.router(SqlUsage(parts.database), parts.clock),
             monitoring_routes.router(SqlRecords(parts.database), parts.clock),
+            reports.router(parts),
             health_routes.router(
                 EndpointsForHealth(parts.book), self.reports, parts.clock, hub=parts.hub
             ),

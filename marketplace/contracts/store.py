@@ -38,6 +38,7 @@ from marketplace.contracts import life
 from marketplace.contracts.life import Ended, EndNear, Renewed, Tended, Turn
 from marketplace.contracts.model import Action, Contract, Status, StatusChange
 from marketplace.contracts.ports import BookRow, Counted, Reading, ServiceRow, StandingRow
+from marketplace.framework.model import Clauses
 from marketplace.framework.store import clauses_table
 from marketplace.messages.model import Fact
 from marketplace.messages.store import tell
@@ -122,6 +123,15 @@ _COUNTED = (
 )
 _SELECT = select(contracts, terms_table.c.body.label("terms")).join(
     terms_table, terms_table.c.digest == contracts.c.terms_digest
+)
+
+_WITH_CLAUSES = _SELECT.add_columns(clauses_table.c.body.label("clauses")).outerjoin(
+    clauses_table, clauses_table.c.digest == contracts.c.clauses_digest
+)
+# What has a price, or says something of the level of service.
+_BINDING = text(
+    "(terms.body ? 'plan' OR terms.body ? 'pack' OR terms.body->>'price_per_call_minor' <> '0'"
+    """ OR position(CAST('"name":"service-level"' AS bytea) IN clauses.body) > 0)"""
 )
 
 
@@ -356,6 +366,49 @@ class SqlContracts:
                 .limit(limit)
             )
             return [(row.contract_id, PartyId(row.requester)) for row in rows]
+
+
+class SqlRegister:
+    """Contracts of a time, as reports go through them; `party` None: of everybody."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self,
+        party: PartyId | None,
+        *,
+        since: datetime,
+        until: datetime,
+        service: str | None = None,
+        contract_id: str | None = None,
+        binding: bool = False,
+        after: str = "",
+        limit: int = 1_000,
+    ) -> Sequence[tuple[Contract, Clauses | None]]:
+        """Those that begin before `until` and do not end before `since` by their term, by id.
+
+        `binding`: only those of which reports have something to reckon, a price or a level.
+        """
+        query = _WITH_CLAUSES.where(
+            contracts.c.contract_id > after,
+            contracts.c.valid_from < until,
+            or_(contracts.c.valid_until.is_(None), contracts.c.valid_until > since),
+        )
+        if party is not None:
+            query = query.where(_is_party(party))
+        if service is not None:
+            query = query.where(contracts.c.service == service)
+        if contract_id is not None:
+            query = query.where(contracts.c.contract_id == contract_id)
+        if binding:
+            query = query.where(_BINDING)
+        async with self._database.begin() as connection:
+            rows = await connection.execute(query.order_by(contracts.c.contract_id).limit(limit))
+            return [
+                (_to_contract(row), None if row.clauses is None else Clauses.parse(row.clauses))
+                for row in rows
+            ]
 
 
 class SqlBookSource:

@@ -544,6 +544,40 @@ REPORTING: list[str] = [
     "ALTER TABLE gateway.usage ADD COLUMN units BIGINT DEFAULT '1' NOT NULL",
     "ALTER TABLE gateway.usage ADD COLUMN written_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL",
     "CREATE INDEX ix_usage_times ON gateway.usage USING brin (at, written_at) WITH (pages_per_range = 32, autosummarize = on)",
+    # Its texts are compared with those of gateway.usage, and so are collated like them.
+    """
+CREATE TABLE gateway.usage_day (
+    day DATE NOT NULL,
+    contract_id TEXT NOT NULL,
+    service TEXT NOT NULL,
+    major INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    requester TEXT NOT NULL,
+    calls BIGINT NOT NULL,
+    billable_calls BIGINT NOT NULL,
+    caller_errors BIGINT NOT NULL,
+    provider_errors BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    units BIGINT NOT NULL,
+    times INTEGER[] NOT NULL,
+    counts BIGINT[] NOT NULL,
+    CONSTRAINT pk_usage_day PRIMARY KEY (day, contract_id, service, major, provider, requester)
+)
+""",
+    """
+CREATE INDEX ix_usage_day_provider ON gateway.usage_day (provider, day)
+""",
+    """
+CREATE INDEX ix_usage_day_requester ON gateway.usage_day (requester, day)
+""",
+    """
+CREATE TABLE gateway.usage_rolled (
+    one INTEGER NOT NULL,
+    behind DATE NOT NULL,
+    seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_usage_rolled PRIMARY KEY (one)
+)
+""",
 ]
 
 

@@ -82,7 +82,10 @@ OWN_AFFAIR = {
     "POST /services/clearing-house/cdr-files/{file_id}": 422,
 }
 # Changes by being looked at: what was called is metered.
-RESTLESS = {"/marketplace/usage", "/marketplace/monitoring", "/metrics", "/events"}
+RESTLESS = {
+    *("/marketplace/usage", "/marketplace/monitoring", "/marketplace/reports/figures"),
+    *("/marketplace/reports/levels", "/marketplace/reports/calls", "/metrics", "/events"),
+}
 # Of a person who is logged in, and no program's to look at (flows/test_people.py).
 FOR_PEOPLE = {"/marketplace/people/me"}
 ROLES = ("evse-operator", "evsp", "dso", "service-provider")
