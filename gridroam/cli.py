@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from gridroam import (
+    cli_audit,
     cli_billing,
     cli_books,
     cli_calls,
@@ -58,6 +59,7 @@ app.add_typer(cli_rates.rates, name="rates")
 app.add_typer(cli_rates.fees, name="fees")
 app.add_typer(cli_books.period, name="period")
 app.add_typer(cli_books.ledger, name="ledger")
+app.command()(cli_audit.audit)
 app.command("documents")(cli_documents.documents)
 app.add_typer(cli_documents.bank, name="bank")
 app.add_typer(cli_deliveries.dead_letters, name="dead-letters")

@@ -132,6 +132,8 @@ from marketplace.access import tasks as access_tasks
 from marketplace.access.keys import KeyRing
 from marketplace.access.model import KeyRules
 from marketplace.access.token_server import TOKEN_PATH, TokenServer
+from marketplace.audit import routes as audit_routes
+from marketplace.audit.store import SqlAudit
 from marketplace.billing import routes as billing_routes
 from marketplace.billing import tasks as billing_tasks
 from marketplace.business import routes as business_routes
@@ -301,6 +303,7 @@ class _Hub:
                 provider=provider,
             )
         )
+        main.include_router(audit_routes.router(SqlAudit(parts.database), hub=parts.hub))
 
     async def _access(self, main: FastAPI) -> None:
         parts = self.parts
