@@ -147,6 +147,8 @@ from marketplace.partners import tasks as partner_tasks
 from marketplace.people import routes as people_routes
 from marketplace.people.oidc import OpenIdProvider, Registration
 from marketplace.people.store import SqlPeople
+from marketplace.roaming import routes as roaming_routes
+from marketplace.roaming.store import SqlMarkets
 from marketplace.services import routes as service_routes
 from marketplace.services.reader import DocumentReader
 from marketplace.validation import routes as validation_routes
@@ -384,6 +386,9 @@ class _Hub:
             ),
             contract_routes.router(parts.contracts, parts.database, parts.clock, parts.book),
             billing_routes.router(accounts, parts.database, biller.wake),
+            roaming_routes.router(
+                SqlMarkets(parts.database), parts.book, parts.clock, hub=parts.hub
+            ),
             usage_routes.router(SqlUsage(parts.database), parts.clock),
             monitoring_routes.router(SqlRecords(parts.database), parts.clock),
             reports.router(parts),

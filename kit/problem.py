@@ -143,7 +143,8 @@ _NO_SUCH_TEXT = (
 
 def unlike_its_schema(errors: Sequence[Mapping[str, Any]]) -> Malformed:
     """What pydantic found first, in our words: which member, and what would be right."""
-    first = errors[0]
+    # Of one thing or many, the other one that it is not tells nothing.
+    first = next((one for one in errors if not _is_another_kind(one)), errors[0])
     alike = [one for one in errors if _place(one)[1] == _place(first)[1]]
     place, _ = _place(first)
     field, more = ".".join(place), f" ({len(alike)} in all)" if len(alike) > 1 else ""
@@ -166,6 +167,10 @@ def unlike_its_schema(errors: Sequence[Mapping[str, Any]]) -> Malformed:
         return Malformed("the body is no JSON object", field="body", value=value, rule=rule)
     rule = said.removeprefix("Input should be ")
     return Malformed(f"{said}{more}", field=field, value=value, rule=rule)
+
+
+def _is_another_kind(error: Mapping[str, Any]) -> bool:
+    return _place(error)[0] == ["body"] and error["type"] in (*_NO_OBJECT, "list_type")
 
 
 _NO_OBJECT = ("model_attributes_type", "model_type", "dict_type")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -23,7 +23,7 @@ import structlog
 
 from kit.clock import Clock
 from marketplace.contracts import model
-from marketplace.contracts.model import Absence, StatusChange
+from marketplace.contracts.model import Absence, Agreed, StatusChange
 from marketplace.contracts.ports import BookRow, BookSource, Counted, ServiceRow, StandingRow
 from marketplace.offerings.coverage import Coverage, TariffGroup
 from marketplace.offerings.model import (
@@ -329,6 +329,24 @@ class ContractBook:
                 found.append(evsp)
         return sorted(found)
 
+    def roamers(self) -> Mapping[PartyId, Collection[PartyId]]:
+        """With whom each operator has, had or will have agreed on roaming."""
+        return self._pages.roamers
+
+    def agreed(self, operator: PartyId, evsp: PartyId, at: datetime) -> Agreed | None:
+        """How an operator and an EVSP stand at a moment; None: they never agreed on roaming."""
+        held = self._pages.held.get((evsp, operator, ROAMING, 1), ())
+        found, absence = self._find(evsp, operator, ROAMING, 1, at), None
+        if isinstance(found, NotInForce):
+            if found.contract_id is None:
+                return None
+            absence, contract_id = found.reason, found.contract_id
+            found = next(one for one in held if one.contract_id == contract_id)
+        ends = [one.since for one in found.history or () if one.status is model.Status.TERMINATED]
+        if found.valid_until is not None:
+            ends.append(found.valid_until)
+        return Agreed(found.contract_id, absence, found.valid_from, min(ends, default=None))
+
     def _find(
         self, requester: PartyId, provider: PartyId, service: str, major: int, at: datetime
     ) -> _Held | NotInForce:
@@ -444,7 +462,7 @@ class _Pages:
         self.held: dict[_Key, tuple[_Held, ...]] = {}
         self.terms: dict[bytes, str] = {}
         # With whom each operator has, had or will have agreed on roaming.
-        self.roamers: dict[str, set[PartyId]] = {}
+        self.roamers: dict[PartyId, set[PartyId]] = {}
         self.contracts = 0
         self.versions = 0
         self._shared: dict[Any, Any] = {}

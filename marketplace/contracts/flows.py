@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from kit.sortable_id import sortable_id
@@ -16,9 +17,9 @@ from marketplace.contracts.model import (
 from marketplace.contracts.ports import Contracts, Desk, Memory
 from marketplace.offerings.model import Offering, OfferingWithdrawn, Status, UnknownOffering
 from marketplace.partners.model import check_present
-from marketplace.partners.standing import UNTROUBLED
+from marketplace.partners.standing import UNTROUBLED, Standing
 from roaming.party import PartyId
-from roaming.refusal import Malformed
+from roaming.refusal import Malformed, Refusal
 
 MOST_AT_ONCE = 1_000
 TENDED_AT_ONCE = 100
@@ -40,21 +41,49 @@ async def accept(
     async with contracts.open() as desk:
         await desk.lock(requester)
         found = await desk.offerings(offering_ids)
-        wanted = []
-        for offering_id in offering_ids:
-            offering = found.get(offering_id)
-            if offering is None or not (
-                offering.audience.includes(requester, roles) or offering.provider == requester
-            ):
-                raise UnknownOffering(
-                    "no such offering is made to you",
-                    field="offering_id",
-                    value=offering_id[:100],
-                )
-            wanted.append(offering)
+        wanted = [_made_to(requester, roles, one, found.get(one)) for one in offering_ids]
         agreed = await _agree(desk, requester, wanted, now)
     await memory.refresh()
     return agreed
+
+
+async def accept_each(
+    contracts: Contracts,
+    requester: PartyId,
+    roles: Collection[str],
+    offering_ids: Sequence[str],
+    *,
+    memory: Memory,
+    now: datetime,
+) -> list[Contract | Refusal]:
+    """Accept those of the offerings that can be, in order; of each other one, why not."""
+    told: list[Contract | Refusal] = []
+    async with contracts.open() as desk:
+        await desk.lock(requester)
+        found = await desk.offerings(offering_ids)
+        hand = await _Hand.open(desk, requester, list(found.values()), now)
+        for offering_id in offering_ids:
+            try:
+                offering = _made_to(requester, roles, offering_id, found.get(offering_id))
+                told.append(hand.agree(offering))
+            except Refusal as refusal:
+                told.append(refusal)
+        await desk.add(hand.new, now)
+    await memory.refresh()
+    return told
+
+
+def _made_to(
+    requester: PartyId, roles: Collection[str], offering_id: str, offering: Offering | None
+) -> Offering:
+    """UnknownOffering unless it is made to this party, or is its own."""
+    if offering is None or not (
+        offering.audience.includes(requester, roles) or offering.provider == requester
+    ):
+        raise UnknownOffering(
+            "no such offering is made to you", field="offering_id", value=offering_id[:100]
+        )
+    return offering
 
 
 async def accept_public(
@@ -89,27 +118,46 @@ async def accept_public(
 async def _agree(
     desk: Desk, requester: PartyId, offerings: Sequence[Offering], now: datetime
 ) -> list[Contract]:
-    standing = list(await desk.between(requester, offerings))
-    stand = await desk.standings({requester, *(one.provider for one in offerings)})
-    agreed, new = [], []
-    for offering in offerings:
-        known = next((one for one in standing if _same(one, offering, now)), None)
-        if known is None:
-            if offering.status is not Status.PUBLISHED:
-                raise OfferingWithdrawn(
-                    "the offering is no longer made",
-                    field="offering_id",
-                    value=offering.offering_id,
-                )
-            for party in (offering.provider, requester):
-                check_present(party, stand.get(party, UNTROUBLED), now, "offering_id")
-            known = model.agreed(sortable_id(now), offering, requester, now)
-            _check_overlap(known, standing)
-            standing.append(known)
-            new.append(known)
-        agreed.append(known)
-    await desk.add(new, now)
+    hand = await _Hand.open(desk, requester, offerings, now)
+    agreed = [hand.agree(offering) for offering in offerings]
+    await desk.add(hand.new, now)
     return agreed
+
+
+@dataclass(slots=True)
+class _Hand:
+    """A requester that accepts offerings one after the other; `new` are the contracts to add."""
+
+    requester: PartyId
+    standing: list[Contract]
+    stand: Mapping[PartyId, Standing]
+    now: datetime
+    new: list[Contract]
+
+    @classmethod
+    async def open(
+        cls, desk: Desk, requester: PartyId, offerings: Sequence[Offering], now: datetime
+    ) -> _Hand:
+        standing = list(await desk.between(requester, offerings))
+        stand = await desk.standings({requester, *(one.provider for one in offerings)})
+        return cls(requester, standing, stand, now, [])
+
+    def agree(self, offering: Offering) -> Contract:
+        """The contract there is, or a new one. OfferingWithdrawn, ContractsOverlap and others."""
+        known = next((one for one in self.standing if _same(one, offering, self.now)), None)
+        if known is not None:
+            return known
+        if offering.status is not Status.PUBLISHED:
+            raise OfferingWithdrawn(
+                "the offering is no longer made", field="offering_id", value=offering.offering_id
+            )
+        for party in (offering.provider, self.requester):
+            check_present(party, self.stand.get(party, UNTROUBLED), self.now, "offering_id")
+        contract = model.agreed(sortable_id(self.now), offering, self.requester, self.now)
+        _check_overlap(contract, self.standing)
+        self.standing.append(contract)
+        self.new.append(contract)
+        return contract
 
 
 def _same(contract: Contract, offering: Offering, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from marketplace.offerings.model import Offering, Terms
 from marketplace.partners.model import Role
@@ -138,6 +139,16 @@ class Contract:
 
     def concerns(self, party: PartyId) -> bool:
         return party in (self.provider, self.requester)
+
+
+class Agreed(NamedTuple):
+    """The contract of two parties that is in force at a moment, or came closest. `absence`: why it
+    is not. `until`: by its term, or by a termination that is known."""
+
+    contract_id: str
+    absence: Absence | None
+    since: datetime
+    until: datetime | None
 
 
 def agreed(contract_id: str, offering: Offering, requester: PartyId, now: datetime) -> Contract:

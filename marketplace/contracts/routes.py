@@ -12,17 +12,20 @@ from kit.clock import Clock
 from kit.database import Database
 from kit.http import Caller, caller_of, json_response, page_link
 from kit.idempotency import once
+from kit.problem import told_of
 from marketplace.contracts import flows
 from marketplace.contracts.model import Action, Contract
 from marketplace.contracts.ports import Contracts, Memory
 from roaming.party import PartyId
+from roaming.refusal import Refusal
 
 Calling = Annotated[Caller, Depends(caller_of)]
 _ServiceName = Query(pattern="^[a-z0-9-]{1,63}$")
 
 
 class AcceptAsked(BaseModel):
-    """One offering to accept, or up to 1,000 at once: all or none."""
+    """One offering to accept, or up to 1,000 at once: all or none, unless `continue` is said. Then
+    those that can be accepted are, and the answer names the others and why not."""
 
     model_config = ConfigDict(extra="forbid")
     offering_id: str | None = None
@@ -30,10 +33,14 @@ class AcceptAsked(BaseModel):
         default=None, min_length=1, max_length=flows.MOST_AT_ONCE
     )
 
+    go_on: bool = Field(default=False, alias="continue")
+
     @model_validator(mode="after")
     def _one_or_many(self) -> AcceptAsked:
         if (self.offering_id is None) is (self.offering_ids is None):
             raise ValueError("either offering_id or offering_ids")
+        if self.go_on and self.offering_ids is None:
+            raise ValueError("continue goes with offering_ids")
         return self
 
 
@@ -99,10 +106,18 @@ class ContractShown(BaseModel):
         )
 
 
+class FailedShown(BaseModel):
+    """An offering that was not accepted, and why: as it would be refused by itself."""
+
+    offering_id: str
+    problem: dict[str, Any]
+
+
 class ContractsShown(BaseModel):
-    """What came of accepting many, in the order asked."""
+    """What came of accepting many, in the order asked. `failed`: where `continue` was said."""
 
     contracts: list[ContractShown]
+    failed: list[FailedShown] | None = None
 
 
 def router(contracts: Contracts, database: Database, clock: Clock, memory: Memory) -> APIRouter:
@@ -143,6 +158,8 @@ def router(contracts: Contracts, database: Database, clock: Clock, memory: Memor
     )
     async def accept_offerings(request: Request, asked: AcceptAsked, caller: Calling) -> Response:
         async def run() -> Response:
+            if asked.go_on:
+                return await accept_each(asked.offering_ids or [], caller)
             now = clock()
             one = asked.offering_id
             agreed = await flows.accept(
@@ -157,6 +174,23 @@ def router(contracts: Contracts, database: Database, clock: Clock, memory: Memor
             return json_response(shown[0] if one is not None else {"contracts": shown}, 201)
 
         return await once(request, run, database=database, party=caller.party, clock=clock)
+
+    async def accept_each(offering_ids: list[str], caller: Caller) -> Response:
+        now = clock()
+        told = await flows.accept_each(
+            contracts, caller.party, caller.roles, offering_ids, memory=memory, now=now
+        )
+        agreed = [
+            ContractShown.of(one, now).model_dump(mode="json")
+            for one in told
+            if isinstance(one, Contract)
+        ]
+        failed = [
+            {"offering_id": offering_id, "problem": told_of(one)}
+            for offering_id, one in zip(offering_ids, told, strict=True)
+            if isinstance(one, Refusal)
+        ]
+        return json_response({"contracts": agreed, "failed": failed}, 201 if agreed else 200)
 
     @routes.post(
         "/{contract_id}/{action}",

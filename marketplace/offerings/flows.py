@@ -46,7 +46,11 @@ async def publish(
         for provider in {one.provider for one in asked}:
             check_present(provider, await stall.standing(provider), now, "provider")
         drafts = await _draft(stall, roles, asked, clauses or [{}] * len(asked))
-        digests = await stall.keep_clauses([draft.complete() for draft in drafts])
+        complete = []
+        for n, draft in enumerate(drafts):
+            with model.in_row(n, len(asked)):
+                complete.append(draft.complete())
+        digests = await stall.keep_clauses(complete)
         worded = [
             replace(offering, clauses_digest=digest)
             for offering, digest in zip(asked, digests, strict=True)
@@ -79,25 +83,25 @@ async def _draft(
     stall: Stall, roles: Collection[str], asked: Sequence[Offering], clauses: Sequence[Asked]
 ) -> list[Draft]:
     """Each offering with its clauses; what reads the same is put into words once."""
-    for offering in asked:
-        model.checked(offering)
-    services = {
-        (name, major): await _offerable(stall, name, major, provider, roles)
-        for name, major, provider in {(o.service, o.major, o.provider) for o in asked}
-    }
+    services: dict[tuple[str, int], Service] = {}
     library = await stall.library()
     drafts, made = [], dict[bytes, Draft]()
-    for offering, wanted in zip(asked, clauses, strict=True):
-        service = services[offering.service, offering.major]
-        model.check_operations(offering, [one.name for one in service.operations])
-        check_plain(wanted, "clauses", BadClause)
-        told, kind = model.said(offering, service), model.kind_of(service)
-        key = encode_json([kind, wanted, told])
-        if key not in made:
-            made[key] = draft(library, kind, wanted, told)
-            # About a millisecond each: of a thousand, other calls get their turn in between.
-            await asyncio.sleep(0)
-        drafts.append(made[key])
+    for n, (offering, wanted) in enumerate(zip(asked, clauses, strict=True)):
+        with model.in_row(n, len(asked)):
+            model.checked(offering)
+            key = offering.service, offering.major
+            if key not in services:
+                services[key] = await _offerable(stall, *key, offering.provider, roles)
+            service = services[key]
+            model.check_operations(offering, [one.name for one in service.operations])
+            check_plain(wanted, "clauses", BadClause)
+            told, kind = model.said(offering, service), model.kind_of(service)
+            reads = encode_json([kind, wanted, told])
+            if reads not in made:
+                made[reads] = draft(library, kind, wanted, told)
+                # About a millisecond each: of a thousand, other calls get their turn in between.
+                await asyncio.sleep(0)
+            drafts.append(made[reads])
     return drafts
 
 

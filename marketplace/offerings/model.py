@@ -7,7 +7,8 @@ read from JSON and written back in one form, so that equal terms are equal texts
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -28,7 +29,7 @@ from marketplace.partners.model import Role
 from marketplace.services.model import LOAD_MANAGEMENT, ROAMING, Protocol, Service
 from roaming.money import places_of
 from roaming.party import PartyId
-from roaming.refusal import Clash, Malformed, NotYours, Unknown
+from roaming.refusal import Clash, Malformed, NotYours, Refusal, Unknown
 from roaming.tariff import Tariff
 
 MOST_PARTIES = 10_000
@@ -398,6 +399,18 @@ def checked(offering: Offering) -> Offering:
             rule=f"after {begins.isoformat()}",
         )
     return offering
+
+
+@contextmanager
+def in_row(n: int, of: int) -> Iterator[None]:
+    """Where several are offered at once, what is refused says of which: `17.terms.currency`."""
+    try:
+        yield
+    except Refusal as refusal:
+        if of > 1:
+            refusal.field = f"{n}.{refusal.field}" if refusal.field else str(n)
+            refusal.detail = f"offering {n + 1} of {of}: {refusal.detail}"
+        raise
 
 
 def may_offer(

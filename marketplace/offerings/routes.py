@@ -22,6 +22,7 @@ from marketplace.offerings.model import (
     BadOffering,
     Offering,
     Status,
+    in_row,
     parse_terms,
 )
 from marketplace.offerings.ports import Offerings
@@ -71,7 +72,8 @@ class OfferingAsked(BaseModel):
     Of a service that is called: `operations`, `quota` (`calls_per_second`, `calls_per_day`,
     `calls_per_month`), `price_per_call_minor` or a `pack` of prepaid calls (`calls`,
     `price_minor`), `currency`, `notice_days`. Of roaming: `currency`, `tariff`, `vat_percent`,
-    `time_zone`, `payment_terms_days`, `clearing_strategy`, `clearing_group`, `evses`.
+    `time_zone`, `payment_terms_days`, `clearing_strategy`, `clearing_group`, `evses`,
+    `tariff_groups`.
 
     `clauses`: by name of a module of the contract framework, its parameters; or `version` and
     `parameters`; or null, which is its standard form. What is required and not mentioned is taken
@@ -241,10 +243,14 @@ def router(offerings: Offerings, database: Database, clock: Clock) -> APIRouter:
         async def run() -> Response:
             now = clock()
             many = asked if isinstance(asked, list) else [asked]
+            wanted = []
+            for n, one in enumerate(many):
+                with in_row(n, len(many)):
+                    wanted.append(one.to_offering(caller.party, now))
             kept = await flows.publish(
                 offerings,
                 caller.roles,
-                [one.to_offering(caller.party, now) for one in many],
+                wanted,
                 now,
                 clauses=[one.clauses for one in many],
             )

@@ -32,6 +32,8 @@ from marketplace.partners import flows as partner_flows
 from marketplace.partners import routes as partner_routes
 from marketplace.partners.flows import Registration
 from marketplace.partners.model import roles_of
+from marketplace.roaming import routes as roaming_routes
+from marketplace.roaming.store import SqlMarkets
 from marketplace.services import routes as service_routes
 from marketplace.services.reader import DocumentReader
 from marketplace.validation import routes as validation_routes
@@ -133,6 +135,7 @@ def build(
             offering_routes.router(parts.offerings, database, clock),
             contract_routes.router(parts.contracts, database, clock, parts.book),
             *negotiating.routers,
+            roaming_routes.router(SqlMarkets(database), parts.book, clock, hub=hub),
         ),
         validation=validation_routes.Desk(parts.book, hub, KeysForGateway(ring), issuer, clock),
     )

@@ -86,24 +86,22 @@ async def test_asked_for_details_it_tells_which_terms_were_in_force_then(
         for at in ("2026-02-28T23:59:59Z", "2026-03-01T00:00:00Z")
     ]
     assert [one["contract_id"] for one in found] == [first["contract_id"], second["contract_id"]]
-    events = (await told_terms(operator), [one["terms_sha256"] for one in found])
-    assert events[0] == events[1]
+    assert {one["contract_id"]: one["terms_sha256"] for one in found} == await digests(operator)
     assert found[0]["valid_until"] == found[1]["valid_from"] == "2026-03-01T00:00:00Z"
     assert found[1]["valid_until"] is None
     gone = (await evsp.http.get(ONE, params=asked | {"at": "2025-01-01T00:00:00Z"})).json()
     assert (gone["reason"], gone["terms_sha256"]) == ("not-yet-valid", None)
 
 
-async def told_terms(member: Member) -> list[str]:
-    """The digests that the contracts' own page tells, oldest first: of their terms' canonical
-    text, which anybody can make anew."""
+async def digests(member: Member) -> dict[str, str]:
+    """By contract, the digest of its terms' canonical text, which anybody can make anew."""
     contracts = (await member.http.get("/marketplace/contracts?service=roaming")).json()
-    return [
-        hashlib.sha256(
+    return {
+        one["contract_id"]: hashlib.sha256(
             json.dumps(one["terms"], sort_keys=True, separators=(",", ":")).encode()
         ).hexdigest()
         for one in contracts
-    ]
+    }
 
 
 async def test_many_questions_are_answered_in_order_and_a_bad_one_spoils_no_other(
