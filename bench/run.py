@@ -35,6 +35,7 @@ from bench import (
     gateway_workers,
     restart_undelivered,
     revocation,
+    service_billing,
 )
 from bench.processes import PeerMissing
 from bench.row import Options, Row
@@ -65,6 +66,7 @@ BENCHMARKS: Sequence[Benchmark] = (
     cdr_intake,
     clearing_run,
     documents,
+    service_billing,
     restart_undelivered,
 )
 
