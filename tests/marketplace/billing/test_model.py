@@ -5,24 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from marketplace.billing.fees import Fee, Share, credited, share_of
 from marketplace.billing.model import Bought, Contract, Item, Run, Used, difference, drawn, rated
-from marketplace.billing.papers import supplied
 from marketplace.offerings.model import ServiceTerms
 from marketplace.offerings.price import PricePlan
 from marketplace.offerings.rating import Quarter
-from roaming.month import Month
 from tests.marketplace.billing.market import HUB, MONTH, PROVIDER, REQUESTER
 from tests.marketplace.offerings.plans import plans
 
 moments = some.integers(0, 31 * 24 * 60 - 1).map(
     lambda minutes: MONTH.starts_at + timedelta(minutes=minutes)
 )
-amounts = some.integers(1, 10**9)
 
 
 @some.composite
@@ -101,40 +96,3 @@ def test_what_was_taken_is_not_due_again(contract: Contract, calls: list[datetim
     items = rated(contract, MONTH, MONTH.ends_at, used_until(calls, MONTH.ends_at), Bought())
     assert difference(items, {item.key: item for item in items}) == []
     assert len({item.key for item in items}) == len(items), "a key names one line"
-
-
-fees = some.builds(
-    Fee,
-    valid_from=some.just(MONTH),
-    percent=some.decimals(0, 100, places=4),
-    per_invoice_minor=some.integers(0, 10_000),
-    currency=some.just("EUR"),
-)
-
-
-@given(fees, amounts, some.data())
-def test_what_a_requester_pays_is_what_the_provider_gets_and_the_fee_also_after_credits(
-    fee: Fee, net_minor: int, data: some.DataObject
-) -> None:
-    sale = share_of(fee, "1", PROVIDER, "EUR", net_minor)
-    assert 0 <= sale.fee_minor <= net_minor
-    parts: list[Share] = []
-    left = net_minor
-    while left:
-        part = data.draw(some.integers(1, left)) if len(parts) < 4 else left
-        parts.append(credited(sale, "2", net_minor - left, part))
-        left -= part
-    for share in (sale, *parts):
-        assert share.net_minor == share.provider_minor + share.fee_minor
-    assert sale.fee_minor + sum(part.fee_minor for part in parts) == 0
-    assert sale.provider_minor + sum(part.provider_minor for part in parts) == 0
-
-
-@pytest.mark.parametrize("month", [Month(2026, 12), Month(2028, 2), Month(2027, 1)])
-def test_an_invoice_is_about_the_days_until_its_cut_off(month: Month) -> None:
-    assert supplied([month], month.ends_at) == (
-        month.starts_at.date(),
-        (month.next.starts_at - timedelta(days=1)).date(),
-    )
-    middle = month.starts_at + timedelta(days=9)
-    assert supplied([month], middle)[1] == (middle - timedelta(days=1)).date()
