@@ -20,6 +20,9 @@ class AgreementsForFramework:
 
     parts: Core
 
+    async def must_be_in(self, caller: PartyId, contract_id: str) -> None:
+        await contract_flows.find(self.parts.contracts, caller, contract_id)
+
     async def document(self, caller: PartyId, contract_id: str) -> Document:
         found = await contract_flows.find(self.parts.contracts, caller, contract_id)
         agreed_at = found.history[0].since

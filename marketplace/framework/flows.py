@@ -78,12 +78,16 @@ async def paper(
 ) -> Paper:
     """The document of one of the caller's contracts: the one that was signed, or else the one that
     is drawn up the first time that somebody asks, and kept. A refusal of `agreements`."""
-    drawn = await agreements.document(caller, contract_id)
+    await agreements.must_be_in(caller, contract_id)
     async with shelves.open() as shelf:
         known = await shelf.paper(contract_id)
-        if known is None:
-            await shelf.keep_paper(contract_id, Paper(canonical(drawn)), now)
-            known = await shelf.paper(contract_id)
+    if known is not None:
+        return known
+    drawn = await agreements.document(caller, contract_id)
+    async with shelves.open() as shelf:
+        await shelf.keep_paper(contract_id, Paper(canonical(drawn)), now)
+        # Asked for twice at once: what was kept first is the document.
+        known = await shelf.paper(contract_id)
     assert known is not None
     return known
 

@@ -52,6 +52,10 @@ class Shelves(Protocol):
 class Agreements(Protocol):
     """Contracts and who is in them, for a document to be drawn up."""
 
+    async def must_be_in(self, caller: PartyId, contract_id: str) -> None:
+        """A refusal unless it is one of the caller's own contracts."""
+        ...
+
     async def document(self, caller: PartyId, contract_id: str) -> Document:
-        """One of the caller's own contracts, by what is kept of it; a refusal else."""
+        """One of the caller's own contracts, by what is kept of it; refused as `must_be_in`."""
         ...

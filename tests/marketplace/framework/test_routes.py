@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from typing import Any
@@ -237,3 +238,10 @@ async def test_nothing_that_comes_later_changes_the_document_of_a_contract(
     again = await offer_roaming(operator, EVSP)
     shown = (await evsp.http.get(f"{OFFERINGS}/{again['offering_id']}/text")).json()
     assert {one["version"] for one in shown["clauses"]} == {2}
+
+
+async def test_two_who_ask_at_once_get_one_document(operator: Member, evsp: Member) -> None:
+    agreed = await agree_roaming(operator, evsp)
+    path = f"{CONTRACTS}/{agreed['contract_id']}/document"
+    answers = await asyncio.gather(*(one.http.get(path) for one in [operator, evsp] * 4))
+    assert len({one.content for one in answers}) == 1
