@@ -5,10 +5,12 @@ Nothing here is started; `gridroam.wiring` starts, `gridroam.office` uses it bes
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +19,7 @@ from kit.database import Database
 from kit.personal_data import Vault
 from kit.secrets import SecretBox, SecretChecker
 from marketplace.access.store import SqlAccess, add_client_secret, end_tokens
+from marketplace.applications.store import SqlApplications
 from marketplace.business.book import BusinessBook
 from marketplace.business.store import SqlFiles, SqlSource
 from marketplace.contracts import flows as contract_flows
@@ -24,6 +27,8 @@ from marketplace.contracts.book import ContractBook
 from marketplace.contracts.store import SqlBookSource, SqlContracts, SqlDesk, counterparties
 from marketplace.framework import flows as framework_flows
 from marketplace.framework.store import SqlShelves
+from marketplace.messages.model import Fact
+from marketplace.messages.store import tell
 from marketplace.offerings import flows as offering_flows
 from marketplace.offerings.store import SqlOfferings, withdraw_all
 from marketplace.partners import flows as partner_flows
@@ -32,6 +37,7 @@ from marketplace.partners.standing import ABSENT
 from marketplace.partners.store import Joining, SqlPartners
 from marketplace.services import flows as service_flows
 from marketplace.services.store import SqlCatalogue
+from roaming.events import EventType
 from roaming.party import PartyId
 from search_evse.sites.store import EvseRegister
 
@@ -48,6 +54,8 @@ class Core:
     checker: SecretChecker
     access: SqlAccess
     partners: SqlPartners
+    applications: SqlApplications
+    application_secrets: ApplicationSecrets
     catalogue: SqlCatalogue
     framework: SqlShelves
     offerings: SqlOfferings
@@ -92,6 +100,20 @@ def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Co
             SqlDesk(connection), hub, partner.party, partner.roles, now
         )
 
+    partners = SqlPartners(
+        database,
+        Joining(
+            add_client_secret=add_client_secret,
+            end_tokens=end_tokens,
+            accept_public_offerings=accept_public,
+            counterparties=counterparties,
+            tell=_tell,
+            notice_days=_notice_days,
+            end_contracts=_end_contracts,
+            withdraw_offerings=withdraw_all,
+        ),
+        box,
+    )
     return Core(
         hub=hub,
         clock=clock,
@@ -100,19 +122,9 @@ def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Co
         vault=Vault(_derived(secret, b"personal data"), clock),
         checker=SecretChecker(),
         access=SqlAccess(database),
-        partners=SqlPartners(
-            database,
-            Joining(
-                add_client_secret=add_client_secret,
-                end_tokens=end_tokens,
-                accept_public_offerings=accept_public,
-                counterparties=counterparties,
-                notice_days=_notice_days,
-                end_contracts=_end_contracts,
-                withdraw_offerings=withdraw_all,
-            ),
-            box,
-        ),
+        partners=partners,
+        applications=SqlApplications(database, partners, hub),
+        application_secrets=ApplicationSecrets(_derived(secret, b"applications")),
         catalogue=SqlCatalogue(database),
         framework=SqlShelves(database),
         offerings=SqlOfferings(database),
@@ -122,6 +134,29 @@ def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Co
         businesses=BusinessBook(SqlSource(database)),
         evses=EvseRegister(database),
     )
+
+
+class ApplicationSecrets:
+    """Secrets made of what an applicant brings: the same again each time, and kept nowhere."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def of(self, key: str, content: bytes) -> str:
+        digest = hashlib.blake2b(content + key.encode(), key=self._key, digest_size=32).digest()
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+async def _tell(
+    connection: AsyncConnection,
+    kind: EventType,
+    about: PartyId,
+    parties: Sequence[PartyId],
+    body: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    fact = Fact(f"partner:{about}", kind, about, tuple(parties), body, now)
+    await tell(connection, [fact])
 
 
 async def _notice_days(connection: AsyncConnection, party: PartyId, now: datetime) -> int:

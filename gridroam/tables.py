@@ -41,6 +41,7 @@ STORES = [
     "clearinghouse.payments.store",
     "marketplace.access.store",
     "marketplace.billing.store",
+    "marketplace.applications.store",
     "marketplace.business.store",
     "marketplace.contracts.store",
     "marketplace.messages.store",

@@ -132,6 +132,7 @@ from marketplace.access import tasks as access_tasks
 from marketplace.access.keys import KeyRing
 from marketplace.access.model import KeyRules
 from marketplace.access.token_server import TOKEN_PATH, TokenServer
+from marketplace.applications import routes as application_routes
 from marketplace.audit import routes as audit_routes
 from marketplace.audit.store import SqlAudit
 from marketplace.billing import routes as billing_routes
@@ -176,6 +177,8 @@ PUBLIC = (
     *("/oauth/", "/.well-known/", "/health/", "/openapi.json", "/docs", "/metrics"),
     *people_routes.PUBLIC,
 )
+# Who applies has no token yet, and shows what its application is known by.
+OWN_DOORS = (application_routes.PATH, f"{application_routes.PATH}/")
 # What an EVSP implements to be called by SOAP; its tools fetch it without a token.
 DOCUMENTS = {
     "/services/clearing-house/wsdl/service-detail-record-forwarding.wsdl": Document(
@@ -270,7 +273,13 @@ class _Hub:
             points = await self._central_system(main)
         self.front = doors(
             url=self.url,
-            main=authenticate(main, self.verifier, PUBLIC, new_request_id=lambda: uuid4().hex),
+            main=authenticate(
+                main,
+                self.verifier,
+                PUBLIC,
+                new_request_id=lambda: uuid4().hex,
+                own_doors=OWN_DOORS,
+            ),
             described=main,
             services=services,
             gateway=door,
@@ -352,6 +361,15 @@ class _Hub:
                 parts.book,
                 hub=parts.hub,
                 allow_loopback=loopback,
+            ),
+            application_routes.router(
+                parts.applications,
+                parts.database,
+                parts.clock,
+                hub=parts.hub,
+                checker=parts.checker,
+                secrets=parts.application_secrets,
+                memory=[parts.book, parts.businesses],
             ),
             business_routes.router(
                 parts.business_files,

@@ -13,6 +13,8 @@ class EventType(StrEnum):
     PARTNER_DETAILS_CHANGED = "partner-details-changed"
     PARTNER_STANDING_CHANGED = "partner-standing-changed"
     PARTNER_LEFT = "partner-left"
+    PARTNER_APPLIED = "partner-applied"
+    PARTNER_APPLICATION_DECIDED = "partner-application-decided"
     CLIENT_REGISTERED = "client-registered"
     CLIENT_REVOKED = "client-revoked"
     CLIENT_TOKENS_ENDED = "client-tokens-ended"

@@ -40,7 +40,7 @@ RULES: tuple[Rule, ...] = (
     _rule("/marketplace/partners/*/clients", ADMIN, OPERATIONS),
     _rule("/marketplace/partners/*/endpoints", OPERATIONS),
     _rule("/marketplace/partners", ADMIN),
-    _rule("/marketplace/applications", ADMIN, reserved=True),
+    _rule("/marketplace/applications", ADMIN),
     _rule("/marketplace/services", OPERATIONS),
     _rule("/marketplace/offerings", CONTRACTS),
     _rule("/marketplace/contracts", CONTRACTS),

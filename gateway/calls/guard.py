@@ -38,14 +38,16 @@ def authenticate(
     public_paths: Collection[str],
     *,
     new_request_id: Callable[[], str],
+    own_doors: Collection[str] = (),
 ) -> ASGIApp:
     """Let requests with a good token in, with `Caller` in their scope; `contract_id` is None.
 
-    A public path is let in without one; one that ends in `/` stands for all below it. The scope's
-    `gridroam.request_id` is kept where an outer layer has given one.
+    A public path is let in without one; one that ends in `/` stands for all below it. So is one of
+    `own_doors`, behind which something else than a token is asked for; but a token that comes there
+    has to be good. The scope's `gridroam.request_id` is kept where an outer layer has given one.
     """
-    exact = frozenset(path for path in public_paths if not path.endswith("/"))
-    below = tuple(path for path in public_paths if path.endswith("/"))
+    asks = _paths(own_doors)
+    public = _paths(public_paths)
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -58,7 +60,7 @@ def authenticate(
             scope[CALLER] = _caller(scope, verifier, request_id)
         except (Unauthenticated, ScopeMissing, SandboxNotServed, DutyMissing) as refusal:
             path = scope["path"]
-            if path not in exact and not path.startswith(below):
+            if not public(path) and not (asks(path) and not _is_bearer(_credentials(scope))):
                 await _refuse(refusal, request_id, scope, receive, send)
                 return
         caller = scope.get(CALLER)
@@ -68,9 +70,23 @@ def authenticate(
     return guarded
 
 
+def _paths(given: Collection[str]) -> Callable[[str], bool]:
+    exact = frozenset(path for path in given if not path.endswith("/"))
+    below = tuple(path for path in given if path.endswith("/"))
+    return lambda path: path in exact or path.startswith(below)
+
+
+def _credentials(scope: Scope) -> bytes:
+    return b"".join(value for name, value in scope["headers"] if name == b"authorization")
+
+
+def _is_bearer(credentials: bytes) -> bool:
+    return credentials[:7].lower() == b"bearer "
+
+
 def _caller(scope: Scope, verifier: Verifier, request_id: str) -> Caller:
-    credentials = b"".join(value for name, value in scope["headers"] if name == b"authorization")
-    if credentials[:7].lower() != b"bearer ":
+    credentials = _credentials(scope)
+    if not _is_bearer(credentials):
         raise Unauthenticated(
             "the request carries no access token",
             field="Authorization",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +43,7 @@ from roaming.party import PartyId
 
 CHANNEL = "partners"
 """NOTIFY when a standing changes."""
+TOLD_AT_ONCE = 1_000
 _THIS_TRANSACTION = text("pg_current_xact_id()::text::bigint")
 
 partners = Table(
@@ -84,6 +85,10 @@ class Joining:
         [AsyncConnection, Partner, datetime], Awaitable[Sequence[str]]
     ]
     counterparties: Callable[[AsyncConnection, PartyId, datetime], Awaitable[Sequence[PartyId]]]
+    tell: Callable[
+        [AsyncConnection, EventType, PartyId, Sequence[PartyId], Mapping[str, Any], datetime],
+        Awaitable[None],
+    ]
     notice_days: Callable[[AsyncConnection, PartyId, datetime], Awaitable[int]]
     end_contracts: Callable[[AsyncConnection, PartyId, datetime, datetime], Awaitable[None]]
     withdraw_offerings: Callable[[AsyncConnection, PartyId, datetime], Awaitable[None]]
@@ -276,10 +281,11 @@ class SqlRegister:
     ) -> None:
         """Told to the partner, and to all with whom it has, or had of late, a contract."""
         met = await self._joining.counterparties(self._connection, party, now)
-        stream = f"partner:{party}"
-        told = [NewEvent(stream, kind, party, own, now)]
-        told += [NewEvent(stream, kind, other, others, now) for other in met]
-        await append(self._connection, told)
+        tell = self._joining.tell
+        await tell(self._connection, kind, party, [party], own, now)
+        for start in range(0, len(met), TOLD_AT_ONCE):
+            some = met[start : start + TOLD_AT_ONCE]
+            await tell(self._connection, kind, party, some, others, now)
         await self._connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
     def _to_endpoint(self, row: Any) -> Endpoint:
@@ -299,7 +305,11 @@ class SqlPartners:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[SqlRegister]:
         async with self._database.begin() as connection:
-            yield SqlRegister(connection, self._joining, self._box)
+            yield self.on(connection)
+
+    def on(self, connection: AsyncConnection) -> SqlRegister:
+        """The partners in a transaction that another store has opened."""
+        return SqlRegister(connection, self._joining, self._box)
 
 
 def _seal_of(party: PartyId, purpose: Purpose) -> str:

@@ -20,6 +20,27 @@ ONBOARDING: list[str] = [
     "CREATE INDEX ix_partner_main_party ON marketplace.partner (main_party)",
     "CREATE INDEX ix_partner_standing_xid ON marketplace.partner (standing_xid)",
     "CREATE INDEX ix_partner_leave_due ON marketplace.partner (leave_due)",
+    """
+CREATE TABLE marketplace.application (
+    application_id TEXT COLLATE "C" NOT NULL,
+    applicant TEXT COLLATE "C",
+    parties TEXT[] NOT NULL,
+    details JSONB NOT NULL,
+    contacts JSONB NOT NULL,
+    roles JSONB NOT NULL,
+    status TEXT NOT NULL,
+    submitted_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    approved_at TIMESTAMP WITH TIME ZONE,
+    content BYTEA NOT NULL,
+    key BYTEA,
+    secret_hash TEXT,
+    CONSTRAINT pk_application PRIMARY KEY (application_id),
+    CONSTRAINT uq_application_key UNIQUE (key)
+)
+""",
+    "CREATE INDEX ix_application_applicant ON marketplace.application (applicant)",
+    "CREATE INDEX ix_application_content ON marketplace.application (content)",
+    "CREATE INDEX ix_application_status ON marketplace.application (status, application_id)",
 ]
 
 PEOPLE: list[str] = [

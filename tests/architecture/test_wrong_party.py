@@ -36,6 +36,7 @@ PUBLIC = {
     "POST /oauth/revoke",
     "GET /.well-known/oauth-authorization-server",
     "GET /.well-known/jwks.json",
+    "POST /marketplace/applications",
     "GET /health/live",
     "GET /health/ready",
     "GET /metrics",
@@ -192,6 +193,8 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
         contract = await operator.get(f"/marketplace/contracts/{found.agreement}")
         await operator.put("/central-system/stations", STATIONS)
         event_id = await subscribed(provider, evsp)
+        further = {"roles": ["dso"], "contacts": [{**CONTACT, "purpose": "operations"}]}
+        wish = await evsp.post(f"/marketplace/partners/{evsp.party}/role-requests", further)
         [message, *_] = await evsp.get("/marketplace/messages")
         negotiation = await negotiated(provider, evsp)
         yield Victims(
@@ -228,6 +231,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "topic": topic()["name"],
                 "/topics name": SUBSCRIPTION,
                 "event_id": event_id,
+                "application_id": wish["application_id"],
                 "operator": operator.party,
                 "cdr_id": cdr()["cdr_id"],
                 "serial_number": SERIAL_NUMBER,
@@ -404,6 +408,7 @@ DETAILS = {
     "country": "DE",
     "iban": "DE89370400440532013000",
 }
+CONTACT = {"name": f"Control {SECRET}", "email": f"{SECRET}@example.org"}
 QUERY = {
     "requester": "FR*XYZ",
     "provider": "FR*PD1",
@@ -422,6 +427,13 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /marketplace/partners/{party}/clients": {},
         "PUT /marketplace/partners/{party}/endpoints/{purpose}": {"url": "http://127.0.0.1:9/"},
         "PUT /marketplace/partners/{party}/business-details": DETAILS,
+        "POST /marketplace/applications": {"parties": [victims.world.evsp.party]},
+        "POST /marketplace/applications/{application_id}/credentials": {},
+        "POST /marketplace/applications/{application_id}/{decision}": {"reason": "none"},
+        "POST /marketplace/applications/{application_id}/roles/{role}/{decision}": {
+            "reason": "none"
+        },
+        "POST /marketplace/partners/{party}/role-requests": {"roles": ["dso"]},
         "POST /marketplace/partners/{party}/standing/{action}": {"reason": "none"},
         "POST /marketplace/partners/{party}/roles/{role}/{action}": {"reason": "none"},
         "POST /marketplace/partners/{party}/people": person(),

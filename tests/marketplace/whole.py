@@ -21,6 +21,7 @@ from marketplace.access.keys import KeyRing
 from marketplace.access.model import KeyRules
 from marketplace.access.store import SqlAccess
 from marketplace.access.token_server import TokenServer
+from marketplace.applications import routes as application_routes
 from marketplace.business import routes as business_routes
 from marketplace.business import tasks as business_tasks
 from marketplace.contracts import routes as contract_routes
@@ -116,6 +117,15 @@ def build(
             access_routes.router(parts.access, tokens, parts.checker, clock),
             partner_routes.router(
                 parts.partners, database, clock, parts.book, hub=hub, allow_loopback=True
+            ),
+            application_routes.router(
+                parts.applications,
+                database,
+                clock,
+                hub=hub,
+                checker=parts.checker,
+                secrets=parts.application_secrets,
+                memory=[parts.book, parts.businesses],
             ),
             business_routes.router(
                 parts.business_files, parts.businesses, database, clock, hub=hub
