@@ -9,6 +9,7 @@ import typer
 from gridroam import exits
 from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
 from gridroam.cli_partners import partner
+from marketplace.applications.model import Decision, RoleStatus
 from marketplace.partners.standing import Action
 from roaming.party import PartyId
 
@@ -24,6 +25,7 @@ Example:
     rich_markup_mode=None,
 )
 
+ApplicationId = Annotated[str, typer.Argument(help="As `gridroam partner applications` says.")]
 Party = Annotated[str, typer.Argument(help="The party id, as FR*PD1.")]
 OfRole = Annotated[
     str | None,
@@ -57,6 +59,65 @@ def operator_add(
             "client_secret": added.client_secret,
         }
     )
+
+
+@partner.command("applications")
+def partner_applications(
+    status: Annotated[
+        RoleStatus | None, typer.Option(help="Only these; else all that ever came.")
+    ] = None,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Who has applied to take part, or for further roles: one JSON object a line, oldest first.
+
+    \b
+    Example:
+      gridroam partner applications --status requested
+    """
+    from gridroam import office_onboarding
+
+    for one in exits.run(lambda: office_onboarding.applications(home, database_url, status)):
+        print_json(one)
+
+
+@partner.command("approve")
+def partner_approve(
+    application: ApplicationId,
+    role: OfRole = None,
+    reason: Why = None,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Approve the roles of an application that wait, or one of them.
+
+    With the first, its party ids are bound to the partner, it takes part, and the applicant may
+    fetch its client. A party id that is another partner's by now is refused by name. A role that
+    was refused may be approved after all, by --role.
+
+    \b
+    Examples:
+      gridroam partner approve 0199f3a0-7c1e-7a52-9d0b-2f6f3a1c5e77
+      gridroam partner approve 0199f3a0-7c1e-7a52-9d0b-2f6f3a1c5e77 --role evsp
+    """
+    _decide(application, Decision.APPROVE, role, reason, home, database_url)
+
+
+@partner.command("refuse")
+def partner_refuse(
+    application: ApplicationId,
+    reason: Annotated[str, typer.Option(help="Told to the applicant, and kept.")],
+    role: OfRole = None,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Refuse the roles of an application that wait, or one of them. The applicant reads why.
+
+    \b
+    Example:
+      gridroam partner refuse 0199f3a0-7c1e-7a52-9d0b-2f6f3a1c5e77 --role dso --reason 'no grid'
+    """
+    _decide(application, Decision.REFUSE, role, reason, home, database_url)
 
 
 @partner.command("standing")
@@ -134,6 +195,25 @@ def partner_leave(
       gridroam partner leave 'FR*PD1'
     """
     _change(party, Action.LEAVE, None, reason, home, database_url)
+
+
+def _decide(
+    application: str,
+    decision: Decision,
+    role: str | None,
+    reason: str | None,
+    home: HomeFolder,
+    database_url: DatabaseUrl,
+) -> None:
+    from gridroam import office_onboarding
+
+    print_json(
+        exits.run(
+            lambda: office_onboarding.decide(
+                home, database_url, application, decision, role, reason
+            )
+        )
+    )
 
 
 def _change(

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from gridroam.office import open_core
+from marketplace.applications import flows as application_flows
+from marketplace.applications.model import Decision, RoleStatus
+from marketplace.applications.routes import ApplicationShown
 from marketplace.partners import flows as partner_flows
 from marketplace.partners.flows import Registration
 from marketplace.partners.model import Role, roles_of
 from marketplace.partners.routes import StandingShown
 from marketplace.partners.standing import Action
 from roaming.party import PartyId
+
+AT_ONCE = 1_000
 
 
 async def add_operator(home: Path, database_url: str | None, name: str) -> Registration:
@@ -52,6 +57,46 @@ async def change_standing(
             reason=reason,
         )
         return StandingShown.of(partner, now).model_dump(mode="json")
+
+
+async def applications(
+    home: Path, database_url: str | None, status: RoleStatus | None
+) -> list[dict[str, Any]]:
+    """Applications in the order in which they came."""
+    found: list[dict[str, Any]] = []
+    async with open_core(home, database_url) as parts:
+        after: str | None = None
+        while page := await application_flows.page(
+            parts.applications, parts.hub, hub=parts.hub, status=status, after=after, limit=AT_ONCE
+        ):
+            found += [ApplicationShown.of(one).told() for one in page]
+            after = page[-1].application_id
+    return found
+
+
+async def decide(
+    home: Path,
+    database_url: str | None,
+    application_id: str,
+    decision: Decision,
+    role: str | None,
+    reason: str | None,
+) -> dict[str, Any]:
+    """Approve or refuse one role of an application, or all that wait."""
+    chosen = None if role is None else _role(role)
+    async with open_core(home, database_url) as parts:
+        seen = await application_flows.decide(
+            parts.applications,
+            parts.hub,
+            application_id,
+            decision,
+            role=chosen,
+            reason=reason,
+            hub=parts.hub,
+            memory=[parts.book, parts.businesses],
+            now=parts.clock(),
+        )
+        return ApplicationShown.seen(seen).told()
 
 
 def _role(name: str) -> Role:

@@ -165,10 +165,10 @@ async def _turn(
     if action is Action.LEAVE and ends is not None:
         await book.end_contracts(partner.party, ends, now)
     await book.change_standing(partner, action, role, by, now)
-    if action is not Action.LEAVE:
-        # Tokens say roles and scopes, which are others now.
+    if action is Action.SUSPEND:
+        # Tokens say roles and scopes, which are fewer now.
         await book.end_tokens(partner.party, now)
-    elif ends == now:
+    elif action is Action.LEAVE and ends == now:
         await _take_leave(book, partner, now)
     if action is Action.RESTORE:
         await book.accept_public_offerings(partner, now)
