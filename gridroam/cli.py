@@ -15,6 +15,7 @@ from gridroam import (
     cli_billing,
     cli_books,
     cli_calls,
+    cli_contracts,
     cli_deliveries,
     cli_documents,
     cli_exposure,
@@ -57,6 +58,9 @@ app.add_typer(cli_services.service, name="service")
 app.add_typer(cli_framework.framework, name="framework")
 app.add_typer(cli_keys.key, name="key")
 app.command("sign")(cli_keys.sign)
+app.add_typer(cli_contracts.contract, name="contract")
+app.add_typer(cli_contracts.key, name="key")
+app.command()(cli_contracts.sign)
 app.add_typer(imports, name="import")
 app.add_typer(cli_rates.rates, name="rates")
 app.add_typer(cli_rates.fees, name="fees")

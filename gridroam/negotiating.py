@@ -85,6 +85,7 @@ class Negotiating:
                 parts.book,
                 hub=parts.hub,
             ),
+            negotiation_routes.history_router(negotiations),
         ]
         self._workers: list[Worker | Courier] = []
         self._sender: HttpSender | None = None

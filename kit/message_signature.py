@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 ALGORITHM = "ecdsa-p256-sha256"
 LABEL = "gridroam"
@@ -23,10 +24,20 @@ class Signer(Protocol):
         ...
 
 
+def target(url: str) -> str:
+    """A URL as it is called and signed: RFC 9421 has both sides spell it in one way."""
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}[parts.scheme]
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    return urlunsplit((parts.scheme, host + port, parts.path or "/", parts.query, ""))
+
+
 def headers(
     url: str, content: bytes, content_type: str, *, signer: Signer, at: datetime
 ) -> Mapping[str, str]:
-    """The headers of a signed POST. `url` is spelled as it is called."""
+    """The headers of a signed POST. `url` is spelled as it is called (`target`)."""
     digest = f"sha-256=:{_text(hashlib.sha256(content).digest())}:"
     values = ("POST", url, digest, content_type)
     named = " ".join(f'"{name}"' for name in COVERED)

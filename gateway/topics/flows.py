@@ -36,6 +36,7 @@ from gateway.topics.model import (
     Wish,
 )
 from gateway.topics.ports import Log, Market, Outbox, Subscriptions
+from kit import message_signature
 from kit.outside_url import check_url
 from roaming.party import PartyId
 
@@ -201,7 +202,7 @@ async def subscribe(
     model.checked_wish(name, wish)
     if wish.url is not None:
         check_url(wish.url, allow_loopback=allow_loopback)
-        wish = replace(wish, url=model.target(wish.url))
+        wish = replace(wish, url=message_signature.target(wish.url))
     begin = await place(start, log=log, field="from")
     return await subscriptions.keep(party, access.topic.name, name, wish, begin, now)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 from gateway.calls.model import Reason
 from roaming.events import EventType
@@ -307,16 +306,6 @@ class Wish:
     way: Way
     url: str | None = None
     filter: Filter = EVERYTHING
-
-
-def target(url: str) -> str:
-    """A URL as it is called and signed: RFC 9421 has both sides spell it in one way."""
-    parts = urlsplit(url)
-    default = {"http": 80, "https": 443}[parts.scheme]
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    port = "" if parts.port in (None, default) else f":{parts.port}"
-    return urlunsplit((parts.scheme, host + port, parts.path or "/", parts.query, ""))
 
 
 def checked_wish(name: str, wish: Wish) -> Wish:

@@ -306,6 +306,21 @@ async def find(contracts: Contracts, party: PartyId, contract_id: str) -> Contra
     return contract
 
 
+async def everything(contracts: Contracts, after: str | None, limit: int) -> Sequence[Contract]:
+    """All contracts, oldest first. For the hub's operator alone."""
+    return await contracts.everything(after, limit)
+
+
+async def whosever(contracts: Contracts, contract_id: str) -> Contract:
+    """A contract of any two; UnknownContract. For the hub's operator alone."""
+    contract = await contracts.whosever(contract_id)
+    if contract is None:
+        raise UnknownContract(
+            "there is no such contract", field="contract_id", value=contract_id[:100]
+        )
+    return contract
+
+
 async def page(
     contracts: Contracts,
     party: PartyId,

@@ -89,6 +89,14 @@ class Desk(Protocol):
 class Contracts(Protocol):
     def open(self) -> AbstractAsyncContextManager[Desk]: ...
 
+    async def everything(self, after: str | None, limit: int) -> Sequence[Contract]:
+        """All contracts, oldest first: for the hub's operator alone."""
+        ...
+
+    async def whosever(self, contract_id: str) -> Contract | None:
+        """A contract of any two: for the hub's operator alone."""
+        ...
+
     async def due(self, now: datetime, limit: int) -> Sequence[tuple[str, PartyId]]:
         """The contracts whose time has come, with their requesters, the longest due first."""
         ...

@@ -244,7 +244,7 @@ class SqlDesk:
             "status": contract.status_at(now).value,
             "ends": contract.ends and contract.ends.isoformat(),
             "reason": next(
-                (one.reason for one in contract.history if one.recorded_at == now), None
+                (one.reason for one in reversed(contract.history) if one.recorded_at == now), None
             ),
         }
         fact = Fact(
@@ -356,6 +356,21 @@ class SqlContracts:
     async def open(self) -> AsyncIterator[SqlDesk]:
         async with self._database.begin() as connection:
             yield SqlDesk(connection)
+
+    async def everything(self, after: str | None, limit: int) -> Sequence[Contract]:
+        query = _SELECT.order_by(contracts.c.contract_id).limit(limit)
+        if after is not None:
+            query = query.where(contracts.c.contract_id > after)
+        async with self._database.begin() as connection:
+            return [_to_contract(row) for row in await connection.execute(query)]
+
+    async def whosever(self, contract_id: str) -> Contract | None:
+        if not is_id(contract_id):
+            return None
+        async with self._database.begin() as connection:
+            query = _SELECT.where(contracts.c.contract_id == contract_id)
+            row = (await connection.execute(query)).first()
+        return None if row is None else _to_contract(row)
 
     async def due(self, now: datetime, limit: int) -> Sequence[tuple[str, PartyId]]:
         async with self._database.begin() as connection:

@@ -58,13 +58,14 @@ class HttpSender:
 
     async def send(self, endpoint: Endpoint, message: Message) -> Reply:
         content = wire.content(message, self._hub_url)
+        url = message_signature.target(endpoint.url)
         signed = message_signature.headers(
-            endpoint.url, content, wire.CONTENT_TYPE, signer=self._signer, at=self._clock()
+            url, content, wire.CONTENT_TYPE, signer=self._signer, at=self._clock()
         )
         try:
             async with self._session.post(
                 # As it was signed: no library tidies it up on the way.
-                URL(endpoint.url, encoded=True),
+                URL(url, encoded=True),
                 data=content,
                 headers={
                     **endpoint.headers,

@@ -11,10 +11,11 @@ from kit.sortable_id import sortable_id
 from marketplace.access import detached
 from marketplace.contracts import flows as contract_flows
 from marketplace.contracts import life
-from marketplace.contracts.model import Contract
+from marketplace.contracts.model import Contract, UnknownContract
 from marketplace.contracts.ports import Memory
 from marketplace.negotiations import drafting, model
 from marketplace.negotiations.drafting import Said, Subject, Wish
+from marketplace.negotiations.history import Entry, told_once
 from marketplace.negotiations.model import (
     Action,
     CannotReplace,
@@ -177,19 +178,25 @@ async def sign(
         key = detached.verify(jws, body, keys) if again is None else again.public_key
         after = model.signed(before, Signed(side, caller, jws, key, now), now)
         if after.state is State.VERIFIED and after is not before:
-            after = await _finalise(desk, after, body, witness, hub, now)
-        await _save(desk, before, after)
+            after = await _finalise(desk, before, after, body, witness, hub, now)
+        else:
+            await _save(desk, before, after)
     await memory.refresh()
     return after
 
 
 async def _finalise(
-    desk: Desk, verified: Negotiation, body: bytes, witness: Witness, hub: PartyId, now: datetime
+    desk: Desk,
+    before: Negotiation,
+    verified: Negotiation,
+    body: bytes,
+    witness: Witness,
+    hub: PartyId,
+    now: datetime,
 ) -> Negotiation:
     await desk.contracts.lock(verified.requester)
     contract = drafting.contract(verified, sortable_id(now), now)
     replaced = await _to_replace(desk, verified, contract, now)
-    await contract_flows.conclude(desk.contracts, contract, now, replaced=replaced)
     header = {
         "negotiation_id": verified.negotiation_id,
         "contract_id": contract.contract_id,
@@ -201,6 +208,8 @@ async def _finalise(
     jws, key = witness.sign(header, body, now)
     seen = Signed(Side.HUB, hub, jws, key, now)
     done = model.finalised(verified, contract.contract_id, seen, now)
+    await desk.save(before, done)
+    await contract_flows.conclude(desk.contracts, contract, now, replaced=replaced)
     await desk.file(contract.contract_id, body, done.signatures, now)
     return done
 
@@ -246,6 +255,22 @@ async def document(negotiations: Negotiations, party: PartyId, negotiation_id: s
     if body is None:
         raise _not_yet(found)
     return body
+
+
+async def history(negotiations: Negotiations, party: PartyId, contract_id: str) -> list[Entry]:
+    """All that has happened to one of the party's contracts; UnknownContract."""
+    async with negotiations.open() as desk:
+        if await desk.contracts.find(contract_id, party) is None:
+            raise UnknownContract(
+                "no such contract is yours", field="contract_id", value=contract_id[:100]
+            )
+        return await history_of(desk, contract_id)
+
+
+async def history_of(desk: Desk, contract_id: str) -> list[Entry]:
+    """For whom it is, is not asked here."""
+    about = [f"negotiation:{one}" for one in await desk.about(contract_id)]
+    return told_once(await desk.entries([f"contract:{contract_id}", *about]))
 
 
 async def page(

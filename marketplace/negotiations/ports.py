@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from marketplace.contracts.ports import Desk as ContractDesk
 from marketplace.framework.document import OnPaper
 from marketplace.framework.model import Clauses, Library
+from marketplace.negotiations.history import Entry
 from marketplace.negotiations.model import Negotiation, Signed, State
 from marketplace.offerings.model import Offering
 from marketplace.services.model import Service
@@ -82,6 +83,14 @@ class Desk(Protocol):
         self, contract_id: str, body: bytes, signatures: Sequence[Signed], now: datetime
     ) -> None:
         """The contract's document and who signed it, where contracts' documents are."""
+        ...
+
+    async def about(self, contract_id: str) -> Sequence[str]:
+        """The negotiations that a contract came of, or was to be replaced by."""
+        ...
+
+    async def entries(self, subjects: Sequence[str]) -> Sequence[Entry]:
+        """What the log has of these, in its order."""
         ...
 
     async def told(self, negotiation_id: str) -> Sequence[Told]: ...

@@ -17,6 +17,7 @@ from marketplace.contracts.ports import Memory
 from marketplace.framework.model import Clauses
 from marketplace.negotiations import flows
 from marketplace.negotiations.drafting import Subject, Wish
+from marketplace.negotiations.history import Entry
 from marketplace.negotiations.model import TRANSITIONS, Action, Negotiation, State
 from marketplace.negotiations.ports import Negotiations, Registry, Told, Witness
 from roaming.party import PartyId
@@ -251,6 +252,41 @@ class NegotiationShown(NegotiationSeen):
         )
 
 
+class EntryShown(BaseModel):
+    """A fact of a contract's history. `sha256` is its place in the chain of its subject."""
+
+    number: int
+    subject: str
+    type: str
+    occurred_at: datetime
+    data: dict[str, Any]
+    sha256: str
+
+
+class HistoryShown(BaseModel):
+    """A contract's history, the same for both sides."""
+
+    contract_id: str
+    entries: list[EntryShown]
+
+    @classmethod
+    def of(cls, contract_id: str, entries: Sequence[Entry]) -> HistoryShown:
+        return cls(
+            contract_id=contract_id,
+            entries=[
+                EntryShown(
+                    number=number,
+                    subject=one.subject,
+                    type=one.type,
+                    occurred_at=one.occurred_at,
+                    data=dict(one.data),
+                    sha256=one.hash.hex(),
+                )
+                for number, one in enumerate(entries, 1)
+            ],
+        )
+
+
 def _glance(one: Negotiation) -> dict[str, Any]:
     return {
         "negotiation_id": one.negotiation_id,
@@ -265,6 +301,18 @@ def _glance(one: Negotiation) -> dict[str, Any]:
         "until": one.until,
         "contract_id": one.contract_id,
     }
+
+
+def history_router(negotiations: Negotiations) -> APIRouter:
+    """Beside the contracts' own routes, since a history begins with its negotiation."""
+    routes = APIRouter(prefix="/marketplace/contracts", tags=["contracts"])
+
+    @routes.get("/{contract_id}/history", summary="All that has happened to a contract")
+    async def show_contract_history(contract_id: str, caller: Calling) -> HistoryShown:
+        found = await flows.history(negotiations, caller.party, contract_id)
+        return HistoryShown.of(contract_id, found)
+
+    return routes
 
 
 def router(

@@ -32,6 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database, attach_ddl, metadata
+from kit.event_log import events
 from kit.sortable_id import is_id
 from marketplace.contracts.store import SqlDesk as SqlContractDesk
 from marketplace.framework.document import Signature
@@ -46,6 +47,7 @@ from marketplace.framework.store import (
 )
 from marketplace.messages.model import Fact
 from marketplace.messages.store import tell, told
+from marketplace.negotiations.history import Entry
 from marketplace.negotiations.model import (
     OPEN,
     Action,
@@ -94,6 +96,7 @@ Index(
 )
 Index("ix_negotiation_provider", negotiations.c.provider, negotiations.c.negotiation_id)
 Index("ix_negotiation_replaces", negotiations.c.replaces)
+Index("ix_negotiation_contract_id", negotiations.c.contract_id)
 Index("ix_negotiation_until", negotiations.c.until, postgresql_where=text(_IS_OPEN))
 
 
@@ -293,6 +296,25 @@ class SqlDesk:
     ) -> None:
         signed = [_on_paper(one) for one in signatures]
         await keep_paper(self._connection, contract_id, Paper(body, signed), now)
+
+    async def about(self, contract_id: str) -> Sequence[str]:
+        rows = await self._connection.execute(
+            select(negotiations.c.negotiation_id).where(
+                or_(
+                    negotiations.c.replaces == contract_id,
+                    negotiations.c.contract_id == contract_id,
+                )
+            )
+        )
+        return [row.negotiation_id for row in rows]
+
+    async def entries(self, subjects: Sequence[str]) -> Sequence[Entry]:
+        rows = await self._connection.execute(
+            select(events).where(events.c.stream.in_(subjects)).order_by(events.c.position)
+        )
+        return [
+            Entry(row.stream, row.type, row.occurred_at, row.body, bytes(row.hash)) for row in rows
+        ]
 
     async def told(self, negotiation_id: str) -> Sequence[Told]:
         return [

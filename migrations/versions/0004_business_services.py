@@ -279,6 +279,9 @@ CREATE INDEX ix_negotiation_provider ON marketplace.negotiation (provider, negot
 CREATE INDEX ix_negotiation_replaces ON marketplace.negotiation (replaces)
 """,
     """
+CREATE INDEX ix_negotiation_contract_id ON marketplace.negotiation (contract_id)
+""",
+    """
 CREATE INDEX ix_negotiation_requester_provider_service ON marketplace.negotiation (requester, provider, service)
 """,
     """

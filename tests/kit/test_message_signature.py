@@ -49,3 +49,13 @@ def test_what_is_signed_is_the_base_that_rfc_9421_describes() -> None:
     x, y = (int.from_bytes(base64.urlsafe_b64decode(jwk[name] + "=")) for name in "xy")
     public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
     public.verify(signature, base.encode(), ec.ECDSA(SHA256()))
+
+
+def test_both_sides_spell_a_url_in_one_way() -> None:
+    for url, spelt in (
+        ("http://Hook.Example", "http://hook.example/"),
+        ("https://hook.example:443/a?b=%20", "https://hook.example/a?b=%20"),
+        ("http://hook.example:8080", "http://hook.example:8080/"),
+        ("http://[::1]:80/x", "http://[::1]/x"),
+    ):
+        assert message_signature.target(url) == spelt

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,6 +151,21 @@ def test_every_state_but_the_last_two_has_a_way_out_and_is_reached() -> None:
         State.FINALISED,
         State.TERMINATED,
     }
+
+
+def test_the_picture_in_the_docs_is_the_table() -> None:
+    text = (Path(__file__).parents[3] / "docs/contracts.md").read_text()
+    drawn = text.partition("stateDiagram-v2\n")[2].partition("```")[0]
+    expected = [
+        *(f"[*] --> {to}: {action} by {side}" for (action, side), to in BEGINNINGS.items()),
+        *(
+            f"{state} --> {to}: {action} by {side}"
+            for state, steps in TRANSITIONS.items()
+            for (action, side), to in steps.items()
+        ),
+        *(f"{state} --> [*]" for state, steps in TRANSITIONS.items() if not steps),
+    ]
+    assert [line.strip() for line in drawn.splitlines()] == expected
 
 
 def test_an_offer_begins_as_offered_and_a_request_as_requested() -> None:

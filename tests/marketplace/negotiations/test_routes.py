@@ -372,3 +372,31 @@ async def test_an_amendment_neither_lifts_a_suspension_nor_rewrites_what_has_bee
     gone = await requester.good("", {"replaces": old, "terms": terms(2)})
     refused = await provider.post(f"/{gone['negotiation_id']}/accept", {"proposal": 1})
     assert problem(refused) == (409, "cannot-replace")
+
+
+async def test_both_sides_read_one_history_byte_for_byte(
+    market: Marketplace, provider: Negotiator, requester: Negotiator, clock: HandClock
+) -> None:
+    begun = await requested(requester)
+    old = (await agree(requester, provider, begun))["contract_id"]
+    await provider.http.post(f"/marketplace/contracts/{old}/suspend", json={"reason": "unpaid"})
+    await provider.http.post(f"/marketplace/contracts/{old}/resume")
+    asked = await requester.good("", {"replaces": old, "terms": terms(9)})
+    await agree(requester, provider, asked)
+    path = f"/marketplace/contracts/{old}/history"
+    mine, theirs = [await side.http.get(path) for side in (requester, provider)]
+    assert mine.status_code == 200
+    assert mine.content == theirs.content
+    entries = mine.json()["entries"]
+    assert [one["type"].removeprefix("negotiation-") for one in entries] == [
+        *("requested", "accepted", "agreed", "verified", "finalised", "contract-agreed"),
+        *("contract-status-changed", "contract-status-changed"),
+        *("requested", "accepted", "agreed", "verified", "finalised", "contract-status-changed"),
+    ]
+    assert entries[6]["data"]["reason"] == "unpaid"
+    async with market.database.begin() as connection:
+        for subject in {one["subject"] for one in entries}:
+            assert await event_log.broken_links(connection, subject) == []
+    stranger = await join(market, OTHER, "evsp")
+    assert problem(await stranger.http.get(path)) == (404, "unknown-contract")
+    await stranger.http.aclose()
