@@ -210,7 +210,7 @@ def _service(
         "major": 1,
         "provider": str(provider),
         "status": "published",
-        "category": "bench",
+        "category": "value-added",
         "description": "",
         "endpoint": f"http://127.0.0.1:{listening.soap if soap else listening.rest}",
         "protocol": "soap" if soap else "rest",

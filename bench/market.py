@@ -117,7 +117,7 @@ async def _agreed(
         *(http, provider, "/marketplace/services"),
         {
             "name": SERVICE,
-            "category": "bench",
+            "category": "value-added",
             "description": "",
             "endpoint": f"http://127.0.0.1:{upstream}",
         },

@@ -102,12 +102,16 @@ def _service(entry: ServiceEntry) -> Service:
         # A draft may be tried before it is answered live: it is not the hub's own for that, and
         # nobody calls it live before it is published, which it is not without a live endpoint.
         endpoint=entry.endpoint or next(iter(sandbox), None),
-        mode=Mode(handling.mode.value),
+        # What is in test is for those who have a contract to try it, whatever is said of the rest.
+        mode=Mode.ENFORCE if entry.in_test else Mode(handling.mode.value),
         suspended=entry.suspended,
         speaks=Speaks(entry.protocol.value),
         further_endpoints=tuple(one.url for one in more if one.environment is Environment.LIVE),
         sandbox_endpoints=sandbox,
         published=entry.published,
+        in_test=entry.in_test,
+        deprecated_at=entry.deprecated_at,
+        sunset=entry.sunset,
         interface=entry.interface_digest,
         timeout_s=handling.timeout_s,
         timeouts_s=handling.timeouts_s,
@@ -205,6 +209,7 @@ class ContractsForGateway:
         self._edition = -1
         self._services: dict[tuple[str, int], Service] = {}
         self._allowed: dict[tuple[PartyId, str, int], _Allowed] = {}
+        self._tried: dict[tuple[PartyId, str, int], _Allowed] = {}
 
     def find_service(self, name: str, major: int) -> Service | None:
         if self._book.edition != self._edition:
@@ -249,12 +254,35 @@ class ContractsForGateway:
             return Denial(Reason.OPERATION_NOT_COVERED, allowed.grant.contract_id)
         return allowed.grant
 
+    def find_to_try(
+        self, requester: PartyId, service: str, major: int, operation: str, at: datetime
+    ) -> Grant | Denial:
+        if self._book.edition != self._edition:
+            self._forget()
+        key = (requester, service, major)
+        allowed = self._tried.get(key)
+        if (
+            allowed is None
+            or at < allowed.holds_from
+            or (allowed.holds_until is not None and at >= allowed.holds_until)
+        ):
+            found = self._book.find_to_try(requester, service, major, at)
+            if isinstance(found, NotInForce):
+                return Denial(_REASONS[found.reason], found.contract_id)
+            told = _allowed(found)
+            free = Grant(told.grant.contract_id)
+            allowed = self._tried[key] = told._replace(grant=free)
+        if not covers(allowed.operations, operation):
+            return Denial(Reason.OPERATION_NOT_COVERED, allowed.grant.contract_id)
+        return allowed.grant
+
     def age_s(self, now: datetime) -> float:
         return self._book.age_s(now)
 
     def _forget(self) -> None:
         self._services.clear()
         self._allowed.clear()
+        self._tried.clear()
         self._edition = self._book.edition
 
 
@@ -316,7 +344,8 @@ class BargainsForPacks:
     async def find(self, party: PartyId, contract_id: str) -> Bargain:
         contract = await contract_flows.find(self._contracts, party, contract_id)
         terms = contract.terms
-        pack = terms.pack if isinstance(terms, ServiceTerms) else None
+        # What is tried costs nothing, so nothing is bought for it.
+        pack = terms.pack if isinstance(terms, ServiceTerms) and not contract.sandbox else None
         absent = absence(contract.valid_from, contract.valid_until, contract.history, self._clock())
         return Bargain(
             contract_id=contract.contract_id,

@@ -12,7 +12,7 @@ from rich.table import Table
 from gridroam import exits
 from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
 from marketplace.services.handling import Mode
-from marketplace.services.model import Action
+from marketplace.services.lifecycle import Action, Wish, sunset_of
 
 service = typer.Typer(
     help="The catalogue: the hub's own services, and those of its partners.",
@@ -23,7 +23,8 @@ Examples:
   gridroam service list
   gridroam service health parking
   gridroam service mode parking shadow
-  gridroam service suspend parking""",
+  gridroam service suspend parking
+  gridroam service retire parking""",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -39,6 +40,7 @@ def service_list(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Every version of every service, drafts and retired ones too. Held: suspended by the hub.
+    Ends: the day (UTC) on which it is retired.
 
     \b
     Examples:
@@ -53,14 +55,18 @@ def service_list(
             print_json(one)
         return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("service", "provider", "protocol", "status", "contracts", "document"):
+    table.add_column("service", no_wrap=True)
+    headings = ("provider", "category", "protocol", "status", "ends", "contracts", "document")
+    for heading in headings:
         table.add_column(heading, overflow="fold")
     for one in found:
         table.add_row(
             one["name"] if one["major"] == 1 else f"{one['name']} v{one['major']}",
             one["provider"],
+            one["category"],
             one["protocol"],
             "held" if one["held"] else one["status"],
+            (one["sunset"] or "")[:10],
             one["handling"]["mode"],
             "yes" if one["interface"] else "",
         )
@@ -84,6 +90,24 @@ def service_show(
     from gridroam import office_services
 
     print_json(exits.run(lambda: office_services.show(home, database_url, name, major)))
+
+
+@service.command("versions")
+def service_versions(
+    name: Name,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """All versions of a service, the newest first: one JSON object a line.
+
+    \b
+    Examples:
+      gridroam service versions parking
+    """
+    from gridroam import office_services
+
+    for one in exits.run(lambda: office_services.versions(home, database_url, name)):
+        print_json(one)
 
 
 @service.command("health")
@@ -197,6 +221,74 @@ def service_publish(
       gridroam service publish parking
     """
     _change(name, major, Action.PUBLISH, home, database_url)
+
+
+Sunset = Annotated[
+    str | None,
+    typer.Option(
+        help="A day, as 2028-02-29, or a time with its offset; not before notices have run."
+    ),
+]
+TimeZone = Annotated[str, typer.Option(help="Where that day begins.")]
+Reason = Annotated[str | None, typer.Option(help="Told to those whose contracts end.")]
+
+
+@service.command("deprecate")
+def service_deprecate(
+    name: Name,
+    major: Major = 1,
+    sunset: Sunset = None,
+    time_zone: TimeZone = "UTC",
+    reason: Reason = None,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Say on which day a service ends. Until then it is called under the contracts there are, which
+    end with it; new ones are not made, and each answer of it tells the day.
+
+    \b
+    Examples:
+      gridroam service deprecate parking --sunset 2027-06-30 --time-zone Europe/Paris
+    """
+    _end(name, major, Action.DEPRECATE, (sunset, time_zone, reason), home, database_url)
+
+
+@service.command("retire")
+def service_retire(
+    name: Name,
+    major: Major = 1,
+    sunset: Sunset = None,
+    time_zone: TimeZone = "UTC",
+    reason: Reason = None,
+    home: HomeFolder = DEFAULT_HOME,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Give notice to all who have a contract on a service, and end it when the last notice has run:
+    at once where nobody has. A service that is retired is so for good.
+
+    \b
+    Examples:
+      gridroam service retire parking --reason "Nobody asks for it any more."
+    """
+    _end(name, major, Action.RETIRE, (sunset, time_zone, reason), home, database_url)
+
+
+def _end(
+    name: str,
+    major: int,
+    action: Action,
+    told: tuple[str | None, str, str | None],
+    home: HomeFolder,
+    database_url: DatabaseUrl,
+) -> None:
+    from gridroam import office_services
+
+    async def run() -> dict[str, Any]:
+        sunset, time_zone, reason = told
+        wish = Wish(sunset=None if sunset is None else sunset_of(sunset, time_zone), reason=reason)
+        return await office_services.change(home, database_url, name, major, action, wish)
+
+    print_json(exits.run(run))
 
 
 def _change(

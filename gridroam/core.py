@@ -36,7 +36,8 @@ from marketplace.partners.model import Partner
 from marketplace.partners.standing import ABSENT
 from marketplace.partners.store import Joining, SqlPartners
 from marketplace.services import flows as service_flows
-from marketplace.services.store import SqlCatalogue
+from marketplace.services.model import Service
+from marketplace.services.store import Commitments, SqlCatalogue
 from roaming.events import EventType
 from roaming.party import PartyId
 from search_evse.sites.store import EvseRegister
@@ -88,6 +89,37 @@ class Core:
                     )
 
 
+async def _last_end(
+    connection: AsyncConnection, service: Service, now: datetime
+) -> datetime | None:
+    return await contract_flows.last_end(SqlDesk(connection), service, now)
+
+
+async def _end(
+    connection: AsyncConnection,
+    service: Service,
+    by: PartyId,
+    now: datetime,
+    *,
+    sunset: datetime,
+    own_notice: bool,
+    reason: str | None,
+) -> None:
+    await contract_flows.end_with_service(
+        SqlDesk(connection),
+        service,
+        by,
+        now,
+        sunset=sunset,
+        own_notice=own_notice,
+        reason=reason,
+    )
+
+
+COMMITMENTS = Commitments(_last_end, _end)
+"""What contracts do where what they are about ends."""
+
+
 def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Core:
     """Put a hub's books together. `secret`: 32 bytes, the same for the data's whole life."""
     box = SecretBox(_derived(secret, b"seal"))
@@ -125,7 +157,7 @@ def core(database: Database, secret: bytes, *, hub: PartyId, clock: Clock) -> Co
         partners=partners,
         applications=SqlApplications(database, partners, hub),
         application_secrets=ApplicationSecrets(_derived(secret, b"applications")),
-        catalogue=SqlCatalogue(database),
+        catalogue=SqlCatalogue(database, COMMITMENTS),
         framework=SqlShelves(database),
         offerings=SqlOfferings(database),
         contracts=contracts,

@@ -12,8 +12,9 @@ from gridroam.answers import OneForHealth
 from gridroam.office import open_core
 from marketplace.services import flows
 from marketplace.services.handling import Mode
-from marketplace.services.model import Action, Service
-from marketplace.services.routes import ServiceShown
+from marketplace.services.lifecycle import Action, Wish
+from marketplace.services.model import Service
+from marketplace.services.shapes import ServiceShown
 
 AT_ONCE = 1000
 
@@ -32,6 +33,11 @@ async def list_all(home: Path, database_url: str | None) -> list[dict[str, Any]]
 async def show(home: Path, database_url: str | None, name: str, major: int) -> dict[str, Any]:
     async with open_core(home, database_url) as parts:
         return _shown(await flows.find(parts.catalogue, None, name, major))
+
+
+async def versions(home: Path, database_url: str | None, name: str) -> list[dict[str, Any]]:
+    async with open_core(home, database_url) as parts:
+        return [_shown(one) for one in await flows.versions(parts.catalogue, None, name)]
 
 
 async def health(home: Path, database_url: str | None, name: str, major: int) -> dict[str, Any]:
@@ -63,7 +69,12 @@ async def set_mode(
 
 
 async def change(
-    home: Path, database_url: str | None, name: str, major: int, action: Action
+    home: Path,
+    database_url: str | None,
+    name: str,
+    major: int,
+    action: Action,
+    wish: Wish | None = None,
 ) -> dict[str, Any]:
     async with open_core(home, database_url) as parts:
         return _shown(
@@ -75,6 +86,7 @@ async def change(
                 action,
                 memory=parts.book,
                 now=parts.clock(),
+                wish=wish,
                 overseer=True,
             )
         )

@@ -117,6 +117,7 @@ from gridroam.doors import Document, doors
 from gridroam.home import Home
 from gridroam.negotiating import Negotiating
 from gridroam.papers import AgreementsForFramework
+from gridroam.pulse import PulseOfServices
 from gridroam.service_apps import ServiceApp, operation_name
 from gridroam.services_seen import ServicesForConsole
 from gridroam.settings import Settings
@@ -151,6 +152,7 @@ from marketplace.people.store import SqlPeople
 from marketplace.roaming import routes as roaming_routes
 from marketplace.roaming.store import SqlMarkets
 from marketplace.services import routes as service_routes
+from marketplace.services import tasks as service_tasks
 from marketplace.services.reader import DocumentReader
 from marketplace.validation import routes as validation_routes
 from search_evse.availability import routes as availability_routes
@@ -385,6 +387,8 @@ class _Hub:
                 parts.book,
                 reader=DocumentReader(),
                 box=parts.box,
+                pulse=PulseOfServices(self.reports, parts.hub, parts.clock),
+                hub=parts.hub,
                 allow_loopback=loopback,
             ),
             framework_routes.router(
@@ -416,7 +420,10 @@ class _Hub:
         ):
             main.include_router(router)
         if self.settings.runs_tasks:
-            self._start(partner_tasks.leave_taker(parts.partners, parts.clock))
+            self._start(
+                partner_tasks.leave_taker(parts.partners, parts.clock),
+                service_tasks.sunsets(parts.catalogue, parts.hub, parts.book, parts.clock),
+            )
 
     def _contract_validation(self) -> ServiceApp:
         parts = self.parts

@@ -26,7 +26,16 @@ from bridge.wsdl_reading import BINDINGS
 from gateway.bridging.exchange import write
 from gateway.bridging.model import JSON, LoginRefused, NoSuchDocument
 from gateway.bridging.sides import Desk, Side, SoapSide, face_of
-from gateway.calls.flows import Door, admit, identify, leave, pass_through, stand_for, tell
+from gateway.calls.flows import (
+    Door,
+    admit,
+    identify,
+    leave,
+    may_try,
+    pass_through,
+    stand_for,
+    tell,
+)
 from gateway.calls.model import Call, Service
 from gateway.calls.ports import Answer, Body, Words
 from gateway.calls.refusals import CallerUnknown, ServiceUnknown
@@ -89,7 +98,9 @@ async def _told(call: Call, answer: Answer, door: Door, desk: Desk, content: _Co
             if (call.service_name, call.major) not in desk.faces:
                 await _let_in(call, door, desk)
             service = door.catalogue.find_service(call.service_name, call.major)
-            if service is None or not (service.published or service.provider == call.party):
+            if service is None or not (
+                service.published or service.provider == call.party or may_try(call, service)
+            ):
                 raise ServiceUnknown(
                     f"there is no service {call.service_name} version {call.major}",
                     field="service",

@@ -57,12 +57,14 @@ class Speaks(StrEnum):
 class Service:
     """A catalogue entry. Not `remote`: it is answered by an application of the hub itself.
 
-    `published` False: a draft, which nobody but its provider may try. `interface` is the digest of
-    its interface document, `login` what its own server asks the hub for, sealed. `timeouts_s` go by
-    operation; where it names none, `timeout_s` counts. So do `maps`. `operations`: what calls at
-    its paths are called; None: `METHOD /path`. `turned`: what is said in a call of it is put into
-    other words on the way. `health_path`: where, below each endpoint, it tells whether it is well;
-    None: it is not asked.
+    `published` False: a draft, which nobody but its provider may try, or else `in_test`: whoever
+    has a contract may try it. `sunset`: when it ends, as was told at `deprecated_at`. `interface`
+    is the digest of its interface document, `login` what its own server asks the hub for, sealed.
+    `timeouts_s` go by operation; where it names none, `timeout_s` counts. So do `maps`.
+    `operations`: what calls at its paths are called; None: `METHOD /path`. `turned`: what is said
+    in a call of it is put into other words on the way. `aside`: it is carried otherwise than
+    straight, being turned, or since its answers tell of its end. `health_path`: where, below each
+    endpoint, it tells whether it is well; None: it is not asked.
     """
 
     name: str
@@ -82,13 +84,19 @@ class Service:
     operations: Naming | None = None
     maps: Mapping[str, ContentMap] = field(default_factory=dict)
     health_path: str | None = None
+    in_test: bool = False
+    deprecated_at: datetime | None = None
+    sunset: datetime | None = None
     turned: bool = field(init=False)
+    aside: bool = field(init=False)
     remote: bool = field(init=False)
 
     def __post_init__(self) -> None:
         # Asked for at every call, and so reckoned once.
         by_soap = self.speaks is Speaks.SOAP and self.interface is not None
-        object.__setattr__(self, "turned", by_soap or bool(self.maps))
+        turned = by_soap or bool(self.maps)
+        object.__setattr__(self, "turned", turned)
+        object.__setattr__(self, "aside", turned or self.sunset is not None)
         # A draft may have a sandbox before it has anything live.
         outside = self.endpoint is not None or bool(self.sandbox_endpoints)
         object.__setattr__(self, "remote", outside)

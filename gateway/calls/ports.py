@@ -75,11 +75,19 @@ class Catalogue(Protocol):
 
 
 class Contracts(Protocol):
-    """All contracts in force, in memory. Neither method may wait."""
+    """All contracts in force, in memory. No method may wait."""
 
     def find(
         self, requester: PartyId, service: str, major: int, operation: str, at: datetime
     ) -> Grant | Denial: ...
+
+    def find_to_try(
+        self, requester: PartyId, service: str, major: int, operation: str, at: datetime
+    ) -> Grant | Denial:
+        """For a call of the sandbox: a contract for that, else the live one. What it grants has
+        neither a price nor a quota.
+        """
+        ...
 
     def age_s(self, now: datetime) -> float:
         """Seconds since the contracts (and the catalogue) were last known to be current."""

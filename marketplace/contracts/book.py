@@ -34,7 +34,15 @@ from marketplace.offerings.model import (
 )
 from marketplace.partners.standing import Standing as PartnerStanding
 from marketplace.services.handling import Handling
-from marketplace.services.model import ROAMING, Endpoint, Operation, Protocol, Service, Status
+from marketplace.services.model import (
+    ROAMING,
+    UNPUBLISHED,
+    Endpoint,
+    Operation,
+    Protocol,
+    Service,
+    Status,
+)
 from roaming.evse_id import EvseId
 from roaming.party import PartyId
 from roaming.tariff import Tariff
@@ -86,7 +94,8 @@ class NotInForce:
 class ServiceEntry:
     """A service as the gateway needs it. `endpoint` None: the hub itself answers.
 
-    `published` False: it is a draft, which nobody but its provider may try.
+    `published` False: it is a draft, which nobody but its provider may try, or else `in_test`.
+    `sunset`: when it ends, as it was told at `deprecated_at`.
     """
 
     name: str
@@ -101,6 +110,9 @@ class ServiceEntry:
     handling: Handling
     interface_digest: bytes | None
     login: bytes | None = field(repr=False)
+    in_test: bool = False
+    deprecated_at: datetime | None = None
+    sunset: datetime | None = None
 
     @property
     def callable(self) -> bool:
@@ -269,16 +281,39 @@ class ContractBook:
     def find(
         self, requester: PartyId, provider: PartyId | None, service: str, major: int, at: datetime
     ) -> ContractInForce | NotInForce:
-        """The contract in force at a moment, or why there is none.
+        """The live contract in force at a moment, or why there is none.
 
         `provider` None: whoever provides the service, which for roaming is nobody in particular.
         """
+        return self._allowing(self._pages.held, requester, provider, service, major, at)
+
+    def find_to_try(
+        self, requester: PartyId, service: str, major: int, at: datetime
+    ) -> ContractInForce | NotInForce:
+        """The contract for calls that are tried: one for the sandbox, else the live one."""
+        tried = self._allowing(self._pages.tried, requester, None, service, major, at)
+        if isinstance(tried, ContractInForce):
+            return tried
+        live = self._allowing(self._pages.held, requester, None, service, major, at)
+        if live is _NOTHING:
+            return tried
+        return live
+
+    def _allowing(
+        self,
+        pages: Mapping[_Key, tuple[_Held, ...]],
+        requester: PartyId,
+        provider: PartyId | None,
+        service: str,
+        major: int,
+        at: datetime,
+    ) -> ContractInForce | NotInForce:
         if provider is None:
             entry = self._pages.services.get((service, major))
             if entry is None:
                 return _NOTHING
             provider = entry.provider
-        one = self._find(requester, provider, service, major, at)
+        one = self._find(pages, requester, provider, service, major, at)
         if not isinstance(one, _Held):
             return one
         since, until = model.unchanged(one.valid_from, one.valid_until, one.history, at)
@@ -302,7 +337,7 @@ class ContractBook:
         self, requester: PartyId, provider: PartyId, service: str, major: int, at: datetime
     ) -> Standing | NotInForce:
         """As `find`, without the terms, of which reading costs more than all the rest."""
-        one = self._find(requester, provider, service, major, at)
+        one = self._find(self._pages.held, requester, provider, service, major, at)
         if not isinstance(one, _Held):
             return one
         return Standing(
@@ -315,7 +350,7 @@ class ContractBook:
 
     def roaming(self, operator: PartyId, evsp: PartyId, at: datetime) -> RoamingAgreement | None:
         """The roaming agreement of an operator and an EVSP in force at a moment."""
-        one = self._find(evsp, operator, ROAMING, 1, at)
+        one = self._find(self._pages.held, evsp, operator, ROAMING, 1, at)
         return self._agreement(one) if isinstance(one, _Held) else None
 
     def roaming_partners(self, operator: PartyId, at: datetime) -> list[PartyId]:
@@ -325,7 +360,7 @@ class ContractBook:
         """
         found = []
         for evsp in self._pages.roamers.get(operator, ()):
-            if isinstance(self._find(evsp, operator, ROAMING, 1, at), _Held):
+            if isinstance(self._find(self._pages.held, evsp, operator, ROAMING, 1, at), _Held):
                 found.append(evsp)
         return sorted(found)
 
@@ -336,7 +371,7 @@ class ContractBook:
     def agreed(self, operator: PartyId, evsp: PartyId, at: datetime) -> Agreed | None:
         """How an operator and an EVSP stand at a moment; None: they never agreed on roaming."""
         held = self._pages.held.get((evsp, operator, ROAMING, 1), ())
-        found, absence = self._find(evsp, operator, ROAMING, 1, at), None
+        found, absence = self._find(self._pages.held, evsp, operator, ROAMING, 1, at), None
         if isinstance(found, NotInForce):
             if found.contract_id is None:
                 return None
@@ -348,13 +383,18 @@ class ContractBook:
         return Agreed(found.contract_id, absence, found.valid_from, min(ends, default=None))
 
     def _find(
-        self, requester: PartyId, provider: PartyId, service: str, major: int, at: datetime
+        self,
+        pages: Mapping[_Key, tuple[_Held, ...]],
+        requester: PartyId,
+        provider: PartyId,
+        service: str,
+        major: int,
+        at: datetime,
     ) -> _Held | NotInForce:
-        pages = self._pages
-        held = pages.held.get((requester, provider, service, major))
+        held = pages.get((requester, provider, service, major))
         if held is None:
             return _NOTHING
-        standings = pages.standings
+        standings = self._pages.standings
         # Hardly anybody has another standing than the first, and of those nothing more is asked.
         if standings:
             sides = standings.get(provider), standings.get(requester)
@@ -445,8 +485,9 @@ class ContractBook:
 
 
 class _Pages:
-    """The contracts themselves, by (requester, provider, service, major), the terms' texts, the
-    services by (name, major), and the standings of the partners that have a history.
+    """The contracts themselves, by (requester, provider, service, major), those for the sandbox
+    apart (`tried`); the terms' texts; the services by (name, major); and the standings of the
+    partners that have a history.
 
     `contracts` is how many there are and `versions` the sum of their versions: what the database
     is compared with, as with the transactions that wrote the services (`_written`) and the
@@ -460,6 +501,7 @@ class _Pages:
         self.standings: dict[str, PartnerStanding] = {}
         self._turned: dict[str, int] = {}
         self.held: dict[_Key, tuple[_Held, ...]] = {}
+        self.tried: dict[_Key, tuple[_Held, ...]] = {}
         self.terms: dict[bytes, str] = {}
         # With whom each operator has, had or will have agreed on roaming.
         self.roamers: dict[PartyId, set[PartyId]] = {}
@@ -517,12 +559,13 @@ class _Pages:
         one.history = row.history
         one.version = row.version
         key = (one.requester, one.provider, one.service, one.major)
-        standing = self.held.get(key, ())
+        pages = self.tried if row.sandbox else self.held
+        standing = pages.get(key, ())
         others = tuple(old for old in standing if old.contract_id != one.contract_id)
         replaced = sum(old.version for old in standing if old.contract_id == one.contract_id)
         self.contracts += 1 + len(others) - len(standing)
         self.versions += one.version - replaced
-        self.held[key] = (*others, one)
+        pages[key] = (*others, one)
         if one.service == ROAMING and one.major == 1:
             self.roamers.setdefault(one.provider, set()).add(one.requester)
 
@@ -565,10 +608,13 @@ def _entry(service: Service) -> ServiceEntry:
         protocol=service.protocol,
         endpoint=service.endpoint,
         more_endpoints=service.more_endpoints,
-        published=service.status is not Status.DRAFT,
+        published=service.status not in UNPUBLISHED,
         suspended=service.status is Status.SUSPENDED,
         operations=service.operations,
         handling=service.handling,
         interface_digest=service.interface_digest,
         login=service.login,
+        in_test=service.status is Status.IN_TEST,
+        deprecated_at=service.deprecated_at,
+        sunset=service.sunset,
     )

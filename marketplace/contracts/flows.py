@@ -16,8 +16,10 @@ from marketplace.contracts.model import (
 )
 from marketplace.contracts.ports import Contracts, Desk, Memory
 from marketplace.offerings.model import Offering, OfferingWithdrawn, Status, UnknownOffering
+from marketplace.offerings.model import check_going_on as check_service
 from marketplace.partners.model import check_present
 from marketplace.partners.standing import UNTROUBLED, Standing
+from marketplace.services.model import Environment, Service
 from roaming.party import PartyId
 from roaming.refusal import Malformed, Refusal
 
@@ -36,7 +38,7 @@ async def accept(
 ) -> list[Contract]:
     """Accept offerings, all or none; one accepted before gives the contract there is.
 
-    UnknownOffering, OfferingWithdrawn, OwnOffering, ContractsOverlap, PartnerAbsent.
+    UnknownOffering, OfferingWithdrawn, OwnOffering, ContractsOverlap, PartnerAbsent, ServiceEnding.
     """
     async with contracts.open() as desk:
         await desk.lock(requester)
@@ -131,6 +133,7 @@ class _Hand:
     requester: PartyId
     standing: list[Contract]
     stand: Mapping[PartyId, Standing]
+    services: Mapping[tuple[str, int], Service]
     now: datetime
     new: list[Contract]
 
@@ -140,7 +143,9 @@ class _Hand:
     ) -> _Hand:
         standing = list(await desk.between(requester, offerings))
         stand = await desk.standings({requester, *(one.provider for one in offerings)})
-        return cls(requester, standing, stand, now, [])
+        found = await desk.services({(one.service, one.major) for one in offerings})
+        services = {(one.name, one.major): one for one in found}
+        return cls(requester, standing, stand, services, now, [])
 
     def agree(self, offering: Offering) -> Contract:
         """The contract there is, or a new one. OfferingWithdrawn, ContractsOverlap and others."""
@@ -153,11 +158,19 @@ class _Hand:
             )
         for party in (offering.provider, self.requester):
             check_present(party, self.stand.get(party, UNTROUBLED), self.now, "offering_id")
+        check_service(self.services[offering.service, offering.major])
         contract = model.agreed(sortable_id(self.now), offering, self.requester, self.now)
         _check_overlap(contract, self.standing)
         self.standing.append(contract)
         self.new.append(contract)
         return contract
+
+
+async def _check_going_on(desk: Desk, contract: Contract) -> None:
+    """ServiceEnding where what it is about comes to its end. While this transaction
+    lasts no service does."""
+    for service in await desk.services({(contract.service, contract.major)}):
+        check_service(service)
 
 
 def _same(contract: Contract, offering: Offering, now: datetime) -> bool:
@@ -169,11 +182,7 @@ def _same(contract: Contract, offering: Offering, now: datetime) -> bool:
 
 def _check_overlap(contract: Contract, standing: Sequence[Contract]) -> None:
     for other in standing:
-        if (contract.provider, contract.service, contract.major) != (
-            other.provider,
-            other.service,
-            other.major,
-        ):
+        if _subject(contract) != _subject(other):
             continue
         if model.overlap(contract.valid_from, contract.valid_until, other.valid_from, other.ends):
             raise ContractsOverlap(
@@ -182,6 +191,43 @@ def _check_overlap(contract: Contract, standing: Sequence[Contract]) -> None:
                 value=contract.offering_id,
                 rule=f"a validity apart from that of contract {other.contract_id}",
             )
+
+
+def _subject(contract: Contract) -> tuple[PartyId, str, int, Environment]:
+    return contract.provider, contract.service, contract.major, contract.environment
+
+
+async def last_end(desk: Desk, service: Service, now: datetime) -> datetime | None:
+    """When the last of a service's running live contracts can have ended, notice being given now;
+    None: none runs."""
+    running = await desk.running(service, now)
+    return max((model.end_by_notice(one, now) for one in running if not one.sandbox), default=None)
+
+
+async def end_with_service(
+    desk: Desk,
+    service: Service,
+    by: PartyId,
+    now: datetime,
+    *,
+    sunset: datetime,
+    own_notice: bool,
+    reason: str | None,
+) -> None:
+    """What runs on a service ends with it at its sunset; live contracts after their own notice
+    where `own_notice`. Both sides of each are told. Nothing of it is offered any more.
+    """
+    why = reason or f"{service.name} v{service.major} ends"
+    ended = []
+    for one in await desk.running(service, now):
+        end = sunset
+        if own_notice and not one.sandbox:
+            end = min(sunset, model.end_by_notice(one, now))
+        after = model.ended(one, end, by, now, why)
+        if after is not one:
+            ended.append(after)
+    await desk.save_ended(ended, by, now)
+    await desk.withdraw_service(service, now)
 
 
 async def change(
@@ -227,8 +273,9 @@ async def notice_days(desk: Desk, party: PartyId, now: datetime) -> int:
 async def end_all(desk: Desk, party: PartyId, ends: datetime, now: datetime) -> None:
     """All contracts of a party that leaves the market end with it, in the transaction in which it
     gives notice."""
-    for contract in await desk.all_to_end(party, ends):
-        await desk.save(model.ended(contract, ends, party, now), Action.TERMINATE, party, now)
+    lasting = await desk.all_to_end(party, ends)
+    why = "the partner leaves the market"
+    await desk.save_ended([model.ended(one, ends, party, now, why) for one in lasting], party, now)
 
 
 async def conclude(
@@ -237,8 +284,9 @@ async def conclude(
     """A contract that two have signed comes into force by its validity, in their transaction; the
     one that it replaces ends where it begins. Whoever calls has locked the requester's contracts.
 
-    ContractsOverlap, PartnerAbsent.
+    ContractsOverlap, PartnerAbsent, ServiceEnding.
     """
+    await _check_going_on(desk, contract)
     stand = await desk.standings({contract.provider, contract.requester})
     for party in (contract.provider, contract.requester):
         check_present(party, stand.get(party, UNTROUBLED), now, "negotiation_id")
@@ -327,12 +375,20 @@ async def page(
     *,
     service: str | None,
     other: PartyId | None,
+    environment: Environment | None = None,
     after: str | None,
     limit: int,
 ) -> Sequence[Contract]:
     """One's own contracts, on either side, oldest first."""
     async with contracts.open() as desk:
-        return await desk.page(party, service=service, other=other, after=after, limit=limit)
+        return await desk.page(
+            party,
+            service=service,
+            other=other,
+            environment=environment,
+            after=after,
+            limit=limit,
+        )
 
 
 def _unknown(contract_id: str) -> UnknownContract:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from marketplace.offerings.model import Offering, Terms
 from marketplace.partners.model import Role
 from marketplace.partners.standing import PartnerStatus, Standing
-from marketplace.services.model import ROAMING
+from marketplace.services.model import ROAMING, Environment
 from roaming.party import PartyId
 from roaming.refusal import Clash, NotYours, Unknown
 
@@ -105,7 +105,8 @@ class Contract:
 
     `negotiation_id`: what it came of, where it is no offering as it was made. `replaces`: the
     contract whose place it took. `agreed_until` is the end that was agreed, once it has been
-    renewed, and `renewals` how often it was.
+    renewed, and `renewals` how often it was. One for the sandbox allows calls that are tried out,
+    is never billed, and is no contract where one counts.
     """
 
     contract_id: str
@@ -125,6 +126,11 @@ class Contract:
     replaces: str | None = None
     agreed_until: datetime | None = None
     renewals: int = 0
+    environment: Environment = Environment.LIVE
+
+    @property
+    def sandbox(self) -> bool:
+        return self.environment is Environment.SANDBOX
 
     @property
     def ends(self) -> datetime | None:
@@ -174,6 +180,7 @@ def agreed(contract_id: str, offering: Offering, requester: PartyId, now: dateti
         suspended_by=frozenset(),
         version=1,
         clauses_digest=offering.clauses_digest,
+        environment=offering.environment,
     )
 
 
@@ -297,13 +304,19 @@ def changed(
     )
 
 
-def ended(contract: Contract, ends: datetime, by: PartyId, now: datetime) -> Contract:
-    """The contract when a party of it leaves the market at `ends`; the same one where it has ended
-    by then. The notice is the market's: no shorter than that of any contract of the party's.
+def end_by_notice(contract: Contract, now: datetime) -> datetime:
+    """When it has ended at the latest, if notice is given now or was given before."""
+    noticed = now + timedelta(days=contract.terms.notice_days)
+    return noticed if contract.ends is None else min(contract.ends, noticed)
+
+
+def ended(contract: Contract, ends: datetime, by: PartyId, now: datetime, reason: str) -> Contract:
+    """The contract when a party of it leaves the market at `ends`, or what it is about ends; the
+    same one where it has ended by then. The notice is no shorter than its own.
     """
     if contract.ends is not None and contract.ends <= ends:
         return contract
-    entry = StatusChange(Status.TERMINATED, ends, by, now, "the partner leaves the market")
+    entry = StatusChange(Status.TERMINATED, ends, by, now, reason)
     others = [one for one in contract.history[1:] if one.status is not Status.TERMINATED]
     return replace(
         contract,

@@ -12,7 +12,7 @@ from marketplace.contracts.life import Tended
 from marketplace.contracts.model import Action, Contract, StatusChange
 from marketplace.offerings.model import Offering
 from marketplace.partners.standing import Standing
-from marketplace.services.model import Service
+from marketplace.services.model import Environment, Service
 from roaming.party import PartyId
 
 
@@ -52,6 +52,22 @@ class Desk(Protocol):
         """The same two parties' other contracts on the same service."""
         ...
 
+    async def services(self, keys: Collection[tuple[str, int]]) -> Sequence[Service]:
+        """The services of these names and versions; none of them ends until we are done."""
+        ...
+
+    async def running(self, service: Service, now: datetime) -> Sequence[Contract]:
+        """What has not ended of the contracts on a service; nobody else changes them meanwhile."""
+        ...
+
+    async def save_ended(self, contracts: Sequence[Contract], by: PartyId, now: datetime) -> None:
+        """Contracts that were terminated together."""
+        ...
+
+    async def withdraw_service(self, service: Service, now: datetime) -> None:
+        """Of a service nothing is offered any more."""
+        ...
+
     async def find(self, contract_id: str, party: PartyId) -> Contract | None:
         """A contract of this party's."""
         ...
@@ -79,6 +95,7 @@ class Desk(Protocol):
         *,
         service: str | None,
         other: PartyId | None,
+        environment: Environment | None,
         after: str | None,
         limit: int,
     ) -> Sequence[Contract]:
@@ -116,6 +133,7 @@ class BookRow:
     valid_until: datetime | None
     history: tuple[StatusChange, ...] | None
     version: int
+    sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from kit.problem import told_of
 from marketplace.contracts import flows
 from marketplace.contracts.model import Action, Contract
 from marketplace.contracts.ports import Contracts, Memory
+from marketplace.services.model import Environment
 from roaming.party import PartyId
 from roaming.refusal import Refusal
 
@@ -61,7 +62,9 @@ class StatusShown(BaseModel):
 
 
 class ContractShown(BaseModel):
-    """A contract as its two parties see it."""
+    """A contract as its two parties see it. One of the environment `sandbox` is for calls that are
+    tried, and for nothing else.
+    """
 
     contract_id: str
     offering_id: str | None
@@ -74,6 +77,7 @@ class ContractShown(BaseModel):
     valid_from: datetime
     valid_until: datetime | None
     status: str
+    environment: str
     suspended_by: list[str]
     history: list[StatusShown]
     negotiation_id: str | None
@@ -95,6 +99,7 @@ class ContractShown(BaseModel):
             valid_from=contract.valid_from,
             valid_until=contract.valid_until,
             status=contract.status_at(now),
+            environment=contract.environment,
             suspended_by=sorted(contract.suspended_by),
             history=[
                 StatusShown(status=one.status, since=one.since, by=one.by, reason=one.reason)
@@ -130,6 +135,7 @@ def router(contracts: Contracts, database: Database, clock: Clock, memory: Memor
         response: Response,
         service: Annotated[str | None, _ServiceName] = None,
         party: str | None = None,
+        environment: Environment | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: Annotated[str | None, Query(pattern="^[0-9a-f-]{1,36}$")] = None,
     ) -> list[ContractShown]:
@@ -138,6 +144,7 @@ def router(contracts: Contracts, database: Database, clock: Clock, memory: Memor
             caller.party,
             service=service,
             other=None if party is None else PartyId(party),
+            environment=environment,
             after=cursor,
             limit=limit + 1,
         )

@@ -21,12 +21,14 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    bindparam,
     case,
     func,
     or_,
     select,
     text,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -50,10 +52,12 @@ from marketplace.offerings.store import (
     offerings,
     terms_table,
     to_offering,
+    withdraw_service,
 )
 from marketplace.partners.standing import Standing
 from marketplace.partners.store import standings_of, to_standing
-from marketplace.services.store import to_service
+from marketplace.services.model import Environment, Service
+from marketplace.services.store import services, to_service
 from roaming.events import EventType
 from roaming.party import PartyId
 
@@ -88,6 +92,7 @@ contracts = Table(
     Column("renewals", Integer, nullable=False, server_default="0"),
     # When its time comes: a reminder, its renewal, its end (see contracts/life.py).
     Column("due_at", DateTime(timezone=True)),
+    Column("environment", Text, nullable=False, server_default=text("'live'")),
     schema="marketplace",
 )
 Index(
@@ -97,6 +102,7 @@ Index(
     contracts.c.service,
 )
 Index("ix_contract_provider", contracts.c.provider, contracts.c.contract_id)
+Index("ix_contract_requester", contracts.c.requester, contracts.c.contract_id)
 Index("ix_contract_changed_xid", contracts.c.changed_xid)
 Index(
     "ix_contract_due_at",
@@ -106,7 +112,7 @@ Index(
 
 _ALL = (
     "SELECT contract_id, provider, requester, service, major, terms_digest, valid_from,"
-    " valid_until, version, CASE WHEN version > 1 THEN history END AS history"
+    " valid_until, version, environment, CASE WHEN version > 1 THEN history END AS history"
     " FROM marketplace.contract"
 )
 _ALL_SERVICES = "SELECT * FROM marketplace.service"
@@ -227,45 +233,88 @@ class SqlDesk:
         return None if row is None else _to_contract(row)
 
     async def save(self, contract: Contract, action: Action, by: PartyId, now: datetime) -> None:
+        await self._save([contract], action, by, now)
+        await _notify(self._connection, contract.contract_id)
+
+    async def save_ended(self, ended: Sequence[Contract], by: PartyId, now: datetime) -> None:
+        if ended:
+            await self._save(ended, Action.TERMINATE, by, now)
+            await _notify(self._connection, "")
+
+    async def _save(
+        self, changed: Sequence[Contract], action: Action, by: PartyId, now: datetime
+    ) -> None:
+        # They were found and locked in this transaction, for a party that may change them.
         await self._connection.execute(
             update(contracts)
-            .where(contracts.c.contract_id == contract.contract_id, _is_party(by))
+            .where(contracts.c.contract_id == bindparam("id"))
             .values(
-                history=_history_to_json(contract.history),
-                suspended_by=sorted(str(party) for party in contract.suspended_by),
-                version=contract.version,
+                history=bindparam("after"),
+                suspended_by=bindparam("held_by"),
+                version=bindparam("number"),
                 changed_xid=_THIS_TRANSACTION,
-                due_at=_due_after_change(contract, now),
-            )
-        )
-        body = _told(contract) | {
-            "action": action.value,
-            "by": by,
-            "status": contract.status_at(now).value,
-            "ends": contract.ends and contract.ends.isoformat(),
-            "reason": next(
-                (one.reason for one in reversed(contract.history) if one.recorded_at == now), None
+                due_at=_due_after_change(now),
             ),
-        }
-        fact = Fact(
-            f"contract:{contract.contract_id}",
-            EventType.CONTRACT_STATUS_CHANGED,
-            by,
-            (contract.provider, contract.requester),
-            body,
-            now,
+            [
+                {
+                    "id": one.contract_id,
+                    "after": _history_to_json(one.history),
+                    "held_by": sorted(str(party) for party in one.suspended_by),
+                    "number": one.version,
+                    "first_due": life.first_due(one, now),
+                }
+                for one in changed
+            ],
         )
-        await tell(self._connection, [fact])
-        await _notify(self._connection, contract.contract_id)
+        facts = []
+        for one in changed:
+            body = _told(one) | {
+                "action": action.value,
+                "by": by,
+                "status": one.status_at(now).value,
+                "ends": one.ends and one.ends.isoformat(),
+                "reason": next(
+                    (o.reason for o in reversed(one.history) if o.recorded_at == now), None
+                ),
+            }
+            stream = f"contract:{one.contract_id}"
+            sides = (one.provider, one.requester)
+            facts.append(Fact(stream, EventType.CONTRACT_STATUS_CHANGED, by, sides, body, now))
+        await tell(self._connection, facts)
+
+    async def services(self, keys: Collection[tuple[str, int]]) -> Sequence[Service]:
+        if not keys:
+            return []
+        rows = await self._connection.execute(
+            select(services)
+            .where(tuple_(services.c.name, services.c.major).in_(sorted(keys)))
+            .order_by(services.c.name, services.c.major)
+            .with_for_update(read=True)
+        )
+        return [to_service(row) for row in rows]
+
+    async def running(self, service: Service, now: datetime) -> Sequence[Contract]:
+        return await self._lasting(
+            now,
+            contracts.c.provider == service.provider,
+            contracts.c.service == service.name,
+            contracts.c.major == service.major,
+        )
+
+    async def withdraw_service(self, service: Service, now: datetime) -> None:
+        await withdraw_service(self._connection, service, now)
 
     async def standings(self, parties: Collection[PartyId]) -> Mapping[PartyId, Standing]:
         return await standings_of(self._connection, parties)
 
     async def all_to_end(self, party: PartyId, after: datetime) -> Sequence[Contract]:
+        return await self._lasting(after, _is_party(party))
+
+    async def _lasting(self, after: datetime, *wanted: Any) -> Sequence[Contract]:
+        """Those that have not ended by then; nobody else changes them until we are done."""
         rows = await self._connection.execute(
             _SELECT.where(
-                _is_party(party),
-                or_(contracts.c.valid_until.is_(None), contracts.c.valid_until > after),
+                *wanted, or_(contracts.c.valid_until.is_(None), contracts.c.valid_until > after)
             )
             .order_by(contracts.c.contract_id)
             .with_for_update(of=contracts)
@@ -334,17 +383,34 @@ class SqlDesk:
         *,
         service: str | None,
         other: PartyId | None,
+        environment: Environment | None,
         after: str | None,
         limit: int,
     ) -> Sequence[Contract]:
-        query = _SELECT.where(_is_party(party))
+        wanted = []
         if service is not None:
-            query = query.where(contracts.c.service == service)
+            wanted.append(contracts.c.service == service)
         if other is not None:
-            query = query.where(_is_party(other))
+            wanted.append(_is_party(other))
+        if environment is not None:
+            wanted.append(contracts.c.environment == environment.value)
         if after is not None:
-            query = query.where(contracts.c.contract_id > after)
-        rows = await self._connection.execute(query.order_by(contracts.c.contract_id).limit(limit))
+            wanted.append(contracts.c.contract_id > after)
+        # Each side by its own index and in order: a party may have tens of thousands.
+        sides = [
+            select(contracts.c.contract_id)
+            .where(side == party, *wanted)
+            .order_by(contracts.c.contract_id)
+            .limit(limit)
+            for side in (contracts.c.provider, contracts.c.requester)
+        ]
+        # Nobody is on both sides, so none comes twice.
+        either = union_all(*(side.subquery().select() for side in sides)).subquery()
+        rows = await self._connection.execute(
+            _SELECT.where(contracts.c.contract_id.in_(select(either.c.contract_id)))
+            .order_by(contracts.c.contract_id)
+            .limit(limit)
+        )
         return [_to_contract(row) for row in rows]
 
 
@@ -542,6 +608,7 @@ def _told(contract: Contract) -> dict[str, Any]:
         "requester": contract.requester,
         "service": contract.service,
         "major": contract.major,
+        "environment": contract.environment.value,
     }
 
 
@@ -566,10 +633,10 @@ def _turn_to_json(turn: Turn) -> dict[str, Any]:
     }
 
 
-def _due_after_change(contract: Contract, now: datetime) -> Any:
+def _due_after_change(now: datetime) -> Any:
     """What has come due and was not seen to yet, stays so."""
     due = contracts.c.due_at
-    return case((due <= now, due), else_=life.first_due(contract, now))
+    return case((due <= now, due), else_=bindparam("first_due", type_=due.type))
 
 
 def _to_row(contract: Contract, digest: bytes, now: datetime) -> dict[str, Any]:
@@ -592,6 +659,7 @@ def _to_row(contract: Contract, digest: bytes, now: datetime) -> dict[str, Any]:
         "agreed_until": contract.agreed_until,
         "renewals": contract.renewals,
         "due_at": life.first_due(contract, now),
+        "environment": contract.environment.value,
     }
 
 
@@ -614,6 +682,7 @@ def _to_contract(row: Any) -> Contract:
         replaces=row.replaces,
         agreed_until=row.agreed_until,
         renewals=row.renewals,
+        environment=Environment(row.environment),
     )
 
 
@@ -630,6 +699,7 @@ def _to_book_row(row: Any) -> BookRow:
         row["valid_until"],
         None if history is None else _history(history),
         row["version"],
+        row["environment"] == Environment.SANDBOX.value,
     )
 
 

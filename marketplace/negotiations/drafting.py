@@ -26,8 +26,13 @@ from marketplace.offerings.model import Audience, Offering, Terms, UnknownOfferi
 from marketplace.offerings.model import Status as OfferingStatus
 from marketplace.partners.model import UnknownPartner, check_present
 from marketplace.partners.standing import UNTROUBLED
-from marketplace.services.model import ROAMING, Service, UnknownService, is_name
-from marketplace.services.model import Status as ServiceStatus
+from marketplace.services.model import (
+    ROAMING,
+    UNPUBLISHED,
+    Service,
+    UnknownService,
+    is_name,
+)
 from roaming.party import PartyId
 
 Validity = tuple[datetime | None, datetime | None]
@@ -96,6 +101,8 @@ async def offering_of(
             field="offering_id",
             value=subject.offering_id[:100],
         )
+    if offering.sandbox:
+        raise _only_tried("offering_id", offering.offering_id)
     return offering
 
 
@@ -107,7 +114,19 @@ async def replaced_by(desk: Desk, caller: PartyId, subject: Subject) -> Contract
         raise UnknownContract(
             "no such contract is yours", field="replaces", value=subject.replaces[:100]
         )
+    if contract.sandbox:
+        raise _only_tried("replaces", contract.contract_id)
     return contract
+
+
+def _only_tried(field: str, value: str) -> offering_model.BadOffering:
+    """A contract that comes of a negotiation counts."""
+    return offering_model.BadOffering(
+        "what is made for the sandbox is not negotiated",
+        field=field,
+        value=value,
+        rule="accept it as it is, or terminate it: it costs nothing",
+    )
 
 
 async def between(
@@ -146,7 +165,7 @@ async def service_between(
 ) -> Service:
     """The service, where this party may provide it to that one now."""
     service = await desk.service(name, major) if is_name(name) else None
-    if service is None or service.status is ServiceStatus.DRAFT:
+    if service is None or service.status in UNPUBLISHED:
         raise UnknownService(
             "the catalogue has no such service", field="service", value=f"{name[:100]} v{major}"
         )
@@ -157,10 +176,7 @@ async def service_between(
         check_present(party, standings.get(party, UNTROUBLED), now, field)
     roles = await desk.roles_of(provider) or frozenset()
     offering_model.may_offer(name, service.provider, provider, roles)
-    if service.status is ServiceStatus.RETIRED:
-        raise offering_model.ServiceRetired(
-            "what is retired is offered no more", field="service", value=f"{name} v{major}"
-        )
+    offering_model.check_going_on(service)
     return service
 
 

@@ -16,15 +16,19 @@ from marketplace.offerings.model import (
     Audience,
     NotYourOffering,
     Offering,
-    ServiceRetired,
     ServiceTerms,
     Status,
     UnknownOffering,
 )
-from marketplace.offerings.ports import Offerings, Stall
+from marketplace.offerings.ports import Offerings, Search, Stall
 from marketplace.partners.model import check_present
-from marketplace.services.model import HUB_SERVICES, Service, UnknownService, is_name
-from marketplace.services.model import Status as ServiceStatus
+from marketplace.services.model import (
+    HUB_SERVICES,
+    UNPUBLISHED,
+    Service,
+    UnknownService,
+    is_name,
+)
 from roaming.party import PartyId
 
 
@@ -40,7 +44,7 @@ async def publish(
 
     `clauses`: what each says beside its terms; None: the standard form of all that is required.
     BadOffering, BadTerms, BadClause, OfferingIncomplete, UnknownService, NotYourServiceToOffer,
-    ServiceRetired, PartnerAbsent.
+    ServiceEnding, PartnerAbsent.
     """
     async with offerings.open() as stall:
         for provider in {one.provider for one in asked}:
@@ -94,6 +98,7 @@ async def _draft(
                 services[key] = await _offerable(stall, *key, offering.provider, roles)
             service = services[key]
             model.check_operations(offering, [one.name for one in service.operations])
+            model.check_environment(offering, callable=service.callable)
             check_plain(wanted, "clauses", BadClause)
             told, kind = model.said(offering, service), model.kind_of(service)
             reads = encode_json([kind, wanted, told])
@@ -109,15 +114,12 @@ async def _offerable(
     stall: Stall, name: str, major: int, provider: PartyId, roles: Collection[str]
 ) -> Service:
     service = await stall.service(name, major) if is_name(name) else None
-    if service is None or (service.status is ServiceStatus.DRAFT and service.provider != provider):
+    if service is None or (service.status in UNPUBLISHED and service.provider != provider):
         raise UnknownService(
             "the catalogue has no such service", field="service", value=f"{name[:100]} v{major}"
         )
     model.may_offer(name, service.provider, provider, roles)
-    if service.status is ServiceStatus.RETIRED:
-        raise ServiceRetired(
-            "what is retired is offered no more", field="service", value=f"{name} v{major}"
-        )
+    model.check_going_on(service)
     return service
 
 
@@ -193,17 +195,14 @@ async def page(
     offerings: Offerings,
     viewer: PartyId,
     roles: Collection[str],
+    search: Search,
     *,
-    service: str | None,
-    provider: PartyId | None,
     after: str | None,
     limit: int,
 ) -> Sequence[Offering]:
     """What is offered to the viewer, and what it offers itself."""
     async with offerings.open() as stall:
-        return await stall.page(
-            viewer, roles, service=service, provider=provider, after=after, limit=limit
-        )
+        return await stall.page(viewer, roles, search, after=after, limit=limit)
 
 
 def _unknown(offering_id: str) -> UnknownOffering:

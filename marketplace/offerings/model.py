@@ -26,7 +26,14 @@ from marketplace.offerings.reading import text as _text
 from marketplace.offerings.reading import time_zone as _time_zone
 from marketplace.offerings.reading import whole as _whole
 from marketplace.partners.model import Role
-from marketplace.services.model import LOAD_MANAGEMENT, ROAMING, Protocol, Service
+from marketplace.services.model import (
+    LOAD_MANAGEMENT,
+    ROAMING,
+    Environment,
+    Protocol,
+    Service,
+)
+from marketplace.services.model import Status as ServiceStatus
 from roaming.money import places_of
 from roaming.party import PartyId
 from roaming.refusal import Clash, Malformed, NotYours, Refusal, Unknown
@@ -62,8 +69,8 @@ class OfferingWithdrawn(Clash):
     """The offering is no longer made."""
 
 
-class ServiceRetired(Clash):
-    """What is retired is offered no more."""
+class ServiceEnding(Clash):
+    """What is deprecated or retired is neither offered nor agreed upon any more."""
 
 
 class Status(StrEnum):
@@ -360,7 +367,8 @@ def parse_terms(service: str, raw: object) -> Terms:
 @dataclass(frozen=True, slots=True)
 class Offering:
     """`valid_from` None: a contract begins when the offering is accepted; else both times are the
-    contract's, `valid_until` excluded. `clauses_digest` None: of a time before there were any."""
+    contract's, `valid_until` excluded. `clauses_digest` None: of a time before there were any.
+    `environment`: whose calls its contracts are for, those that count or those that are tried."""
 
     offering_id: str
     service: str
@@ -373,6 +381,11 @@ class Offering:
     status: Status
     published_at: datetime
     clauses_digest: bytes | None = None
+    environment: Environment = Environment.LIVE
+
+    @property
+    def sandbox(self) -> bool:
+        return self.environment is Environment.SANDBOX
 
     def seen_by(self, party: PartyId, roles: Collection[str]) -> bool:
         if party == self.provider:
@@ -465,6 +478,28 @@ def said(offering: Offering, service: Service) -> dict[str, Any]:
         if told.get(name):
             told[f"{name}_named"] = len(told[name])
     return told
+
+
+def check_going_on(service: Service) -> None:
+    """ServiceEnding for a service that has a sunset, or has had it."""
+    if service.status is ServiceStatus.RETIRED or service.sunset is not None:
+        raise ServiceEnding(
+            "the service comes to its end: nobody makes a contract on it any more",
+            field="service",
+            value=f"{service.name} v{service.major}",
+            rule=f"one of its other versions: GET /marketplace/services/{service.name}",
+        )
+
+
+def check_environment(offering: Offering, *, callable: bool) -> None:
+    """BadOffering: the sandbox is for calls, and nothing else is tried there."""
+    if offering.sandbox and not callable:
+        raise BadOffering(
+            f"{offering.service} is not called, and has no sandbox",
+            field="environment",
+            value=offering.environment,
+            rule=Environment.LIVE.value,
+        )
 
 
 def withdrawn(offering: Offering) -> Offering:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from marketplace.framework.model import Clauses, Library
 from marketplace.offerings.model import Offering
 from marketplace.partners.standing import Standing
-from marketplace.services.model import Service
+from marketplace.services.model import Environment, Service
 from roaming.party import PartyId
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for: all of it must hold."""
+
+    service: str | None = None
+    major: int | None = None
+    provider: PartyId | None = None
+    environment: Environment | None = None
 
 
 class Stall(Protocol):
@@ -49,9 +60,8 @@ class Stall(Protocol):
         self,
         viewer: PartyId,
         roles: Collection[str],
+        search: Search,
         *,
-        service: str | None,
-        provider: PartyId | None,
         after: str | None,
         limit: int,
     ) -> Sequence[Offering]:

@@ -25,7 +25,8 @@ from marketplace.offerings.model import (
     in_row,
     parse_terms,
 )
-from marketplace.offerings.ports import Offerings
+from marketplace.offerings.ports import Offerings, Search
+from marketplace.services.model import Environment
 from roaming.party import PartyId
 
 Calling = Annotated[Caller, Depends(caller_of)]
@@ -78,6 +79,9 @@ class OfferingAsked(BaseModel):
     `clauses`: by name of a module of the contract framework, its parameters; or `version` and
     `parameters`; or null, which is its standard form. What is required and not mentioned is taken
     in its standard form.
+
+    A contract on an offering for the `sandbox` allows sandbox clients to try the service, and is
+    never billed.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -88,6 +92,7 @@ class OfferingAsked(BaseModel):
     valid_from: AwareDatetime | None = None
     valid_until: AwareDatetime | None = None
     clauses: dict[str, Any] = Field(default_factory=dict)
+    environment: Environment = Environment.LIVE
 
     def to_offering(self, provider: PartyId, now: datetime) -> Offering:
         return Offering(
@@ -101,6 +106,7 @@ class OfferingAsked(BaseModel):
             valid_until=self.valid_until,
             status=Status.PUBLISHED,
             published_at=now,
+            environment=self.environment,
         )
 
 
@@ -117,6 +123,7 @@ class OfferingShown(BaseModel):
     status: str
     published_at: datetime
     clauses_sha256: str | None
+    environment: str
     audience: AudienceShape | None = None
 
     @classmethod
@@ -133,6 +140,7 @@ class OfferingShown(BaseModel):
             status=offering.status,
             published_at=offering.published_at,
             clauses_sha256=hex_of(offering.clauses_digest),
+            environment=offering.environment,
             audience=AudienceShape.of(offering.audience) if own else None,
         )
 
@@ -206,7 +214,9 @@ def router(offerings: Offerings, database: Database, clock: Clock) -> APIRouter:
         caller: Calling,
         response: Response,
         service: Annotated[str | None, Query(pattern="^[a-z0-9-]{1,63}$")] = None,
+        major: Annotated[int | None, Query(ge=1, le=9999)] = None,
         provider: str | None = None,
+        environment: Environment | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: Annotated[str | None, Query(pattern="^[0-9a-f-]{1,36}$")] = None,
     ) -> list[OfferingShown]:
@@ -214,8 +224,7 @@ def router(offerings: Offerings, database: Database, clock: Clock) -> APIRouter:
             offerings,
             caller.party,
             caller.roles,
-            service=service,
-            provider=None if provider is None else PartyId(provider),
+            Search(service, major, None if provider is None else PartyId(provider), environment),
             after=cursor,
             limit=limit + 1,
         )

@@ -23,11 +23,10 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
-    any_,
-    literal,
     or_,
     select,
     text,
+    union,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
@@ -46,11 +45,11 @@ from marketplace.offerings.model import (
     Status,
     Terms,
     parse_terms,
-    withdrawn,
 )
+from marketplace.offerings.ports import Search
 from marketplace.partners.standing import UNTROUBLED, Standing
 from marketplace.partners.store import standings_of
-from marketplace.services.model import Service
+from marketplace.services.model import Environment, Service
 from marketplace.services.store import services, to_service
 from roaming.events import EventType
 from roaming.party import PartyId
@@ -66,7 +65,7 @@ offerings = Table(
     "offering",
     metadata,
     Column("offering_id", Text, primary_key=True),
-    Column("provider", Text, nullable=False, index=True),
+    Column("provider", Text, nullable=False),
     Column("service", Text, nullable=False),
     Column("major", Integer, nullable=False),
     Column("terms_digest", LargeBinary, ForeignKey(terms_table.c.digest), nullable=False),
@@ -79,12 +78,20 @@ offerings = Table(
     # The hash of all that an offering says: it is not offered twice at once.
     Column("content", LargeBinary, nullable=False),
     Column("clauses_digest", LargeBinary, ForeignKey(clauses_table.c.digest)),
+    Column("environment", Text, nullable=False, server_default=text("'live'")),
     schema="marketplace",
 )
 Index(
     "uq_offering_content_published",
     offerings.c.content,
     unique=True,
+    postgresql_where=text("status = 'published'"),
+)
+Index("ix_offering_provider", offerings.c.provider, offerings.c.offering_id)
+Index(
+    "ix_offering_audience_published",
+    offerings.c.audience,
+    offerings.c.offering_id,
     postgresql_where=text("status = 'published'"),
 )
 Index("ix_offering_audience_names", offerings.c.audience_names, postgresql_using="gin")
@@ -191,20 +198,37 @@ class SqlStall:
         self,
         viewer: PartyId,
         roles: Collection[str],
+        search: Search,
         *,
-        service: str | None,
-        provider: PartyId | None,
         after: str | None,
         limit: int,
     ) -> Sequence[Offering]:
-        query = SELECT_OFFERING.where(or_(offerings.c.provider == viewer, made_to(viewer, roles)))
-        if service is not None:
-            query = query.where(offerings.c.service == service)
-        if provider is not None:
-            query = query.where(offerings.c.provider == provider)
+        wanted = []
+        if search.service is not None:
+            wanted.append(offerings.c.service == search.service)
+        if search.major is not None:
+            wanted.append(offerings.c.major == search.major)
+        if search.provider is not None:
+            wanted.append(offerings.c.provider == search.provider)
+        if search.environment is not None:
+            wanted.append(offerings.c.environment == search.environment.value)
         if after is not None:
-            query = query.where(offerings.c.offering_id > after)
-        rows = await self._connection.execute(query.order_by(offerings.c.offering_id).limit(limit))
+            wanted.append(offerings.c.offering_id > after)
+        # Each way of being seen by an index of its own and in order, or a party with few offerings
+        # would have those of all others looked through.
+        ways = [
+            select(offerings.c.offering_id)
+            .where(way, *wanted)
+            .order_by(offerings.c.offering_id)
+            .limit(limit)
+            for way in (offerings.c.provider == viewer, *_ways_to(viewer, roles))
+        ]
+        some = union(*(way.subquery().select() for way in ways)).subquery()
+        rows = await self._connection.execute(
+            SELECT_OFFERING.where(offerings.c.offering_id.in_(select(some.c.offering_id)))
+            .order_by(offerings.c.offering_id)
+            .limit(limit)
+        )
         return [to_offering(row) for row in rows]
 
 
@@ -220,30 +244,53 @@ class SqlOfferings:
 
 async def withdraw_all(connection: AsyncConnection, party: PartyId, now: datetime) -> None:
     """All that a party offers is offered no more, in the caller's transaction."""
-    stall = SqlStall(connection)
-    rows = await connection.execute(
-        SELECT_OFFERING.where(
-            offerings.c.provider == party, offerings.c.status == Status.PUBLISHED.value
-        )
+    await _withdraw(connection, now, offerings.c.provider == party)
+
+
+async def withdraw_service(connection: AsyncConnection, service: Service, now: datetime) -> None:
+    """A service that comes to its end is offered no more, in the caller's transaction."""
+    await _withdraw(
+        connection,
+        now,
+        offerings.c.provider == service.provider,
+        offerings.c.service == service.name,
+        offerings.c.major == service.major,
     )
-    for row in rows.all():
-        await stall.withdraw(withdrawn(to_offering(row)), now)
+
+
+async def _withdraw(connection: AsyncConnection, now: datetime, *which: Any) -> None:
+    gone = await connection.execute(
+        update(offerings)
+        .where(*which, offerings.c.status == Status.PUBLISHED.value)
+        .values(status=Status.WITHDRAWN.value)
+        .returning(offerings.c.offering_id)
+    )
+    ids = [row.offering_id for row in gone]
+    rows = await connection.execute(SELECT_OFFERING.where(offerings.c.offering_id.in_(ids)))
+    await append(
+        connection, [_event(EventType.OFFERING_WITHDRAWN, to_offering(row), now) for row in rows]
+    )
 
 
 def made_to(party: PartyId, roles: Collection[str]) -> Any:
     """The condition that a published offering is made to this party."""
-    return and_(
-        offerings.c.status == Status.PUBLISHED.value,
-        or_(
-            offerings.c.audience == AudienceKind.PUBLIC.value,
-            and_(
-                offerings.c.audience == AudienceKind.ROLES.value,
-                offerings.c.audience_names.overlap(sorted(roles)),
-            ),
-            and_(
-                offerings.c.audience == AudienceKind.PARTIES.value,
-                literal(str(party)) == any_(offerings.c.audience_names),
-            ),
+    return or_(*_ways_to(party, roles))
+
+
+def _ways_to(party: PartyId, roles: Collection[str]) -> tuple[Any, ...]:
+    """The same, each way by itself."""
+    published = offerings.c.status == Status.PUBLISHED.value
+    return (
+        and_(published, offerings.c.audience == AudienceKind.PUBLIC.value),
+        and_(
+            published,
+            offerings.c.audience == AudienceKind.ROLES.value,
+            offerings.c.audience_names.overlap(sorted(roles)),
+        ),
+        and_(
+            published,
+            offerings.c.audience == AudienceKind.PARTIES.value,
+            offerings.c.audience_names.contains([str(party)]),
         ),
     )
 
@@ -283,6 +330,7 @@ def to_offering(row: Any) -> Offering:
         status=Status(row.status),
         published_at=row.published_at,
         clauses_digest=row.clauses_digest,
+        environment=Environment(row.environment),
     )
 
 
@@ -304,6 +352,9 @@ def _to_row(offering: Offering, digest: bytes) -> dict[str, Any]:
     ]
     if offering.clauses_digest is not None:
         said.append(offering.clauses_digest.hex())
+    if offering.sandbox:
+        # Not told of the others: what they say is still the same.
+        said.append(offering.environment.value)
     return {
         "offering_id": offering.offering_id,
         "provider": str(offering.provider),
@@ -317,6 +368,7 @@ def _to_row(offering: Offering, digest: bytes) -> dict[str, Any]:
         "status": offering.status.value,
         "published_at": offering.published_at,
         "clauses_digest": offering.clauses_digest,
+        "environment": offering.environment.value,
         "content": hashlib.sha256(encode_json(said)).digest(),
     }
 
@@ -328,5 +380,6 @@ def _event(kind: EventType, offering: Offering, now: datetime) -> NewEvent:
         "major": offering.major,
         "provider": offering.provider,
         "status": offering.status.value,
+        "environment": offering.environment.value,
     }
     return NewEvent(f"offerings:{offering.provider}", kind, offering.provider, body, now)

@@ -7,16 +7,17 @@ from dataclasses import replace
 from enum import StrEnum
 
 from marketplace.services.handling import BadHandling, Handling, Mode
+from marketplace.services.lifecycle import complete
 from marketplace.services.model import (
+    LONGEST_VERSION,
     MOST_OPERATIONS,
+    UNPUBLISHED,
     BadService,
     Endpoint,
     Operation,
     Protocol,
     Service,
-    Status,
     checked_endpoints,
-    complete,
 )
 from roaming.refusal import Clash, Malformed
 
@@ -94,14 +95,16 @@ def fits(service: Service, kind: str) -> None:
         )
 
 
-def with_interface(service: Service, digest: bytes, operations: Sequence[Operation]) -> Service:
-    """The service, described by a document that has these operations.
+def with_interface(
+    service: Service, digest: bytes, operations: Sequence[Operation], version: str = ""
+) -> Service:
+    """The service, described by a document that has these operations, and calls itself `version`.
 
     Once others may call it nothing that they could be calling goes away: OperationsRemoved.
     BadService, BadOperation, BadHandling where what is said of an operation would be left over.
     """
     _check_operations(operations)
-    if service.status is not Status.DRAFT:
+    if service.status not in UNPUBLISHED:
         removed = [one.name for one in service.operations if one not in operations]
         if removed:
             raise OperationsRemoved(
@@ -111,7 +114,13 @@ def with_interface(service: Service, digest: bytes, operations: Sequence[Operati
                 value=", ".join(sorted(removed)[:SHOWN]),
                 rule="a new major version for what leaves operations out or moves them",
             )
-    described = replace(service, interface_digest=digest, operations=tuple(operations))
+    told = "".join(letter for letter in version if letter.isprintable())
+    described = replace(
+        service,
+        interface_digest=digest,
+        operations=tuple(operations),
+        version=told[:LONGEST_VERSION],
+    )
     return with_handling(described, service.handling)
 
 
@@ -129,7 +138,7 @@ def with_login(service: Service, sealed: bytes | None) -> Service:
 
 
 def _as_complete(service: Service) -> Service:
-    return service if service.status is Status.DRAFT else complete(service)
+    return service if service.status in UNPUBLISHED else complete(service)
 
 
 def _not_of_hub(service: Service, field: str) -> None:

@@ -1,27 +1,31 @@
-"""What happens to services: they are registered, found, published, suspended, retired."""
+"""What happens to services: they are registered, found, tried, published, and come to their end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from bridge.document import Document
 from bridge.maps import ContentMap
 from kit.outside_url import check_url
-from marketplace.services import changes, model
+from marketplace.services import changes, lifecycle, model
 from marketplace.services.changes import Change
 from marketplace.services.handling import Handling, Mode
+from marketplace.services.lifecycle import ENDING, Action, Wish
 from marketplace.services.model import (
-    Action,
+    BadService,
     Endpoint,
     NotYourService,
     Service,
     ServiceExists,
+    Status,
     UnknownService,
 )
-from marketplace.services.ports import Catalogue, Memory, Reader, Shelf
+from marketplace.services.ports import Catalogue, Memory, Reader, Search, Shelf
 from roaming.party import PartyId
 from roaming.refusal import Unknown
+
+LONGEST_REASON = 1_000
 
 
 class NoInterface(Unknown):
@@ -85,8 +89,25 @@ async def _add(shelf: Shelf, service: Service, now: datetime) -> Service:
                 value=service.major,
                 rule="a new major version for a new description",
             )
+    await _check_replaced(shelf, service, versions)
     await shelf.add(service, now)
     return service
+
+
+async def _check_replaced(shelf: Shelf, service: Service, versions: Sequence[Service]) -> None:
+    """BadService, unless what it replaces is a version of its provider's."""
+    replaced = service.replaces
+    if replaced is None:
+        return
+    if replaced.name != service.name:
+        versions = await shelf.versions(replaced.name)
+    if not any((o.major, o.provider) == (replaced.major, service.provider) for o in versions):
+        raise BadService(
+            "it replaces a version that is none of its provider's",
+            field="replaces",
+            value=str(replaced),
+            rule="a registered version of your own",
+        )
 
 
 async def change(
@@ -98,17 +119,59 @@ async def change(
     *,
     memory: Memory,
     now: datetime,
+    wish: Wish | None = None,
     overseer: bool = False,
 ) -> Service:
-    """Publish, suspend or retire the caller's service; repeating it changes nothing.
+    """Bring the caller's service to where an action leads; repeating it changes nothing.
 
+    What ends a service gives notice to all who have a contract on it, in the same transaction.
     `overseer`: the caller is the hub, whose word on anybody's service is the last.
-    ServiceCannot, ServiceIncomplete, NotYourService, UnknownService.
+    BadService, BadSunset, ServiceCannot, ServiceIncomplete, NotYourService, UnknownService.
     """
+    told = wish or Wish()
+    _check_wish(action, told)
     changing = _Changing(catalogue, caller, name, major, memory, now, overseer)
+    if action in ENDING:
+        return await changing.end(action, told)
     return await changing.to(
-        Change.STATUS, lambda known: model.changed(known, action, by_hub=overseer)
+        Change.STATUS,
+        lambda known: model.checked(
+            lifecycle.changed(known, action, by_hub=overseer, testers=told.testers)
+        ),
     )
+
+
+def _check_wish(action: Action, wish: Wish) -> None:
+    """What is said of another action would go unheard."""
+    for field, value, of in (
+        ("testers", wish.testers, {Action.TEST}),
+        ("sunset", wish.sunset, ENDING),
+        ("reason", wish.reason, ENDING),
+    ):
+        if value is not None and action not in of:
+            raise BadService(f"{action} has no {field}", field=field, rule=f"with {min(of)}")
+    if wish.reason is not None and (len(wish.reason) > LONGEST_REASON or "\x00" in wish.reason):
+        raise BadService(
+            "the reason cannot be kept",
+            field="reason",
+            rule=f"at most {LONGEST_REASON} characters and no NUL",
+        )
+
+
+async def retire_due(catalogue: Catalogue, hub: PartyId, *, memory: Memory, now: datetime) -> bool:
+    """Retire a version whose sunset has come. True: there may be more of them."""
+    async with catalogue.open() as shelf:
+        due = await shelf.due(now)
+        if due is None:
+            return False
+        await shelf.lock(due.name)
+        known = _version(await shelf.versions(due.name), due.name, due.major, None)
+        after = lifecycle.at_sunset(known, now)
+        if after != known:
+            await shelf.end_contracts(after, hub, now, sunset=now, own_notice=False, reason=None)
+            await shelf.save(after, Change.STATUS, hub, now)
+    await memory.refresh()
+    return True
 
 
 async def set_endpoints(
@@ -190,11 +253,11 @@ async def set_interface(
     if known.interface_digest == digest:
         return known
     # Slow, and so before the transaction.
-    operations = await reader.operations(document)
+    operations, version = await reader.read(document)
     changing = _Changing(catalogue, caller, name, major, memory, now)
     return await changing.to(
         Change.INTERFACE,
-        lambda known: changes.with_interface(known, digest, operations),
+        lambda known: changes.with_interface(known, digest, operations, version),
         keeping=document,
     )
 
@@ -267,16 +330,46 @@ class _Changing:
         keeping: Document | None = None,
     ) -> Service:
         """The service after it, kept and told of where it differs from before."""
+
+        async def after(shelf: Shelf, known: Service) -> Service:
+            found = changed(known)
+            if found != known and keeping is not None:
+                await shelf.keep(keeping, self._now)
+            return found
+
+        return await self._run(change, after)
+
+    async def end(self, action: Action, wish: Wish) -> Service:
+        """Deprecated or retired, and the contracts on it ended with it."""
+
+        async def after(shelf: Shelf, known: Service) -> Service:
+            last_end = await shelf.last_end(known, self._now)
+            found = lifecycle.ended(known, action, self._now, wanted=wish.sunset, last_end=last_end)
+            if found != known:
+                retired = found.status is Status.RETIRED
+                await shelf.end_contracts(
+                    found,
+                    self._caller,
+                    self._now,
+                    sunset=self._now if retired or found.sunset is None else found.sunset,
+                    own_notice=action is Action.RETIRE,
+                    reason=wish.reason,
+                )
+            return found
+
+        return await self._run(Change.STATUS, after)
+
+    async def _run(
+        self, change: Change, changed: Callable[[Shelf, Service], Awaitable[Service]]
+    ) -> Service:
         name, major = self._key
         if not model.is_name(name):
             raise _unknown(name, major)
         async with self._catalogue.open() as shelf:
             await shelf.lock(name)
             known = self._found(await shelf.versions(name))
-            after = changed(known)
+            after = await changed(shelf, known)
             if after != known:
-                if keeping is not None:
-                    await shelf.keep(keeping, self._now)
                 await shelf.save(after, change, self._caller, self._now)
         await self._memory.refresh()
         return after
@@ -302,16 +395,40 @@ async def find(catalogue: Catalogue, viewer: PartyId | None, name: str, major: i
         return _version(await shelf.versions(name), name, major, viewer)
 
 
+async def versions(catalogue: Catalogue, viewer: PartyId | None, name: str) -> Sequence[Service]:
+    """All versions of a service that the viewer may see, the newest first. UnknownService.
+
+    `viewer` None: the hub itself, which sees all.
+    """
+    found: Sequence[Service] = []
+    if model.is_name(name):
+        async with catalogue.open() as shelf:
+            found = await shelf.versions(name)
+    seen = [one for one in reversed(found) if viewer is None or one.seen_by(viewer)]
+    if not seen:
+        raise _unknown(name, None)
+    return seen
+
+
+async def successors(
+    catalogue: Catalogue, viewer: PartyId | None, of: Sequence[Service]
+) -> Sequence[Service]:
+    """The versions that take the place of these, as far as the viewer may see them."""
+    async with catalogue.open() as shelf:
+        found = await shelf.replacing([one.key for one in of])
+    return [one for one in found if viewer is None or one.seen_by(viewer)]
+
+
 async def search(
     catalogue: Catalogue,
     viewer: PartyId,
-    words: str,
+    search: Search,
     after: tuple[str, int] | None,
     limit: int,
 ) -> Sequence[Service]:
-    """Published and suspended services of all, and the viewer's own in any status."""
+    """What is there for all, in test for the viewer, and the viewer's own in any status."""
     async with catalogue.open() as shelf:
-        return await shelf.search(viewer, words.replace("\x00", " "), after, limit)
+        return await shelf.search(viewer, search, after, limit)
 
 
 async def everything(
@@ -329,11 +446,11 @@ def _version(versions: Sequence[Service], name: str, major: int, viewer: PartyId
     raise _unknown(name, major)
 
 
-def _unknown(name: str, major: int) -> UnknownService:
+def _unknown(name: str, major: int | None) -> UnknownService:
     return UnknownService(
         "the catalogue has no such service",
         field="service",
-        value=f"{name[:100]} v{major}",
+        value=name[:100] if major is None else f"{name[:100]} v{major}",
         rule="a service that GET /marketplace/services lists, or a draft of your own",
     )
 

@@ -1,10 +1,10 @@
-"""The catalogue's nouns: a service, its versions, and how it comes and goes."""
+"""The catalogue's nouns: a service and its versions. How they come and go is in `lifecycle`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -19,32 +19,33 @@ LONGEST_URL = 2_000
 MOST_OPERATIONS = 500
 MOST_ENDPOINTS = 20
 MOST_MAJOR = 9_999
+MOST_TAGS = 20
+MOST_TESTERS = 1_000
+LONGEST_VERSION = 100
 
 
 class Status(StrEnum):
+    """Where a version of a service stands; `lifecycle.TRANSITIONS` says what comes after what."""
+
     DRAFT = "draft"
+    IN_TEST = "in-test"
     PUBLISHED = "published"
     SUSPENDED = "suspended"
+    DEPRECATED = "deprecated"
     RETIRED = "retired"
 
 
-class Action(StrEnum):
-    PUBLISH = "publish"
-    SUSPEND = "suspend"
-    RETIRE = "retire"
+UNPUBLISHED = frozenset({Status.DRAFT, Status.IN_TEST})
+SEEN_BY_ALL = frozenset({Status.PUBLISHED, Status.SUSPENDED, Status.DEPRECATED})
 
 
-TRANSITIONS: Mapping[Status, Mapping[Action, Status]] = {
-    Status.DRAFT: {Action.PUBLISH: Status.PUBLISHED, Action.RETIRE: Status.RETIRED},
-    Status.PUBLISHED: {Action.SUSPEND: Status.SUSPENDED, Action.RETIRE: Status.RETIRED},
-    Status.SUSPENDED: {Action.PUBLISH: Status.PUBLISHED, Action.RETIRE: Status.RETIRED},
-    Status.RETIRED: {},
-}
-_REACHED = {
-    Action.PUBLISH: Status.PUBLISHED,
-    Action.SUSPEND: Status.SUSPENDED,
-    Action.RETIRE: Status.RETIRED,
-}
+class Category(StrEnum):
+    """The four kinds of services that Green eMotion's marketplace knows (D3.7, glossary)."""
+
+    CORE = "core"
+    CLEARING_HOUSE = "clearing-house"
+    BASIC_END_USER = "basic-end-user"
+    VALUE_ADDED = "value-added"
 
 
 class Protocol(StrEnum):
@@ -78,10 +79,6 @@ class ServiceCannot(Clash):
     """The service's status does not allow this."""
 
 
-class ServiceIncomplete(Clash):
-    """The service lacks what a call of it would need; `rule` says what."""
-
-
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One thing to call: `name`, and the method and path template that it is called by."""
@@ -107,18 +104,41 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One major version of a service, as it is named."""
+
+    name: str
+    major: int
+
+    def __str__(self) -> str:
+        return f"{self.name}/v{self.major}"
+
+    @classmethod
+    def parse(cls, text: str, field: str) -> Version:
+        """From `name/v2`. BadService."""
+        name, _, major = text.rpartition("/v")
+        if not (is_name(name) and major.isascii() and major.isdecimal() and len(major) <= 4):
+            raise BadService(
+                "this names no version of a service", field=field, value=text[:100], rule="name/v1"
+            )
+        return cls(name, int(major))
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """One major version of a service. `endpoint` None: the hub itself answers.
 
-    `interface_digest` names its interface document. `login`: what the provider's own SOAP server
-    asks the hub for, sealed. `held`: the hub has suspended it, and alone publishes it again.
+    `interface_digest` names its interface document, `version` is what that document calls itself.
+    `login`: what the provider's own SOAP server asks the hub for, sealed. `held`: the hub has
+    suspended it, and alone publishes it again. `testers` see it while it is in test. `sunset`: when
+    it ends, which was told at `deprecated_at`. `replaces`: the version whose place it takes.
     """
 
     name: str
     major: int
     provider: PartyId
     status: Status
-    category: str
+    category: Category
     description: str
     endpoint: str | None
     protocol: Protocol
@@ -130,6 +150,16 @@ class Service:
     interface_digest: bytes | None = None
     login: bytes | None = field(default=None, repr=False)
     held: bool = False
+    tags: tuple[str, ...] = ()
+    version: str = ""
+    replaces: Version | None = None
+    testers: frozenset[PartyId] = frozenset()
+    deprecated_at: datetime | None = None
+    sunset: datetime | None = None
+
+    @property
+    def key(self) -> Version:
+        return Version(self.name, self.major)
 
     @property
     def callable(self) -> bool:
@@ -141,9 +171,18 @@ class Service:
         """Whether the hub itself answers it."""
         return self.name in HUB_SERVICES or self.protocol is Protocol.AGREEMENT
 
+    @property
+    def has_sandbox(self) -> bool:
+        """Whether calls of it may be tried."""
+        return any(one.environment is Environment.SANDBOX for one in self.more_endpoints)
+
     def seen_by(self, party: PartyId) -> bool:
-        """A draft and what is retired are their provider's business."""
-        return party == self.provider or self.status in (Status.PUBLISHED, Status.SUSPENDED)
+        """A draft and what is retired are their provider's business; what is in test, also that of
+        the testers it has named.
+        """
+        if party == self.provider or self.status in SEEN_BY_ALL:
+            return True
+        return self.status is Status.IN_TEST and party in self.testers
 
 
 # One pattern with the gateway's path: `/services/{name}/…`.
@@ -151,7 +190,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _OPERATION = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 _PATH = re.compile(r"/[A-Za-z0-9._~{}/-]{0,199}")
-_CATEGORY = re.compile(r"[a-z][a-z0-9-]{0,49}")
+_TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,49}")
 
 
 def is_name(text: str) -> bool:
@@ -175,12 +214,11 @@ def checked(service: Service) -> Service:
             value=service.major,
             rule=f"1 to {MOST_MAJOR}",
         )
-    if not _CATEGORY.fullmatch(service.category):
+    _check_tags(service.tags)
+    _check_testers(service.testers)
+    if service.replaces == service.key:
         raise BadService(
-            "this cannot name a category",
-            field="category",
-            value=service.category[:100],
-            rule="1 to 50 of a-z, 0-9 and -, begins with a letter",
+            "a version takes the place of another", field="replaces", value=str(service.replaces)
         )
     for name, text in (
         ("description", service.description),
@@ -194,6 +232,44 @@ def checked(service: Service) -> Service:
             )
     _check_operations(service.operations)
     return checked_endpoints(service)
+
+
+def category_of(text: str) -> Category:
+    """One of the four; BadService says which there are, and where other words go."""
+    try:
+        return Category(text)
+    except ValueError:
+        raise BadService(
+            "this is none of the marketplace's categories",
+            field="category",
+            value=text[:100],
+            rule=f"one of: {', '.join(Category)}; words of your own go into tags",
+        ) from None
+
+
+def _check_tags(tags: Sequence[str]) -> None:
+    if len(tags) > MOST_TAGS or len(set(tags)) != len(tags):
+        raise BadService(
+            "too many tags, or one twice",
+            field="tags",
+            value=len(tags),
+            rule=f"at most {MOST_TAGS}, each once",
+        )
+    for n, tag in enumerate(tags):
+        if not _TAG.fullmatch(tag):
+            raise BadService(
+                "this cannot be a tag",
+                field=f"tags.{n}",
+                value=tag[:100],
+                rule="1 to 50 of a-z, 0-9 and -, begins with a letter or a digit",
+            )
+
+
+def _check_testers(testers: Collection[PartyId]) -> None:
+    if len(testers) > MOST_TESTERS:
+        raise BadService(
+            "too many testers", field="testers", value=len(testers), rule=f"at most {MOST_TESTERS}"
+        )
 
 
 def checked_endpoints(service: Service) -> Service:
@@ -253,61 +329,6 @@ def _check_operations(operations: Sequence[Operation]) -> None:
         raise BadService("an operation is named twice", field="operations", rule="unique names")
 
 
-def changed(service: Service, action: Action, *, by_hub: bool = False) -> Service:
-    """The service after an action; the same one where it is there already.
-
-    `by_hub`: the hub itself, about anybody's service. ServiceCannot, ServiceIncomplete.
-    """
-    if by_hub:
-        held = {Action.SUSPEND: True, Action.PUBLISH: False}.get(action, service.held)
-        return replace(_moved(service, action), held=held)
-    if service.held and action is Action.PUBLISH:
-        raise ServiceCannot(
-            "the hub has suspended this service",
-            field="status",
-            value=service.status,
-            rule="the hub's operator publishes it again",
-        )
-    return _moved(service, action)
-
-
-def _moved(service: Service, action: Action) -> Service:
-    if service.status is _REACHED[action]:
-        return service
-    target = TRANSITIONS[service.status].get(action)
-    if target is None:
-        raise ServiceCannot(
-            f"a {service.status} service takes no {action}",
-            field="status",
-            value=service.status,
-            rule=f"one of: {', '.join(TRANSITIONS[service.status]) or 'nothing any more'}",
-        )
-    after = replace(service, status=target)
-    return complete(after) if target is Status.PUBLISHED else after
-
-
-def complete(service: Service) -> Service:
-    """The service itself, where others may call it as it stands; ServiceIncomplete."""
-    lacks = []
-    if service.callable and service.endpoint is None and not service.of_hub:
-        lacks.append("endpoint")
-    if service.protocol is Protocol.SOAP and service.interface_digest is None:
-        lacks.append("interface")
-    if lacks:
-        raise ServiceIncomplete(
-            f"nobody can call this service yet: it has no {' and no '.join(lacks)}",
-            field=lacks[0],
-            rule=" and ".join(_SUPPLIED[one] for one in lacks),
-        )
-    return service
-
-
-_SUPPLIED = {
-    "endpoint": "tell where it is answered: PUT …/endpoints",
-    "interface": "upload its WSDL: PUT …/interface",
-}
-
-
 def same_description(one: Service, other: Service) -> bool:
     """Whether a registration (`other`) says what is known of a service.
 
@@ -323,6 +344,8 @@ def same_description(one: Service, other: Service) -> bool:
         other.provider,
         other.protocol,
         other.category,
+        set(other.tags),
+        other.replaces,
         other.description,
         other.documentation,
         other.operations,
@@ -332,46 +355,48 @@ def same_description(one: Service, other: Service) -> bool:
         one.provider,
         one.protocol,
         one.category,
+        set(one.tags),
+        one.replaces,
         one.description,
         one.documentation,
         operations,
     )
 
 
-HUB_SERVICES: Mapping[str, tuple[Protocol, str, str, tuple[str, ...]]] = {
+HUB_SERVICES: Mapping[str, tuple[Protocol, Category, str, tuple[str, ...]]] = {
     "search-evse": (
         Protocol.REST,
-        "search",
+        Category.BASIC_END_USER,
         "Find charge points of all operators by place, connector, power, operator and status.",
         ("evse-operator", "evsp", "dso", "service-provider"),
     ),
     "clearing-house": (
         Protocol.REST,
-        "clearing",
+        Category.CLEARING_HOUSE,
         "Authorise charges, take charge detail records in, price and clear them.",
         ("evse-operator", "evsp"),
     ),
     "contract-validation": (
         Protocol.REST,
-        "contracts",
+        Category.CORE,
         "Ask whether a contract between two parties is in force (SRV 1967).",
         ("evse-operator", "evsp", "dso", "service-provider"),
     ),
     "own-events": (
         Protocol.TOPIC,
-        "events",
+        Category.CORE,
         "All that the log tells of the subscriber itself: its audit trail and history.",
         ("evse-operator", "evsp", "dso", "service-provider"),
     ),
     "evse-status": (
         Protocol.TOPIC,
-        "events",
+        Category.BASIC_END_USER,
         "Changes of status of the charge points of all operators, as they are told.",
         ("evse-operator", "evsp", "dso", "service-provider"),
     ),
     "evse-data": (
         Protocol.TOPIC,
-        "events",
+        Category.BASIC_END_USER,
         "Which charge points of all operators came, changed or went in the master data.",
         ("evse-operator", "evsp", "dso", "service-provider"),
     ),
@@ -389,7 +414,7 @@ def hub_services(hub: PartyId, now: datetime) -> list[Service]:
         (name, protocol, category, description)
         for name, (protocol, category, description, _) in HUB_SERVICES.items()
     ]
-    described.append((ROAMING, Protocol.AGREEMENT, "roaming", ROAMING_DESCRIPTION))
+    described.append((ROAMING, Protocol.AGREEMENT, Category.CLEARING_HOUSE, ROAMING_DESCRIPTION))
     return [
         Service(
             name=name,

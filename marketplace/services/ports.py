@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridge.document import Document
 from marketplace.services.changes import Change
-from marketplace.services.model import Operation, Service
+from marketplace.services.model import Category, Operation, Service, Status, Version
+from marketplace.services.model import Protocol as Speaks
 from roaming.party import PartyId
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for: all of it must hold. `words` all occur somewhere in what is said of the
+    service, in the names of its operations, or in its provider's name.
+    """
+
+    words: tuple[str, ...] = ()
+    category: Category | None = None
+    status: Status | None = None
+    tag: str | None = None
+    provider: PartyId | None = None
+    protocol: Speaks | None = None
 
 
 class Shelf(Protocol):
@@ -34,10 +50,39 @@ class Shelf(Protocol):
 
     async def document(self, digest: bytes) -> Document | None: ...
 
+    async def last_end(self, service: Service, now: datetime) -> datetime | None:
+        """When the last of its running live contracts can have ended, notice being given now; None:
+        none runs. Nobody makes another until we are done.
+        """
+        ...
+
+    async def end_contracts(
+        self,
+        service: Service,
+        by: PartyId,
+        now: datetime,
+        *,
+        sunset: datetime,
+        own_notice: bool,
+        reason: str | None,
+    ) -> None:
+        """End its contracts at its sunset, or after the notice of each where that is sooner
+        (`own_notice`); those of the sandbox at its sunset. It is offered no more.
+        """
+        ...
+
+    async def due(self, now: datetime) -> Service | None:
+        """One whose sunset has come, and that is not retired."""
+        ...
+
+    async def replacing(self, versions: Sequence[Version]) -> Sequence[Service]:
+        """Those that take the place of one of these."""
+        ...
+
     async def search(
-        self, viewer: PartyId, words: str, after: tuple[str, int] | None, limit: int
+        self, viewer: PartyId, search: Search, after: tuple[str, int] | None, limit: int
     ) -> Sequence[Service]:
-        """What the viewer may see, by name and version; `words` all occur in it somewhere."""
+        """What the viewer may see of what is looked for, by name and version."""
         ...
 
     async def everything(self, after: tuple[str, int] | None, limit: int) -> Sequence[Service]:
@@ -50,8 +95,16 @@ class Catalogue(Protocol):
 
 
 class Reader(Protocol):
-    async def operations(self, document: Document) -> Sequence[Operation]:
-        """What can be called by a document; BadDocument where it cannot be read."""
+    async def read(self, document: Document) -> tuple[Sequence[Operation], str]:
+        """What can be called by a document, and what version it says it is of ("" where it says
+        none); BadDocument where it cannot be read.
+        """
+        ...
+
+
+class Pulse(Protocol):
+    async def of(self, service: Service) -> Sequence[dict[str, Any]]:
+        """How its endpoints are, one by one, as its provider is shown it."""
         ...
 
 

@@ -54,7 +54,7 @@ class DocumentReader:
         self._within_s = within_s
         self._memory_bytes = memory_bytes
 
-    async def operations(self, document: Document) -> Sequence[Operation]:
+    async def read(self, document: Document) -> tuple[Sequence[Operation], str]:
         """Raises BadDocument, DocumentTooLarge, TooBusy."""
         try:
             async with asyncio.timeout(self._within_s):
@@ -100,28 +100,32 @@ class DocumentReader:
         )
 
 
-def _told(answer: bytes) -> list[Operation]:
+def _told(answer: bytes) -> tuple[list[Operation], str]:
     told = msgspec.json.decode(answer)
     if "operations" in told:
-        return [Operation(*one) for one in told["operations"]]
+        return [Operation(*one) for one in told["operations"]], told["version"]
     raise _REFUSALS[told.pop("refusal")](**told)
 
 
-def operations(document: Document) -> list[Operation]:
-    """As they are found in this process. Raises BadDocument, DocumentTooLarge."""
+def read(document: Document) -> tuple[list[Operation], str]:
+    """Operations and version, read in this process. Raises BadDocument, DocumentTooLarge."""
     if document.kind is Kind.WSDL:
-        return [
-            Operation(name, "POST", f"/{name}") for name in SoapInterface.read(document).operations
-        ]
-    told = RestInterface.read(document).operations.values()
+        names = SoapInterface.read(document).operations
+        # A WSDL tells no version of its own.
+        return [Operation(name, "POST", f"/{name}") for name in names], ""
+    found = RestInterface.read(document)
     # Of the rest (OPTIONS, HEAD, TRACE) nobody makes a contract.
-    return [Operation(one.name, one.method, one.path) for one in told if one.method in METHODS]
+    return [
+        Operation(one.name, one.method, one.path)
+        for one in found.operations.values()
+        if one.method in METHODS
+    ], found.version
 
 
 def answer(content: bytes) -> dict[str, Any]:
     """What is told of a document, or why it is refused."""
     try:
-        found = operations(Document.of_bytes(content))
+        found, version = read(Document.of_bytes(content))
     except (BadDocument, DocumentTooLarge) as refused:
         return {
             "refusal": type(refused).__name__,
@@ -137,7 +141,10 @@ def answer(content: bytes) -> dict[str, Any]:
             "field": "interface",
             "rule": "one of which fewer copies are made, or a shorter one",
         }
-    return {"operations": [[one.name, one.method, one.path] for one in found]}
+    return {
+        "operations": [[one.name, one.method, one.path] for one in found],
+        "version": version,
+    }
 
 
 def main() -> None:

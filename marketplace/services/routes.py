@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from kit.clock import Clock
 from kit.database import Database
@@ -18,188 +16,30 @@ from kit.secrets import SecretBox
 from marketplace.services import flows, login, upload
 from marketplace.services.flows import NoInterface
 from marketplace.services.handling import Handling
-from marketplace.services.login import Login, PasswordKind
-from marketplace.services.model import (
-    Action,
-    BadService,
-    Endpoint,
-    Environment,
-    Operation,
-    Protocol,
-    Service,
-    Status,
+from marketplace.services.lifecycle import Action
+from marketplace.services.login import Login
+from marketplace.services.model import BadService, Category, Protocol, Service, Status, category_of
+from marketplace.services.ports import Catalogue, Memory, Pulse, Reader, Search
+from marketplace.services.shapes import (
+    PREFIX,
+    ChangeAsked,
+    EndpointsAsked,
+    HandlingShape,
+    InterfaceShown,
+    LoginAsked,
+    ServiceAsked,
+    ServiceShown,
+    VersionShown,
+    VersionsShown,
+    endpoints_of,
 )
-from marketplace.services.ports import Catalogue, Memory, Reader
+from roaming.party import PartyId
 
 Calling = Annotated[Caller, Depends(caller_of)]
 
 
-class OperationShape(BaseModel):
-    """One thing to call."""
-
-    model_config = ConfigDict(extra="forbid")
-    name: str
-    method: str
-    path: str
-
-
-class ServiceEndpoint(BaseModel):
-    """A further address. Those of `sandbox` take the calls of sandbox clients, and no others."""
-
-    model_config = ConfigDict(extra="forbid")
-    url: str
-    environment: Environment = Environment.LIVE
-
-
-class EndpointsAsked(BaseModel):
-    """Where a service is answered from now on. Null: nowhere yet."""
-
-    model_config = ConfigDict(extra="forbid")
-    endpoint: str | None = None
-    more_endpoints: list[ServiceEndpoint] = Field(default_factory=list)
-
-
-class HandlingShape(BaseModel):
-    """How calls are carried. What is left out is as usual: contracts enforced, 30 seconds, no maps.
-
-    `timeouts_s` and `maps` go by the names of operations. `health_path`: below each endpoint, as
-    `/health`, where `GET` answers 2xx while it is well; null: it is not asked.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    mode: Literal["off", "shadow", "enforce"] = "enforce"
-    timeout_s: float = 30.0
-    timeouts_s: dict[str, float] = Field(default_factory=dict)
-    maps: dict[str, dict[str, str | None]] = Field(default_factory=dict)
-    health_path: str | None = None
-
-
-class LoginAsked(BaseModel):
-    """A WS-Security UsernameToken that the provider's own SOAP server wants to see."""
-
-    model_config = ConfigDict(extra="forbid")
-    username: str
-    password: str
-    kind: PasswordKind = PasswordKind.DIGEST
-
-
-class ServiceAsked(BaseModel):
-    """A service of the calling party. `endpoint` is where the gateway forwards its calls; it may
-    follow until the service is published. A topic has none.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    name: str
-    major: int = 1
-    category: str
-    description: str
-    protocol: Literal["rest", "soap", "topic"] = "rest"
-    endpoint: str | None = None
-    more_endpoints: list[ServiceEndpoint] = Field(default_factory=list)
-    handling: dict[str, Any] = Field(default_factory=dict)
-    documentation: str = ""
-    operations: list[OperationShape] = Field(default_factory=list)
-
-    def of(self, caller: Caller, now: datetime) -> Service:
-        return Service(
-            name=self.name,
-            major=self.major,
-            provider=caller.party,
-            status=Status.DRAFT,
-            category=self.category,
-            description=self.description,
-            endpoint=self.endpoint,
-            protocol=Protocol(self.protocol),
-            documentation=self.documentation,
-            operations=tuple(Operation(one.name, one.method, one.path) for one in self.operations),
-            registered_at=now,
-            more_endpoints=_endpoints(self.more_endpoints),
-            handling=Handling.parse(self.handling),
-        )
-
-
-class ServiceShown(BaseModel):
-    """A service in the catalogue. Where and how it is answered is between its provider and the hub:
-    `endpoint`, `more_endpoints`, `handling`, `login` (whether there is one) and `held` (whether the
-    hub has suspended it, and alone publishes it again) are null for others.
-
-    `interface`: where its document is. `sandbox`: whether calls may be tried.
-    """
-
-    name: str
-    major: int
-    provider: str
-    status: str
-    category: str
-    description: str
-    protocol: str
-    documentation: str
-    operations: list[OperationShape]
-    registered_at: datetime
-    path: str | None
-    interface: str | None
-    sandbox: bool
-    endpoint: str | None = None
-    more_endpoints: list[ServiceEndpoint] | None = None
-    handling: dict[str, Any] | None = None
-    login: bool | None = None
-    held: bool | None = None
-
-    @classmethod
-    def of(cls, service: Service, *, whole: bool) -> ServiceShown:
-        """`whole`: as its provider, or the hub, sees it."""
-        version = "" if service.major == 1 else f"/v{service.major}"
-        document = f"{PREFIX}/{service.name}/v{service.major}/interface"
-        found = cls(
-            name=service.name,
-            major=service.major,
-            provider=service.provider,
-            status=service.status,
-            category=service.category,
-            description=service.description,
-            protocol=service.protocol,
-            documentation=service.documentation,
-            operations=[
-                OperationShape(name=one.name, method=one.method, path=one.path)
-                for one in service.operations
-            ],
-            registered_at=service.registered_at,
-            path=f"/services/{service.name}{version}" if service.callable else None,
-            interface=document if service.interface_digest is not None else None,
-            sandbox=any(one.environment is Environment.SANDBOX for one in service.more_endpoints),
-        )
-        if whole:
-            found.endpoint = service.endpoint
-            found.more_endpoints = [
-                ServiceEndpoint(url=one.url, environment=one.environment)
-                for one in service.more_endpoints
-            ]
-            found.handling = {
-                "mode": service.handling.mode.value,
-                "timeout_s": service.handling.timeout_s,
-                **service.handling.to_json(),
-            }
-            found.login = service.login is not None
-            found.held = service.held
-        return found
-
-
-class FileShown(BaseModel):
-    path: str
-    bytes: int
-
-
-class InterfaceShown(BaseModel):
-    """A service's document. Each file is found below it, by its path."""
-
-    kind: str
-    root: str
-    digest: str
-    files: list[FileShown]
-
-
-PREFIX = "/marketplace/services"
 ONE = "/{name}/v{major}"
+MOST_WORDS = 20
 _DOCUMENT: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -235,6 +75,8 @@ def router(
     *,
     reader: Reader,
     box: SecretBox,
+    pulse: Pulse,
+    hub: PartyId,
     allow_loopback: bool,
 ) -> APIRouter:
     """`allow_loopback`: the hub may be sent to addresses of this very machine."""
@@ -263,14 +105,45 @@ def router(
         caller: Calling,
         response: Response,
         q: Annotated[str, Query(max_length=500)] = "",
+        category: Annotated[str | None, Query(json_schema_extra={"enum": list(Category)})] = None,
+        status: Status | None = None,
+        tag: Annotated[str | None, Query(pattern="^[a-z0-9-]{1,50}$")] = None,
+        provider: str | None = None,
+        protocol: Protocol | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: str | None = None,
     ) -> list[ServiceShown]:
-        found = await flows.search(catalogue, caller.party, q, _after(cursor), limit + 1)
+        search = Search(
+            words=tuple(q.replace("\x00", " ").split()[:MOST_WORDS]),
+            category=None if category is None else category_of(category),
+            status=status,
+            tag=tag,
+            provider=None if provider is None else PartyId(provider),
+            protocol=protocol,
+        )
+        found = await flows.search(catalogue, caller.party, search, _after(cursor), limit + 1)
         last = found[limit - 1] if len(found) > limit else None
         more = None if last is None else f"{last.name}:{last.major}"
         response.headers.update(page_link(request, more))
         return [_shown(service, caller) for service in found[:limit]]
+
+    @routes.get("/{name}", summary="A service in all its versions, with all that is known of each")
+    async def show_versions(name: str, caller: Calling) -> VersionsShown:
+        viewer = None if caller.party == hub else caller.party
+        found = await flows.versions(catalogue, viewer, name)
+        successors = {one.replaces: one for one in await flows.successors(catalogue, viewer, found)}
+        shown = []
+        for service in found:
+            whole = caller.party in (service.provider, hub)
+            shown.append(
+                VersionShown.with_links(
+                    service,
+                    successors.get(service.key),
+                    whole=whole,
+                    endpoints=await pulse.of(service) if whole else None,
+                )
+            )
+        return VersionsShown(name=name, provider=found[0].provider, versions=shown)
 
     @routes.get(ONE, summary="One version of a service")
     async def show_service(name: str, major: int, caller: Calling) -> ServiceShown:
@@ -297,15 +170,21 @@ def router(
 
     @routes.post(
         f"{ONE}/{{action}}",
-        summary="Publish, suspend or retire the caller's service",
+        summary="Bring the caller's service into test, publish, suspend, deprecate or retire it",
         response_model=ServiceShown,
     )
     async def change_service(
-        request: Request, name: str, major: int, action: Action, caller: Calling
+        request: Request,
+        name: str,
+        major: int,
+        action: Action,
+        caller: Calling,
+        asked: ChangeAsked | None = None,
     ) -> Response:
         async def run() -> Service:
+            wish = None if asked is None else asked.wish
             return await flows.change(
-                catalogue, caller.party, name, major, action, memory=memory, now=clock()
+                catalogue, caller.party, name, major, action, memory=memory, now=clock(), wish=wish
             )
 
         return await change(request, caller, run)
@@ -325,7 +204,7 @@ def router(
                 name,
                 major,
                 asked.endpoint,
-                _endpoints(asked.more_endpoints),
+                endpoints_of(asked.more_endpoints),
                 memory=memory,
                 allow_loopback=allow_loopback,
                 now=clock(),
@@ -457,10 +336,6 @@ def router(
 
 def _shown(service: Service, caller: Caller) -> ServiceShown:
     return ServiceShown.of(service, whole=caller.party == service.provider)
-
-
-def _endpoints(asked: list[ServiceEndpoint]) -> tuple[Endpoint, ...]:
-    return tuple(Endpoint(one.url, one.environment) for one in asked)
 
 
 def _etag(digest: str) -> dict[str, str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     DateTime,
     Index,
     Integer,
@@ -18,6 +21,8 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    any_,
+    event,
     func,
     or_,
     select,
@@ -25,22 +30,27 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.document import Document
 from kit.database import Database, metadata
 from kit.event_log import NewEvent, append
+from marketplace.partners.store import partners
 from marketplace.services.changes import Change
 from marketplace.services.handling import USUAL, Handling
 from marketplace.services.model import (
+    SEEN_BY_ALL,
+    Category,
     Endpoint,
     Environment,
     Operation,
-    Protocol,
     Service,
     Status,
+    Version,
 )
+from marketplace.services.model import Protocol as Speaks
+from marketplace.services.ports import Search
 from roaming.events import EventType
 from roaming.party import PartyId
 
@@ -68,9 +78,47 @@ services = Table(
     # The transaction that wrote the row last: what the book asks by (see contracts/book.py).
     Column("changed_xid", BigInteger, nullable=False, server_default=THIS_TRANSACTION),
     Column("held", Boolean, nullable=False, server_default=text("false")),
+    Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("version", Text, nullable=False, server_default=text("''")),
+    # The version whose place it takes, as `name/v1`.
+    Column("replaces", Text),
+    Column("testers", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("deprecated_at", DateTime(timezone=True)),
+    Column("sunset", DateTime(timezone=True)),
+    # All that a search of words goes through but the provider's name, in small letters.
+    Column("words", Text, nullable=False, server_default=text("''")),
     schema="marketplace",
 )
 Index("ix_service_changed_xid", services.c.changed_xid)
+Index("ix_service_tags", services.c.tags, postgresql_using="gin")
+Index("ix_service_testers", services.c.testers, postgresql_using="gin")
+Index("ix_service_replaces", services.c.replaces)
+Index(
+    "ix_service_sunset",
+    services.c.sunset,
+    postgresql_where=text("sunset IS NOT NULL AND status <> 'retired'"),
+)
+Index(
+    "ix_service_words",
+    services.c.words,
+    postgresql_using="gin",
+    postgresql_ops={"words": "gin_trgm_ops"},
+)
+Index(
+    "ix_partner_name",
+    partners.c.name,
+    postgresql_using="gin",
+    postgresql_ops={"name": "gin_trgm_ops"},
+)
+
+
+def _with_trigrams(_: Table, connection: Connection, **__: Any) -> None:
+    """Comes with PostgreSQL, and may be made by whoever owns the database."""
+    connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+
+
+for _searched in (services, partners):
+    event.listen(_searched, "before_create", _with_trigrams)
 interfaces = Table(
     "interface",
     metadata,
@@ -82,9 +130,32 @@ interfaces = Table(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Commitments:
+    """What contracts do inside the transaction in which what they are about comes to its end."""
+
+    last_end: Callable[[AsyncConnection, Service, datetime], Awaitable[datetime | None]]
+    end: EndContracts
+
+
+class EndContracts(Protocol):
+    async def __call__(
+        self,
+        connection: AsyncConnection,
+        service: Service,
+        by: PartyId,
+        now: datetime,
+        *,
+        sunset: datetime,
+        own_notice: bool,
+        reason: str | None,
+    ) -> None: ...
+
+
 class SqlShelf:
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, commitments: Commitments) -> None:
         self._connection = connection
+        self._commitments = commitments
 
     async def lock(self, name: str) -> None:
         await self._connection.execute(
@@ -103,7 +174,9 @@ class SqlShelf:
             "major": service.major,
             "provider": str(service.provider),
             "status": service.status.value,
-            "category": service.category,
+            "category": service.category.value,
+            "tags": list(service.tags),
+            "replaces": None if service.replaces is None else str(service.replaces),
             "description": service.description,
             "endpoint": service.endpoint,
             "protocol": service.protocol.value,
@@ -113,7 +186,9 @@ class SqlShelf:
             "handling": service.handling.to_json(),
         }
         await self._connection.execute(
-            services.insert().values(registered_at=service.registered_at, **values)
+            services.insert().values(
+                registered_at=service.registered_at, **values, **_standing(service)
+            )
         )
         await self._tell(EventType.SERVICE_REGISTERED, service, service.provider, values, now)
 
@@ -131,6 +206,7 @@ class SqlShelf:
                 login=service.login,
                 held=service.held,
                 changed_xid=THIS_TRANSACTION,
+                **_standing(service),
             )
         )
         kind, told = _TOLD[change]
@@ -158,26 +234,68 @@ class SqlShelf:
     async def everything(self, after: tuple[str, int] | None, limit: int) -> Sequence[Service]:
         return await self._page(select(services), after, limit)
 
+    async def last_end(self, service: Service, now: datetime) -> datetime | None:
+        # Whoever makes a contract shares the row until it is made (see contracts/store.py).
+        await self._connection.execute(
+            select(services.c.name)
+            .where(services.c.name == service.name, services.c.major == service.major)
+            .with_for_update()
+        )
+        return await self._commitments.last_end(self._connection, service, now)
+
+    async def end_contracts(
+        self,
+        service: Service,
+        by: PartyId,
+        now: datetime,
+        *,
+        sunset: datetime,
+        own_notice: bool,
+        reason: str | None,
+    ) -> None:
+        await self._commitments.end(
+            self._connection,
+            service,
+            by,
+            now,
+            sunset=sunset,
+            own_notice=own_notice,
+            reason=reason,
+        )
+
+    async def due(self, now: datetime) -> Service | None:
+        rows = await self._connection.execute(
+            select(services)
+            .where(services.c.sunset <= now, services.c.status != Status.RETIRED.value)
+            .order_by(services.c.sunset)
+            .limit(1)
+        )
+        row = rows.first()
+        return None if row is None else to_service(row)
+
+    async def replacing(self, versions: Sequence[Version]) -> Sequence[Service]:
+        rows = await self._connection.execute(
+            select(services)
+            .where(services.c.replaces.in_([str(one) for one in versions]))
+            .order_by(services.c.name, services.c.major)
+        )
+        return [to_service(row) for row in rows]
+
     async def search(
-        self, viewer: PartyId, words: str, after: tuple[str, int] | None, limit: int
+        self, viewer: PartyId, search: Search, after: tuple[str, int] | None, limit: int
     ) -> Sequence[Service]:
-        visible = or_(
-            services.c.provider == viewer,
-            services.c.status.in_([Status.PUBLISHED.value, Status.SUSPENDED.value]),
-        )
-        everything = func.lower(
-            func.concat_ws(
-                " ",
-                services.c.name,
-                services.c.category,
-                services.c.description,
-                services.c.provider,
-            )
-        )
-        matches = [
-            everything.contains(word, autoescape=True) for word in words.lower().split()[:20]
-        ]
-        return await self._page(select(services).where(visible, and_(True, *matches)), after, limit)
+        found = select(services).where(seen_by(viewer), *map(_said, search.words))
+        if search.category is not None:
+            found = found.where(services.c.category == search.category.value)
+        if search.status is not None:
+            found = found.where(services.c.status == search.status.value)
+        if search.tag is not None:
+            found = found.where(services.c.tags.contains([search.tag]))
+        if search.provider is not None:
+            found = found.where(services.c.provider == search.provider)
+        if search.protocol is not None:
+            found = found.where(services.c.protocol == search.protocol.value)
+        return await self._page(found, after, limit)
 
     async def _page(
         self, query: Any, after: tuple[str, int] | None, limit: int
@@ -196,13 +314,60 @@ class SqlShelf:
 
 
 class SqlCatalogue:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, commitments: Commitments) -> None:
         self._database = database
+        self._commitments = commitments
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[SqlShelf]:
         async with self._database.begin() as connection:
-            yield SqlShelf(connection)
+            yield SqlShelf(connection, self._commitments)
+
+
+def seen_by(viewer: PartyId) -> Any:
+    """The condition that a party sees a service (as `Service.seen_by`)."""
+    return or_(
+        services.c.status.in_(sorted(SEEN_BY_ALL)),
+        services.c.provider == viewer,
+        and_(
+            services.c.status == Status.IN_TEST.value,
+            services.c.testers.contains([str(viewer)]),
+        ),
+    )
+
+
+def _said(word: str) -> Any:
+    """The condition that a word occurs in what is said of a service, or in its provider's name."""
+    pattern = "%" + re.sub(r"([\\%_])", r"\\\1", word.lower()) + "%"
+    named = select(partners.c.party).where(partners.c.name.ilike(pattern)).scalar_subquery()
+    # An array, which is made first and then looked for in the index.
+    return or_(
+        services.c.words.like(pattern),
+        services.c.provider == any_(func.array(named, type_=ARRAY(Text))),
+    )
+
+
+def _standing(service: Service) -> dict[str, Any]:
+    """What changes of a service as it comes and goes, and is described anew."""
+    return {
+        "version": service.version,
+        "testers": sorted(str(one) for one in service.testers),
+        "deprecated_at": service.deprecated_at,
+        "sunset": service.sunset,
+        "words": _words(service),
+    }
+
+
+def _words(service: Service) -> str:
+    said = (
+        service.name,
+        service.category.value,
+        *service.tags,
+        service.provider,
+        service.description,
+        *(one.name for one in service.operations),
+    )
+    return " ".join(said).lower()
 
 
 def _operations_to_json(service: Service) -> list[list[str]]:
@@ -217,7 +382,11 @@ def _endpoints_to_json(service: Service) -> list[list[str]]:
 _TOLD: Mapping[Change, tuple[EventType, Callable[[Service], dict[str, Any]]]] = {
     Change.STATUS: (
         EventType.SERVICE_STATUS_CHANGED,
-        lambda service: {"status": service.status.value, "held": service.held},
+        lambda service: {
+            "status": service.status.value,
+            "held": service.held,
+            "sunset": service.sunset and service.sunset.isoformat(),
+        },
     ),
     Change.ENDPOINTS: (
         EventType.SERVICE_ENDPOINTS_CHANGED,
@@ -235,6 +404,7 @@ _TOLD: Mapping[Change, tuple[EventType, Callable[[Service], dict[str, Any]]]] = 
         lambda service: {
             "sha256": service.interface_digest and service.interface_digest.hex(),
             "operations": _operations_to_json(service),
+            "version": service.version,
         },
     ),
     Change.LOGIN: (
@@ -251,10 +421,10 @@ def to_service(row: Any) -> Service:
         major=row.major,
         provider=PartyId(row.provider),
         status=Status(row.status),
-        category=row.category,
+        category=Category(row.category),
         description=row.description,
         endpoint=row.endpoint,
-        protocol=Protocol(row.protocol),
+        protocol=Speaks(row.protocol),
         documentation=row.documentation,
         operations=tuple(Operation(*one) for one in row.operations),
         registered_at=row.registered_at,
@@ -265,4 +435,10 @@ def to_service(row: Any) -> Service:
         interface_digest=row.interface_digest,
         login=row.login,
         held=row.held,
+        tags=tuple(row.tags),
+        version=row.version,
+        replaces=None if row.replaces is None else Version.parse(row.replaces, "replaces"),
+        testers=frozenset(PartyId(party) for party in row.testers),
+        deprecated_at=row.deprecated_at,
+        sunset=row.sunset,
     )

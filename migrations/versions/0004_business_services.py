@@ -162,7 +162,54 @@ CREATE TABLE marketplace.pending_login (
 """,
 ]
 
-SERVICES: list[str] = []
+SERVICES: list[str] = [
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm",
+    """
+ALTER TABLE marketplace.service
+    ADD COLUMN tags TEXT[] DEFAULT '{}' NOT NULL,
+    ADD COLUMN version TEXT DEFAULT '' NOT NULL,
+    ADD COLUMN replaces TEXT,
+    ADD COLUMN testers TEXT[] DEFAULT '{}' NOT NULL,
+    ADD COLUMN deprecated_at TIMESTAMP WITH TIME ZONE,
+    ADD COLUMN sunset TIMESTAMP WITH TIME ZONE,
+    ADD COLUMN words TEXT DEFAULT '' NOT NULL
+""",
+    # The word that a provider had chosen is one to be found by; the hub's own services are sorted.
+    """
+UPDATE marketplace.service SET tags = ARRAY[category], category = 'value-added'
+WHERE category NOT IN ('core', 'clearing-house', 'basic-end-user', 'value-added')
+""",
+    """
+UPDATE marketplace.service SET category = told.category, tags = '{}'
+FROM (VALUES ('search-evse', 'basic-end-user'), ('clearing-house', 'clearing-house'),
+    ('contract-validation', 'core'), ('own-events', 'core'), ('evse-status', 'basic-end-user'),
+    ('evse-data', 'basic-end-user'), ('roaming', 'clearing-house')) AS told (name, category)
+WHERE service.name = told.name
+""",
+    """
+UPDATE marketplace.service SET words = lower(concat_ws(' ', name, category,
+    array_to_string(tags, ' '), provider, description,
+    (SELECT string_agg(one ->> 0, ' ') FROM jsonb_array_elements(operations) AS one)))
+""",
+    "CREATE INDEX ix_service_tags ON marketplace.service USING gin (tags)",
+    "CREATE INDEX ix_service_testers ON marketplace.service USING gin (testers)",
+    "CREATE INDEX ix_service_replaces ON marketplace.service (replaces)",
+    """
+CREATE INDEX ix_service_sunset ON marketplace.service (sunset)
+WHERE sunset IS NOT NULL AND status <> 'retired'
+""",
+    "CREATE INDEX ix_service_words ON marketplace.service USING gin (words gin_trgm_ops)",
+    "CREATE INDEX ix_partner_name ON marketplace.partner USING gin (name gin_trgm_ops)",
+    "ALTER TABLE marketplace.offering ADD COLUMN environment TEXT DEFAULT 'live' NOT NULL",
+    "DROP INDEX marketplace.ix_offering_provider",
+    "CREATE INDEX ix_offering_provider ON marketplace.offering (provider, offering_id)",
+    """
+CREATE INDEX ix_offering_audience_published ON marketplace.offering (audience, offering_id)
+WHERE status = 'published'
+""",
+    "ALTER TABLE marketplace.contract ADD COLUMN environment TEXT DEFAULT 'live' NOT NULL",
+    "CREATE INDEX ix_contract_requester ON marketplace.contract (requester, contract_id)",
+]
 
 FRAMEWORK: list[str] = [
     """

@@ -336,7 +336,7 @@ def service() -> dict[str, Any]:
     """A draft."""
     return {
         "name": f"plan-{SECRET}",
-        "category": "energy",
+        "category": "value-added",
         "description": f"a plan, {SECRET}",
         "endpoint": f"http://127.0.0.1:9/{SECRET}",
         "more_endpoints": [{"url": f"http://127.0.0.1:10/{SECRET}", "environment": "sandbox"}],
@@ -374,7 +374,7 @@ def topic() -> dict[str, Any]:
     """In the catalogue for everybody to see; what is on it is not."""
     return {
         "name": "what-happens",
-        "category": "energy",
+        "category": "value-added",
         "description": "Who may have it, the contract says.",
         "protocol": "topic",
     }
@@ -452,6 +452,7 @@ def body_of(route: Route, victims: Victims) -> Any:
             "new_password": "umbrella violin thursday",
         },
         "POST /marketplace/services": service(),
+        "POST /marketplace/services/{name}/v{major}/{action}": {},
         "PUT /marketplace/services/{name}/v{major}/endpoints": {"endpoint": "http://127.0.0.1:9/"},
         "PUT /marketplace/services/{name}/v{major}/handling": {
             "mode": "off",

@@ -250,7 +250,7 @@ async def street(database_url: str, tmp_path: Path) -> AsyncIterator[Street]:
                 provider, caller = [await hub.partner(*one) for one in parties.items()]
                 beside = await hub.partner("NL*FCS", "service-provider")
                 neighbour = await hub.partner("DE*EVP", "evsp")
-                described = {"name": "good", "category": "energy", "description": "Good"}
+                described = {"name": "good", "category": "value-added", "description": "Good"}
                 await beside.post("/marketplace/services", described | {"endpoint": good.url})
                 await beside.post("/marketplace/services/good/v1/publish")
                 await agree(beside, neighbour, "good")

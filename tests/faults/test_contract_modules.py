@@ -44,7 +44,7 @@ async def published(hub: Hub, name: str) -> Partner:
     provider = await hub.partner("NL*FCS", "service-provider")
     service = {
         "name": name,
-        "category": "energy",
+        "category": "value-added",
         "description": "A forecast",
         "endpoint": "https://forecasts.example/",
         "operations": [{"name": "forecast", "method": "GET", "path": "/"}],

@@ -150,7 +150,7 @@ async def world(frail: Frail, tmp_path: Path) -> AsyncIterator[World]:
                 "/marketplace/services",
                 {
                     "name": f"svc-{kind}",
-                    "category": "energy",
+                    "category": "value-added",
                     "description": "What a charge point will draw tomorrow",
                     "endpoint": provider.url,
                 },

@@ -52,7 +52,7 @@ def process_of(answer: httpx.Response) -> str:
 
 
 async def publish(provider: Partner, name: str, protocol: str, at: Server, files: Any) -> None:
-    described = {"name": name, "category": "roaming", "description": "A partner's own"}
+    described = {"name": name, "category": "value-added", "description": "A partner's own"}
     endpoint = {"endpoint": at.url, "protocol": protocol}
     await provider.post("/marketplace/services", described | endpoint)
     told = await provider.call(

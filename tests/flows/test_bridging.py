@@ -48,7 +48,7 @@ class Market:
             "/marketplace/services",
             {
                 "name": "partner",
-                "category": "roaming",
+                "category": "value-added",
                 "description": "A partner's own",
                 "endpoint": f"{at.url}/own",
                 "protocol": protocol,

@@ -41,7 +41,7 @@ async def registered(market: Market, at: Server) -> None:
         "/marketplace/services",
         {
             "name": "load-forecast",
-            "category": "energy",
+            "category": "value-added",
             "description": "What a charge point will draw tomorrow",
             "endpoint": f"{at.url}/api",
             "operations": [{"name": "forecast", "method": "GET", "path": "/points/{id}"}],
@@ -247,7 +247,7 @@ async def test_a_draft_is_its_providers_business(market: Market) -> None:
             "/marketplace/services",
             {
                 "name": "secret-plan",
-                "category": "energy",
+                "category": "value-added",
                 "description": "Not yet",
                 "endpoint": provider.url,
             },

@@ -42,7 +42,7 @@ async def sent(hub: Hub, command: str, **kept: str) -> Response:
 async def forecasting(provider: Partner, **other: Any) -> None:
     service = {
         "name": "load-forecast",
-        "category": "energy",
+        "category": "value-added",
         "description": "What a charge point will draw tomorrow",
         "endpoint": "https://forecasts.example/live",
         "operations": [{"name": "forecast", "method": "GET", "path": "/points/{point}"}],

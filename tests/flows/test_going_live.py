@@ -141,7 +141,7 @@ async def test_the_noes_of_the_page_are_those_that_come(hub: Hub) -> None:
     named(await requester.call("GET", "/services/load-forecast/x"))
     await provider.post(
         "/marketplace/services",
-        {"name": "load-forecast", "category": "energy", "description": "", "protocol": "rest"},
+        {"name": "load-forecast", "category": "value-added", "description": "", "protocol": "rest"},
     )
     named(await provider.call("POST", "/marketplace/services/load-forecast/v1/publish"))
     await provider.call(

@@ -88,7 +88,7 @@ async def opened(hub: Hub, at: Server) -> Market:
         "/marketplace/services",
         {
             "name": "load-forecast",
-            "category": "energy",
+            "category": "value-added",
             "description": "What a charge point will draw tomorrow",
             "endpoint": at.url,
         },

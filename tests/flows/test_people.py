@@ -12,7 +12,7 @@ from kit import event_log
 from tests.flows.people import LOGIN, PASSWORD, Somebody, accepts, invited, joined
 from tests.hub import Hub, Partner
 
-SERVICE = {"name": "forecast", "category": "energy", "description": "What a day will bring"}
+SERVICE = {"name": "forecast", "category": "value-added", "description": "What a day will bring"}
 
 
 @pytest.fixture

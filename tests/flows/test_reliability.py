@@ -25,7 +25,7 @@ async def test_a_server_that_dies_takes_no_call_with_it_and_its_provider_hears_o
             "/marketplace/services",
             {
                 "name": "load-forecast",
-                "category": "energy",
+                "category": "value-added",
                 "description": "What a charge point will draw tomorrow",
                 "endpoint": first.url,
                 "more_endpoints": [{"url": second.url, "environment": "live"}],
@@ -106,7 +106,7 @@ async def test_an_endpoint_that_tells_how_it_is_is_known_dead_and_found_back_wit
             "/marketplace/services",
             {
                 "name": "load-forecast",
-                "category": "energy",
+                "category": "value-added",
                 "description": "What a charge point will draw tomorrow",
                 "endpoint": f"{theirs.url}/v1",
                 "handling": {"health_path": "/health"},

@@ -88,7 +88,7 @@ async def registered(
         "/marketplace/services",
         {
             "name": name,
-            "category": "clearing",
+            "category": "value-added",
             "description": "A roaming protocol of its own",
             "protocol": protocol,
             "endpoint": f"{at.url}/api",

@@ -61,7 +61,7 @@ async def registered(market: Market, **more: Any) -> None:
         "/marketplace/services",
         {
             "name": "load-forecast",
-            "category": "energy",
+            "category": "value-added",
             "description": "What a charge point will draw tomorrow",
             "more_endpoints": [sandbox],
             **more,

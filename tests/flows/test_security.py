@@ -60,7 +60,7 @@ async def contract(provider: Partner, requester: Partner, own: Server) -> str:
         "/marketplace/services",
         {
             "name": "load-forecast",
-            "category": "energy",
+            "category": "value-added",
             "description": "What a charge point will draw tomorrow",
             "endpoint": f"{own.url}/api",
             "operations": [{"name": "forecast", "method": "GET", "path": "/points/{id}"}],

@@ -77,7 +77,7 @@ async def calling(hub: Hub) -> AsyncIterator[Calling]:
             "/marketplace/services",
             {
                 "name": "load-forecast",
-                "category": "energy",
+                "category": "value-added",
                 "description": "What a charge point will draw tomorrow",
                 "endpoint": f"{own.url}/api",
             },

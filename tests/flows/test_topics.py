@@ -24,7 +24,7 @@ async def topic_of(provider: Partner, *subscribers: Partner, name: str = TOPIC) 
         "/marketplace/services",
         {
             "name": name,
-            "category": "grid",
+            "category": "value-added",
             "description": "Where the grid is short.",
             "protocol": "topic",
         },

@@ -20,6 +20,7 @@ from gridroam.answers import (
     InterfacesForGateway,
     LoginsForGateway,
 )
+from gridroam.core import COMMITMENTS
 from kit.database import Database
 from kit.secrets import SecretBox
 from marketplace.contracts import model
@@ -30,8 +31,8 @@ from marketplace.offerings import model as offerings
 from marketplace.offerings.model import Audience, Offering, ServiceTerms
 from marketplace.services.handling import ContentMap, Handling
 from marketplace.services.login import Login, seal
+from marketplace.services.model import Category, Environment, Operation, Protocol, Service, Status
 from marketplace.services.model import Endpoint as ServiceEndpoint
-from marketplace.services.model import Environment, Operation, Protocol, Service, Status
 from marketplace.services.store import SqlCatalogue
 from roaming.party import PartyId
 from roaming.refusal import Refusal
@@ -84,6 +85,7 @@ def row(one: Contract, digest: bytes, *, version: int) -> BookRow:
         valid_until=one.valid_until,
         history=one.history,
         version=version,
+        sandbox=one.sandbox,
     )
 
 
@@ -93,7 +95,7 @@ def weather(status: Status = Status.PUBLISHED, **changes: Any) -> Service:
         major=1,
         provider=OWNER,
         status=status,
-        category="bench",
+        category=Category.VALUE_ADDED,
         description="",
         endpoint="https://weather.example",
         documentation="",
@@ -317,7 +319,7 @@ async def test_a_draft_that_is_answered_in_the_sandbox_alone_is_not_taken_for_th
 
 
 async def test_a_document_is_found_by_the_digest_that_a_service_names(database: Database) -> None:
-    catalogue = SqlCatalogue(database)
+    catalogue = SqlCatalogue(database, COMMITMENTS)
     document = Document(Kind.OPENAPI, "a.yaml", {"a.yaml": b"openapi: 3.1.0"})
     async with catalogue.open() as shelf:
         await shelf.keep(document, NOW)

@@ -136,7 +136,12 @@ async def test_a_document_is_read_before_anybody_calls(hub: Hub) -> None:
     async def register(name: str) -> None:
         await provider.post(
             "/marketplace/services",
-            {"name": name, "category": "c", "description": "d", "endpoint": "https://p.example"},
+            {
+                "name": name,
+                "category": "value-added",
+                "description": "d",
+                "endpoint": "https://p.example",
+            },
         )
         answers = {"200": {"description": "OK"}}
         document = {

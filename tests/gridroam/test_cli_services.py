@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.health.model import Failed, Place, Report, State, spread_of
 from gateway.health.store import SqlReports
+from gridroam.core import COMMITMENTS
 from kit.clock import utc_now
 from kit.database import Database
 from marketplace.services.model import Endpoint, Environment, Status
@@ -31,7 +32,7 @@ async def test_services_are_listed_shown_suspended_published_and_their_mode_is_s
         return json.loads(done.out)
 
     database = await Database.open(hub_database_url)
-    async with SqlCatalogue(database).open() as shelf:
+    async with SqlCatalogue(database, COMMITMENTS).open() as shelf:
         await shelf.add(replace(SERVICE, status=Status.PUBLISHED), NOW)
         await shelf.add(replace(SERVICE, major=2), NOW)
     await database.close()
@@ -73,7 +74,7 @@ async def test_how_endpoints_are_is_told_as_a_table_and_as_json(
     assert parking.endpoint is not None
     now = utc_now()
     database = await Database.open(hub_database_url)
-    async with SqlCatalogue(database).open() as shelf:
+    async with SqlCatalogue(database, COMMITMENTS).open() as shelf:
         await shelf.add(parking, NOW)
     await SqlReports(database, "one").keep(
         [

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
+from gateway.health.store import SqlReports
 from gridroam.core import Core, core
 from gridroam.negotiating import Negotiating
 from gridroam.papers import AgreementsForFramework
+from gridroam.pulse import PulseOfServices
 from gridroam.signatures import KeysForGateway
 from kit.access_token import Verifier
 from kit.clock import Clock
@@ -137,6 +139,8 @@ def build(
                 parts.book,
                 reader=DocumentReader(),
                 box=parts.box,
+                pulse=PulseOfServices(SqlReports(database, "test"), hub, clock),
+                hub=hub,
                 allow_loopback=True,
             ),
             framework_routes.router(

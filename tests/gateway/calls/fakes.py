@@ -89,6 +89,12 @@ class Book:
         self.asked.append((requester, service, major, operation))
         return self.answers.get((requester, service), Denial(Reason.NO_CONTRACT))
 
+    def find_to_try(
+        self, requester: PartyId, service: str, major: int, operation: str, at: datetime
+    ) -> Grant | Denial:
+        found = self.find(requester, service, major, operation, at)
+        return found if isinstance(found, Denial) else Grant(found.contract_id)
+
     def age_s(self, now: datetime) -> float:
         return self.age
 

@@ -38,7 +38,7 @@ async def agreed(hub: Hub, terms: dict[str, Any]) -> Sides:
         "/marketplace/services",
         {
             "name": "load-forecast",
-            "category": "energy",
+            "category": "value-added",
             "description": "What a charge point will draw tomorrow",
             "endpoint": "http://127.0.0.1:9/",
         },

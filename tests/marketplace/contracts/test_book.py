@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+from gridroam.core import COMMITMENTS
 from marketplace.contracts.book import ContractBook, ContractInForce, NotInForce
 from marketplace.contracts.model import Absence
 from marketplace.contracts.ports import BookRow, Reading, ServiceRow, StandingRow
@@ -15,7 +16,8 @@ from marketplace.contracts.store import SqlBookSource
 from marketplace.services import flows as service_flows
 from marketplace.services.changes import Change
 from marketplace.services.handling import Mode
-from marketplace.services.model import HUB_SERVICES, Action
+from marketplace.services.lifecycle import Action
+from marketplace.services.model import HUB_SERVICES
 from marketplace.services.store import SqlShelf
 from roaming.evse_id import EvseId
 from tests.marketplace.fakes import (
@@ -248,7 +250,7 @@ async def test_a_service_that_a_slow_writer_changes_is_not_missed(
     book = new_book(market)
     await book.load()
     async with market.database.begin() as connection:
-        slow = SqlShelf(connection)
+        slow = SqlShelf(connection, COMMITMENTS)
         (parking,) = await slow.versions("parking")
         moved = replace(parking, endpoint="https://slow.example/")
         await slow.save(moved, Change.ENDPOINTS, OPERATOR, clock())

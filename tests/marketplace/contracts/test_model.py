@@ -291,7 +291,7 @@ def test_who_leaves_ends_its_contracts_on_its_last_day_and_no_earlier(
         with suppress(Refusal):
             one = model.changed(one, action, by, now)
     ends = now + hours * HOUR
-    gone = model.ended(one, ends, EVSP, now)
+    gone = model.ended(one, ends, EVSP, now, "It leaves.")
     assert gone.ends is not None
     assert gone.ends <= ends
     if one.ends is not None and one.ends <= ends:

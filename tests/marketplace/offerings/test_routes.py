@@ -126,7 +126,7 @@ async def test_an_operation_that_the_service_does_not_have_is_not_offered(
 ) -> None:
     service = {
         "name": "load-forecast",
-        "category": "energy",
+        "category": "value-added",
         "description": "What will be drawn",
         "endpoint": "https://forecasts.example/live",
         "operations": [{"name": "forecast", "method": "GET", "path": "/points/{point}"}],

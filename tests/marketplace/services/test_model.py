@@ -6,28 +6,26 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as some
 
 from marketplace.services import model
 from marketplace.services.model import (
-    TRANSITIONS,
-    Action,
     BadService,
+    Category,
     Operation,
     Protocol,
     Service,
-    ServiceCannot,
     Status,
+    Version,
+    category_of,
 )
-from tests.marketplace.fakes import HUB, NOW, OPERATOR
+from tests.marketplace.fakes import EVSP, HUB, NOW, OPERATOR
 
 SERVICE = Service(
     name="parking",
     major=1,
     provider=OPERATOR,
     status=Status.DRAFT,
-    category="search",
+    category=Category.BASIC_END_USER,
     description="Where to park.",
     endpoint="https://operator.example/parking",
     protocol=Protocol.REST,
@@ -52,7 +50,10 @@ def test_a_good_description_passes() -> None:
         ({"name": "pa/rk"}, "name"),
         ({"major": 0}, "major"),
         ({"major": 10_000}, "major"),
-        ({"category": ""}, "category"),
+        ({"tags": ("a", "a")}, "tags"),
+        ({"tags": ("Park Ride",)}, "tags.0"),
+        ({"tags": tuple(f"t{n}" for n in range(21))}, "tags"),
+        ({"replaces": Version("parking", 1)}, "replaces"),
         ({"description": "x" * 10_001}, "description"),
         ({"documentation": "\x00"}, "documentation"),
         ({"operations": (Operation("", "GET", "/"),)}, "operations.0.name"),
@@ -69,50 +70,33 @@ def test_a_bad_description_is_refused_by_name(wrong: dict[str, Any], field: str)
     assert refused.value.field == field
 
 
-@given(some.lists(some.sampled_from(Action), max_size=8))
-def test_a_service_follows_the_table_and_repeating_changes_nothing(asked: list[Action]) -> None:
-    service = SERVICE
-    for action in asked:
-        allowed = TRANSITIONS[service.status].get(action)
-        try:
-            changed = model.changed(service, action)
-        except ServiceCannot:
-            assert allowed is None
-            continue
-        assert changed.status in (allowed, service.status)
-        assert model.changed(changed, action) is changed
-        service = changed
+def test_a_category_is_one_of_four_and_the_refusal_says_where_other_words_go() -> None:
+    assert [category_of(one) for one in Category] == list(Category)
+    with pytest.raises(BadService) as refused:
+        category_of("energy")
+    assert refused.value.field == "category"
+    assert refused.value.value == "energy"
+    told = str(refused.value.rule)
+    assert all(one in told for one in (*Category, "tags"))
 
 
-@given(some.lists(some.tuples(some.sampled_from(Action), some.booleans()), max_size=8))
-def test_what_the_hub_has_suspended_the_hub_alone_publishes_again(
-    asked: list[tuple[Action, bool]],
-) -> None:
-    service = model.changed(SERVICE, Action.PUBLISH)
-    held = False
-    for action, by_hub in asked:
-        try:
-            service = model.changed(service, action, by_hub=by_hub)
-        except ServiceCannot:
-            assert service.status is Status.RETIRED or (held and action is Action.PUBLISH)
-            continue
-        if by_hub and action is not Action.RETIRE:
-            held = action is Action.SUSPEND
-        assert service.held is held
-        assert service.status is not Status.PUBLISHED or not held
+@pytest.mark.parametrize(
+    "text", ["", "parking", "parking/v", "parking/vx", "parking/v12345", "/v1"]
+)
+def test_a_version_is_named_by_its_service_and_its_number(text: str) -> None:
+    assert Version.parse("parking/v12", "replaces") == Version("parking", 12)
+    assert str(Version("parking", 12)) == "parking/v12"
+    with pytest.raises(BadService):
+        Version.parse(text, "replaces")
 
 
-def test_a_retired_service_is_retired_for_good() -> None:
-    retired = model.changed(SERVICE, Action.RETIRE)
-    for action in (Action.PUBLISH, Action.SUSPEND):
-        with pytest.raises(ServiceCannot):
-            model.changed(retired, action)
-
-
-def test_a_draft_is_its_providers_business() -> None:
-    assert SERVICE.seen_by(OPERATOR)
-    assert not SERVICE.seen_by(HUB)
-    assert model.changed(SERVICE, Action.PUBLISH).seen_by(HUB)
+@pytest.mark.parametrize("status", Status)
+def test_who_sees_a_service_goes_by_its_status(status: Status) -> None:
+    service = replace(SERVICE, status=status, testers=frozenset({EVSP}))
+    for_all = status in (Status.PUBLISHED, Status.SUSPENDED, Status.DEPRECATED)
+    assert service.seen_by(OPERATOR)
+    assert service.seen_by(HUB) is for_all
+    assert service.seen_by(EVSP) is (for_all or status is Status.IN_TEST)
 
 
 def test_the_hubs_own_services_keep_its_own_rules() -> None:

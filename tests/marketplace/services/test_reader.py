@@ -9,7 +9,7 @@ import pytest
 
 from bridge.document import BadDocument, Document, DocumentTooLarge, Kind
 from marketplace.services.changes import with_interface
-from marketplace.services.reader import DocumentReader, TooBusy, operations
+from marketplace.services.reader import DocumentReader, TooBusy, read
 from marketplace.services.upload import ZIP, document_of
 from tests.marketplace.services.test_model import SERVICE
 from tests.marketplace.services.test_routes import WSDL
@@ -47,7 +47,7 @@ def endless() -> Document:
 
 
 async def test_what_no_contract_could_name_is_no_operation() -> None:
-    found = await DocumentReader().operations(rest("get", "head", "options", "delete"))
+    found, _ = await DocumentReader().read(rest("get", "head", "options", "delete"))
     assert [(one.name, one.method, one.path) for one in found] == [
         ("getIt", "GET", "/x"),
         ("deleteIt", "DELETE", "/x"),
@@ -62,13 +62,15 @@ async def test_documents_as_partners_have_them_give_operations_that_the_catalogu
     files = [*folder.rglob("*.wsdl"), *folder.rglob("*.xsd")]
     archive = zipped([(str(one.relative_to(folder)), one.read_bytes()) for one in files])
     openapi = (DATA / "roaming-exchange.openapi.yaml").read_bytes()
-    of_soap, of_rest = await asyncio.gather(
-        reader.operations(document_of(archive, ZIP, None)),
-        reader.operations(document_of(openapi, "application/yaml", None)),
+    (of_soap, none), (of_rest, version) = await asyncio.gather(
+        reader.read(document_of(archive, ZIP, None)),
+        reader.read(document_of(openapi, "application/yaml", None)),
     )
     assert ("SetRoamingAuthorisationList", "POST") in {(one.name, one.method) for one in of_soap}
     assert {one.path for one in of_soap} == {f"/{one.name}" for one in of_soap}
     assert len(of_rest) > 10
+    # What the document calls itself; a WSDL has no word for it.
+    assert (none, version) == ("", "1.4.0")
     for found in (of_soap, of_rest):
         assert with_interface(SERVICE, b"digest", found).operations == tuple(found)
 
@@ -86,9 +88,9 @@ async def test_documents_as_partners_have_them_give_operations_that_the_catalogu
 )
 async def test_why_a_document_is_refused_comes_back_word_for_word(document: Document) -> None:
     with pytest.raises(BadDocument) as there:
-        await DocumentReader().operations(document)
+        await DocumentReader().read(document)
     with pytest.raises(BadDocument) as here:
-        operations(document)
+        read(document)
     told = [(one.value.detail, one.value.field, one.value.rule) for one in (there, here)]
     assert told[0] == told[1]
     assert told[0][2]
@@ -97,35 +99,35 @@ async def test_why_a_document_is_refused_comes_back_word_for_word(document: Docu
 async def test_a_document_that_takes_too_much_is_given_up_and_others_are_read_beside_it() -> None:
     document = endless()
     reader = DocumentReader(cpu_s=2)
-    slow = asyncio.create_task(reader.operations(document))
-    assert len(await reader.operations(rest("get"))) == 1
+    slow = asyncio.create_task(reader.read(document))
+    assert len((await reader.read(rest("get")))[0]) == 1
     with pytest.raises(BadDocument, match="takes too long"):
         await slow
     impatient = DocumentReader(within_s=0.05)
     with pytest.raises(BadDocument, match="takes too long"):
-        await impatient.operations(document)
+        await impatient.read(document)
 
 
 async def test_so_many_at_once_and_who_finds_no_place_is_told() -> None:
     reader = DocumentReader(at_once=1, cpu_s=2, within_s=0.3)
-    tasks = [asyncio.create_task(reader.operations(endless())) for _ in range(3)]
+    tasks = [asyncio.create_task(reader.read(endless())) for _ in range(3)]
     told = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(one) for one in told} == {BadDocument, TooBusy}
 
 
 async def test_a_caller_that_goes_away_leaves_its_place_to_the_next() -> None:
     reader = DocumentReader(at_once=1)
-    task = asyncio.create_task(reader.operations(endless()))
+    task = asyncio.create_task(reader.read(endless()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert len(await reader.operations(rest("get"))) == 1
+    assert len((await reader.read(rest("get")))[0]) == 1
 
 
 async def test_a_document_that_takes_too_much_memory_is_refused() -> None:
     reader = DocumentReader(memory_bytes=128 * 1024 * 1024)
-    assert len(await reader.operations(rest("get"))) == 1
+    assert len((await reader.read(rest("get")))[0]) == 1
     content = b'{"openapi": "3.1.0", "x-more": [' + b"{}," * 1_300_000 + b"{}]}"
     with pytest.raises(DocumentTooLarge, match="memory"):
-        await reader.operations(Document(Kind.OPENAPI, "x.json", {"x.json": content}))
+        await reader.read(Document(Kind.OPENAPI, "x.json", {"x.json": content}))

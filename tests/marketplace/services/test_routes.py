@@ -20,7 +20,7 @@ from tests.marketplace.whole import Marketplace
 SERVICES = "/marketplace/services"
 PARKING: dict[str, Any] = {
     "name": "parking",
-    "category": "search",
+    "category": "value-added",
     "description": "Where to park.",
     "endpoint": "https://operator.example/parking",
     "operations": [{"name": "find", "method": "GET", "path": "/places/{place_id}"}],

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from bridge.document import Document, Kind
+from gridroam.core import COMMITMENTS
 from kit import event_log
 from kit.database import Database
 from marketplace.services.changes import Change
@@ -33,7 +34,7 @@ WHOLE = replace(
 async def test_all_of_a_service_is_kept_and_each_change_is_an_event_of_its_provider(
     database: Database,
 ) -> None:
-    catalogue = SqlCatalogue(database)
+    catalogue = SqlCatalogue(database, COMMITMENTS)
     async with catalogue.open() as shelf:
         await shelf.add(SERVICE, NOW)
     async with database.listen(CHANNEL) as heard:
@@ -62,7 +63,7 @@ async def test_all_of_a_service_is_kept_and_each_change_is_an_event_of_its_provi
 
 
 async def test_a_document_is_kept_once_and_for_good(database: Database) -> None:
-    catalogue = SqlCatalogue(database)
+    catalogue = SqlCatalogue(database, COMMITMENTS)
     document = Document(Kind.WSDL, "a.wsdl", {"a.wsdl": bytes(range(256)), "b/c.xsd": b""})
     for _ in range(2):
         async with catalogue.open() as shelf:
@@ -73,7 +74,7 @@ async def test_a_document_is_kept_once_and_for_good(database: Database) -> None:
 
 
 async def test_for_the_hub_there_is_everything_in_pages(database: Database) -> None:
-    catalogue = SqlCatalogue(database)
+    catalogue = SqlCatalogue(database, COMMITMENTS)
     several: list[Service] = [
         replace(SERVICE, name=name, major=major, status=status)
         for name, major, status in (
