@@ -1,0 +1,134 @@
+"""After its issue an invoice is credited, paid, reminded of; nothing of it is ever changed."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from documents.invoice import Kind
+from kit import event_log
+from kit.database import Database
+from marketplace.billing import corrections, looking
+from marketplace.billing.fees import Fee
+from marketplace.billing.model import NotForYou, UnknownInvoice
+from marketplace.billing.ports import Found
+from marketplace.billing.standing import BadCredit, Entry, NothingToCredit, State, Way
+from marketplace.offerings.model import ServiceTerms
+from roaming.events import EventType
+from roaming.party import PartyId
+from tests.clearinghouse.invoicing.norm import broken_rules
+from tests.marketplace.billing.market import HUB, MONTH, PROVIDER, REQUESTER, Market, day
+
+PER_CALL = ServiceTerms.parse({"currency": "EUR", "price_per_call_minor": 5})
+
+
+@pytest.fixture
+async def sold(database: Database) -> tuple[Market, Found]:
+    """An invoice of 10.00, a tenth of which is the marketplace's."""
+    market = Market(database)
+    market.now = day(30)
+    await looking.set_fee(Fee(MONTH, Decimal(10)), HUB, house=market.house)
+    market.now = day(3, month=11)
+    await market.calls(await market.contract(PER_CALL), day(20), 200)
+    await market.bill()
+    return market, (await market.documents())[0]
+
+
+async def credited(
+    market: Market, number: str, lines: dict[int, int] | None = None, *, again: bool = False
+) -> Found:
+    return await corrections.credit(
+        *(number, PROVIDER), reason="so", lines=lines, bill_again=again, house=market.house
+    )
+
+
+async def test_what_is_credited_is_not_billed_again_unless_it_is_asked_for(
+    sold: tuple[Market, Found],
+) -> None:
+    market, found = sold
+    number = found.invoice.number
+    note = await credited(market, number, {1: 400})
+    assert (note.invoice.kind, note.invoice.net_minor) == (Kind.CREDIT_NOTE, 400)
+    assert note.invoice.preceding[0].number == number
+    assert broken_rules(note.xml) == []
+    # Of the fee on what was credited, the marketplace's part goes back.
+    assert (await market.bill()).tally.credit_notes == 1
+    assert (await market.documents())[-1].invoice.net_minor == 40
+    await credited(market, number, again=True)
+    with pytest.raises(NothingToCredit):
+        await credited(market, number)
+    await market.bill()
+    sales = [one for one in await market.documents() if one.invoice.seller.party == PROVIDER]
+    assert [one.invoice.net_minor for one in sales] == [1000, 400, 600, 600]
+    # What is on paper for the month: what it comes to, less what was given away.
+    sums = await market.sums()
+    assert sorted(sums.values()) == [60, 600]
+
+
+async def test_the_books_of_a_sale_and_of_its_fee_add_up_after_every_correction(
+    sold: tuple[Market, Found],
+) -> None:
+    market, found = sold
+    for part in (333, 1, 666):
+        await credited(market, found.invoice.number, {1: part})
+    await market.bill()
+    async with market.database.hot() as connection:
+        sums = await connection.fetchrow(
+            "SELECT sum(net_minor), sum(fee_minor), sum(provider_minor)"
+            " FROM marketplace.billing_share"
+        )
+    assert list(sums or ()) == [0, 0, 0]
+    after = await looking.find(found.invoice.number, REQUESTER, house=market.house)
+    assert after.standing.state(market.now.date()) is State.CREDITED
+
+
+async def test_a_buyer_corrects_nothing_and_a_stranger_finds_nothing(
+    sold: tuple[Market, Found],
+) -> None:
+    market, found = sold
+    payment = Entry("1", Way.PAYMENT, 100, date(2026, 11, 3))
+    for party, refusal in ((REQUESTER, NotForYou), (PartyId("NL*XXX"), UnknownInvoice)):
+        with pytest.raises(refusal):
+            await corrections.record(found.invoice.number, party, payment, house=market.house)
+    with pytest.raises(BadCredit):
+        await corrections.credit(
+            *(found.invoice.number, PROVIDER),
+            reason=" ",
+            lines=None,
+            bill_again=False,
+            house=market.house,
+        )
+
+
+async def test_who_has_not_paid_is_reminded_once_for_each_level(
+    sold: tuple[Market, Found],
+) -> None:
+    market, found = sold
+    due = found.invoice.due_on
+    assert due is not None
+    sent = []
+    for days in (0, 6, 7, 8, 40, 41):
+        market.now = day(3, month=11) + timedelta(days=30 + days)
+        sent.append(await corrections.remind(house=market.house))
+    # Of the sale and of the fee; after forty days the second and the third are told at once.
+    assert sent == [0, 0, 2, 0, 2, 0]
+    async with market.database.begin() as connection:
+        told = await event_log.read(
+            connection, event_log.START, limit=1_000, types=[EventType.SERVICE_PAYMENT_REMINDED]
+        )
+    levels = [one.body["level"] for one in told if one.party == PROVIDER]
+    assert levels == [1, 2, 3]
+
+
+async def test_what_is_written_off_is_open_no_more_and_reminded_of_no_more(
+    sold: tuple[Market, Found],
+) -> None:
+    market, found = sold
+    number = found.invoice.number
+    market.now = day(30, month=12)
+    written, new = await corrections.write_off(number, PROVIDER, "insolvent", house=market.house)
+    assert (new, written.standing.state(market.now.date())) == (True, State.WRITTEN_OFF)
+    assert not (await corrections.write_off(number, HUB, "again", house=market.house))[1]
+    assert await corrections.remind(house=market.house) == 1  # of the fee alone
