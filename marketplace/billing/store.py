@@ -45,12 +45,14 @@ _PRICED = """
 (t.body ? 'plan' OR coalesce((t.body ->> 'price_per_call_minor')::numeric, 0) > 0
   OR coalesce((t.body -> 'pack' ->> 'price_minor')::numeric, 0) > 0)
 """
+# What is made for the sandbox is never billed: not its days either.
+_LIVE = "c.environment = 'live'" if "environment" in contracts.c else "true"
 _CONTRACTS = f"""
 SELECT c.contract_id, c.service, c.major, c.provider, c.requester, c.valid_from, c.valid_until,
   c.history, c.terms_digest, t.body::text AS terms, coalesce(s.category, '') AS category
 FROM {contracts.fullname} AS c JOIN {terms_table.fullname} AS t ON t.digest = c.terms_digest
 LEFT JOIN {services.fullname} AS s ON s.name = c.service AND s.major = c.major
-WHERE c.service <> '{ROAMING}' AND {_PRICED}
+WHERE c.service <> '{ROAMING}' AND {_LIVE} AND {_PRICED}
   AND c.valid_from < $1 AND (c.valid_until IS NULL OR c.valid_until > $2)
 """
 _PAGE_OF_CONTRACTS = f"{_CONTRACTS} AND c.contract_id > $3 ORDER BY c.contract_id LIMIT $4"
