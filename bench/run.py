@@ -36,6 +36,7 @@ from bench import (
     restart_undelivered,
     revocation,
     service_billing,
+    validation,
 )
 from bench.processes import PeerMissing
 from bench.row import Options, Row
@@ -60,6 +61,7 @@ BENCHMARKS: Sequence[Benchmark] = (
     gateway_soap,
     gateway_workers,
     revocation,
+    validation,
     authorise,
     authorise_ask,
     customer_bulk,

@@ -24,6 +24,7 @@ from gridroam import (
     cli_onboarding,
     cli_partners,
     cli_rates,
+    cli_roaming,
     cli_services,
     exits,
 )
@@ -63,6 +64,7 @@ app.add_typer(cli_contracts.key, name="key")
 app.command()(cli_contracts.sign)
 app.add_typer(imports, name="import")
 app.add_typer(cli_rates.rates, name="rates")
+app.add_typer(cli_roaming.roaming, name="roaming")
 app.add_typer(cli_rates.fees, name="fees")
 app.add_typer(cli_books.period, name="period")
 app.add_typer(cli_books.ledger, name="ledger")

@@ -138,7 +138,12 @@ async def matrix(
     """
     roamers = book.roamers()
     async with markets.open() as market:
-        operators = {*await market.offering(party, roles), *_agreeing(roamers, party)}
+        asked = await market.asked(party)
+        operators = {
+            *await market.offering(party, roles),
+            *_agreeing(roamers, party),
+            *(operator for operator, _ in asked),
+        }
         page = sorted(one for one in operators if after is None or one > after)[:limit]
         offered = await market.open_offers(page, now)
         accepted = set(await market.accepted([one.offering_id for one in offered], now))
@@ -146,7 +151,7 @@ async def matrix(
     found: dict[PartyId, list[Cell]] = {}
     for operator in page:
         own = [one for one in offered if one.operator == operator]
-        columns = {*evsps, *roamers.get(operator, ())} - {operator}
+        columns = {*evsps, *roamers.get(operator, ()), *_asking(asked, operator)} - {operator}
         if party is not None and party != operator:
             columns = {party}
             evsps = {party: roles, **evsps}
@@ -156,7 +161,7 @@ async def matrix(
                 evsp,
                 book.agreed(operator, evsp, now),
                 _open(own, evsp, evsps.get(evsp, ()), accepted),
-                (),
+                asked.get((operator, evsp), ()),
             )
             for evsp in sorted(columns)
         ]
@@ -173,6 +178,12 @@ def _agreeing(
         for operator, evsps in roamers.items()
         if party is None or operator == party or party in evsps
     ]
+
+
+def _asking(
+    asked: Mapping[tuple[PartyId, PartyId], Sequence[str]], operator: PartyId
+) -> list[PartyId]:
+    return [evsp for other, evsp in asked if other == operator]
 
 
 def _open(

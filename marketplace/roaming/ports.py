@@ -50,6 +50,11 @@ class Market(Protocol):
         """All EVSPs with their roles."""
         ...
 
+    async def asked(self, party: PartyId | None) -> Mapping[tuple[PartyId, PartyId], Sequence[str]]:
+        """By operator and EVSP, the negotiations in which the EVSP waits for an offer; those of a
+        party, or of None: all."""
+        ...
+
 
 class Markets(Protocol):
     def open(self) -> AbstractAsyncContextManager[Market]: ...

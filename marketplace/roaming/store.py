@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.database import Database
 from marketplace.contracts.model import Status as ContractStatus
 from marketplace.contracts.store import contracts
+from marketplace.negotiations.model import State
+from marketplace.negotiations.store import negotiations
 from marketplace.offerings.model import Audience, AudienceKind, RoamingTerms, Status
 from marketplace.offerings.store import made_to, offerings, terms_table
 from marketplace.partners.model import Role
@@ -115,6 +117,19 @@ class SqlMarket:
             )
         )
         return {PartyId(row.party): frozenset(row.roles) for row in rows}
+
+    async def asked(self, party: PartyId | None) -> Mapping[tuple[PartyId, PartyId], Sequence[str]]:
+        of = negotiations.c
+        query = select(of.provider, of.requester, of.negotiation_id).where(
+            of.service == ROAMING, of.major == 1, of.state == State.REQUESTED.value
+        )
+        if party is not None:
+            query = query.where(or_(of.provider == party, of.requester == party))
+        found: dict[tuple[PartyId, PartyId], list[str]] = {}
+        for row in await self._connection.execute(query.order_by(of.negotiation_id)):
+            pair = PartyId(row.provider), PartyId(row.requester)
+            found.setdefault(pair, []).append(row.negotiation_id)
+        return found
 
 
 class SqlMarkets:

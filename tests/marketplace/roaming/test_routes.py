@@ -272,6 +272,22 @@ async def test_the_matrix_tells_each_party_its_own_row_and_column(
     )
 
 
+async def test_who_asks_for_an_offer_is_seen_to_by_both(
+    operator: Member, evsp: Member, evsp_2: Member
+) -> None:
+    asked = await evsp.http.post(
+        "/marketplace/negotiations",
+        json={"service": "roaming", "provider": OPERATOR, "terms": terms(0.25)},
+    )
+    assert asked.status_code == 201, asked.text
+    for member in (operator, evsp):
+        ((pair, cell),) = (await cells(member.http)).items()
+        assert (pair, cell["status"]) == ((OPERATOR, EVSP), "asked")
+        assert cell["asked"] == [asked.json()["negotiation_id"]]
+        assert (cell["contract_id"], cell["offers"]) == (None, [])
+    assert await cells(evsp_2.http) == {}
+
+
 async def test_the_hub_sees_all_of_it_row_by_row_and_as_csv(
     market: Marketplace, operator: Member, operator_2: Member, evsp: Member, evsp_2: Member
 ) -> None:
