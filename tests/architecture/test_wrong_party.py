@@ -82,7 +82,7 @@ OWN_AFFAIR = {
     # The file goes back, since its sender is another.
     "POST /services/clearing-house/cdr-files/{file_id}": 422,
 }
-# Changes by being looked at: what was called is metered.
+# Changes by being looked at: what was called is metered, and the matrix tells of what moment it is.
 RESTLESS = {
     "/events",
     "/marketplace/audit",
@@ -90,6 +90,7 @@ RESTLESS = {
     "/marketplace/reports/calls",
     "/marketplace/reports/figures",
     "/marketplace/reports/levels",
+    "/marketplace/roaming/matrix",
     "/marketplace/usage",
     "/metrics",
 }

@@ -17,8 +17,6 @@ import rfc8785
 from httpx import Response
 from pypdf import PdfReader
 
-from gridroam import office
-from marketplace.partners.model import roles_of
 from tests.flows.curl import BLOCK, COMMAND, Curl
 from tests.hub import Hub, Partner
 
@@ -50,15 +48,6 @@ async def forecasting(provider: Partner, **other: Any) -> None:
     await provider.post("/marketplace/services", service | other)
     name = other.get("name", service["name"])
     await provider.post(f"/marketplace/services/{name}/v1/publish")
-
-
-async def operating(hub: Hub) -> Partner:
-    """A client of the hub's operator."""
-    party = hub.parts.hub
-    added = await office.register(hub.parts, party, roles_of(["service-provider"]), "The hub")
-    house = Partner(party, added.client_id, added.client_secret, hub.http)
-    await house.log_in()
-    return house
 
 
 async def test_an_offer_goes_from_modules_to_a_contract_on_paper(hub: Hub) -> None:
@@ -127,7 +116,7 @@ async def test_the_operator_publishes_the_module_of_the_page(hub: Hub) -> None:
     module = {"name": "parking"} | tomllib.loads(told)
     refused = await operator.call("POST", MODULES, module)
     assert (refused.status, refused.problem) == (403, "not-your-framework")
-    house = await operating(hub)
+    house = await hub.operator()
     made = await house.post(MODULES, module)
     assert (made["version"], made["kinds"]) == (1, {"roaming": "optional"})
     assert await operator.get(f"{MODULES}/parking") == made
