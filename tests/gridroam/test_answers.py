@@ -29,7 +29,9 @@ from marketplace.contracts.model import Action, Contract
 from marketplace.contracts.ports import BookRow, Reading, ServiceRow, StandingRow
 from marketplace.offerings import model as offerings
 from marketplace.offerings.model import Audience, Offering, ServiceTerms
-from marketplace.services.handling import ContentMap, Handling
+from marketplace.partners import standing
+from marketplace.partners.standing import ABSENT, UNTROUBLED, Standing
+from marketplace.services.handling import ContentMap, Handling, Mode
 from marketplace.services.login import Login, seal
 from marketplace.services.model import Category, Environment, Operation, Protocol, Service, Status
 from marketplace.services.model import Endpoint as ServiceEndpoint
@@ -48,6 +50,7 @@ class Rows:
     def __init__(self) -> None:
         self.contracts: list[Contract] = []
         self.services = [weather()]
+        self.standings: dict[PartyId, Standing] = {}
         self.broken = False
         self._looks = 0
 
@@ -70,6 +73,9 @@ class Rows:
         if self.broken:
             raise ConnectionError("the database is away")
         take_services([ServiceRow(one, self._looks) for one in self.services])
+        take_standings(
+            [StandingRow(party, one, self._looks) for party, one in self.standings.items()]
+        )
         return Reading(fence=1, counted=None)
 
 
@@ -294,6 +300,85 @@ async def test_what_is_remembered_is_what_a_first_look_would_say(
     for hour in hours:
         at = NOW + hour * HOUR
         assert asked(answers, at) == asked(ContractsForGateway(book), at)
+
+
+moves = some.lists(
+    some.tuples(
+        some.sampled_from(standing.Action),
+        some.none() | some.just("service-provider"),
+        some.integers(0, 30),
+        some.integers(0, 40),
+    ),
+    max_size=5,
+)
+
+
+def stood(asked: list[tuple[standing.Action, str | None, int, int]]) -> Standing:
+    """What became of a partner."""
+    one, now = UNTROUBLED, NOW
+    for action, role, later, notice in asked:
+        now += later * HOUR
+        leaves_at = now + notice * HOUR if action is standing.Action.LEAVE else None
+        with suppress(Refusal):
+            one = standing.changed(
+                one, action, OWNER, now, role=None if leaves_at else role, leaves_at=leaves_at
+            )
+    return one
+
+
+@given(moves, moves, some.lists(some.integers(-5, 220), min_size=1, max_size=20))
+async def test_nobody_calls_or_is_called_who_is_suspended_or_has_left_whatever_is_remembered(
+    provider: list[tuple[standing.Action, str | None, int, int]],
+    requester: list[tuple[standing.Action, str | None, int, int]],
+    half_hours: list[int],
+) -> None:
+    rows, book, answers = await opened(contract(hours=100))
+    rows.standings = {OWNER: stood(provider), CALLER: stood(requester)}
+    await book.refresh()
+    for half_hour in half_hours:
+        at = NOW + half_hour * HOUR / 2
+        owner, caller = rows.standings[OWNER], rows.standings[CALLER]
+        there = not (
+            owner.at(at) in ABSENT
+            or caller.at(at) in ABSENT
+            or owner.suspended_in("service-provider", at)
+        )
+        allowed = isinstance(asked(answers, at), Grant)
+        assert allowed is (there and 0 <= half_hour < 200)
+        assert asked(answers, at) == asked(ContractsForGateway(book), at)
+
+
+async def test_the_reason_tells_who_is_suspended_from_who_has_left() -> None:
+    rows, book, answers = await opened(contract())
+    suspended = stood([(standing.Action.SUSPEND, None, 0, 0)])
+    left = stood([(standing.Action.LEAVE, None, 0, 0)])
+    for party, one, reason in (
+        (OWNER, suspended, Reason.PARTNER_SUSPENDED),
+        (CALLER, suspended, Reason.PARTNER_SUSPENDED),
+        (OWNER, left, Reason.PARTNER_LEFT),
+    ):
+        rows.standings = {OWNER: UNTROUBLED, CALLER: UNTROUBLED, party: one}
+        await book.refresh()
+        assert asked(answers) == Denial(reason, "c1")
+
+
+@pytest.mark.parametrize("mode", [*Mode])
+async def test_what_is_called_without_a_contract_is_not_called_while_its_provider_is_suspended(
+    mode: Mode,
+) -> None:
+    rows, book, answers = await opened()
+    rows.services = [weather(handling=Handling(mode=mode))]
+    rows.standings = {OWNER: stood([(standing.Action.SUSPEND, None, 0, 0)])}
+    await book.refresh()
+    found = answers.find_service("weather", 1)
+    assert found is not None
+    # Where contracts are minded, they say no, and why.
+    assert found.suspended is (mode is not Mode.ENFORCE)
+    rows.standings = {OWNER: UNTROUBLED}
+    await book.refresh()
+    found = answers.find_service("weather", 1)
+    assert found is not None
+    assert not found.suspended
 
 
 async def test_a_draft_that_is_answered_in_the_sandbox_alone_is_not_taken_for_the_hubs_own() -> (
