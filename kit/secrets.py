@@ -93,6 +93,11 @@ class SecretChecker:
 
     async def matches(self, secret: str, hashes: Sequence[str]) -> bool:
         """Whether `secret` is behind one of `hashes`; with none, it takes as long to say no."""
+        try:
+            secret.encode()
+        except UnicodeEncodeError:
+            # Half a surrogate pair, which JSON can spell: no text that was ever hashed.
+            return False
         marks = [self._mark(one, secret) for one in hashes]
         if self._remembers(marks):
             return True

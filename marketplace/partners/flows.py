@@ -93,7 +93,8 @@ async def register_hub(
     secret_hash = await hasher.hash(secret)
     async with partners.open() as book:
         known = await book.find_to_change(hub)
-        partner = model.registered(known, hub, frozenset(), name, now)
+        roles = frozenset[Role]() if known is None else known.roles
+        partner = model.registered(known, hub, roles, name, now)
         await book.save(partner, now, changed=partner != known)
         client_id = await book.add_client_secret(hub, secret_hash, now)
     return Registration(partner, client_id, secret, ())

@@ -71,6 +71,12 @@ async def test_any_of_several_secrets_in_force_is_taken() -> None:
     assert not await checker.matches("old", [])
 
 
+async def test_what_is_no_text_is_no_secret_either() -> None:
+    checker = SecretChecker()
+    for hashes in ([], [hash_secret("old")]):
+        assert not await checker.matches("\ud800", hashes)
+
+
 async def test_a_remembered_success_costs_no_second_hash() -> None:
     checker = SecretChecker()
     hashes = [await checker.hash("secret")]
