@@ -127,6 +127,17 @@ TrustedProxy = Annotated[
     ),
 ]
 
+OidcIssuer = Annotated[
+    str | None,
+    typer.Option(help="The OpenID provider at which people may log in, by its issuer's URL."),
+]
+OidcClientId = Annotated[
+    str | None, typer.Option(help="What that provider calls this hub; see docs/people.md.")
+]
+OidcSecretFile = Annotated[
+    Path | None, typer.Option(help="A file with the secret that it gave this hub.")
+]
+
 
 def main() -> NoReturn:
     """Run a command; whatever goes wrong is one line on standard error and an exit code."""
@@ -181,6 +192,9 @@ def serve(
     tls_key: TlsKey = None,
     client_ca: ClientCa = None,
     trusted_proxy: TrustedProxy = None,
+    oidc_issuer: OidcIssuer = None,
+    oidc_client_id: OidcClientId = None,
+    oidc_secret_file: OidcSecretFile = None,
     lifeline_fd: Lifeline = None,
 ) -> None:
     """Run a hub. Prints `ready http://host:port` once it answers.
@@ -197,11 +211,13 @@ def serve(
       gridroam serve --only gateway,clearinghouse
       gridroam serve --only central-system --hub-url https://hub.example
       gridroam serve --tls-certificate hub.pem --tls-key hub.key --client-ca partners.pem
+      gridroam serve --oidc-issuer https://login.example --oidc-client-id gridroam \\
+        --oidc-secret-file oidc.secret
     """
     from gridroam import serve as serving
     from gridroam.logging import LEVELS
     from gridroam.proxies import networks_of
-    from gridroam.settings import Settings, parts_of
+    from gridroam.settings import Settings, oidc_of, parts_of
     from gridroam.tls import tls_of
 
     if log_format not in {"text", "json"}:
@@ -227,6 +243,7 @@ def serve(
         trace_ratio=trace_ratio,
         tls=tls_of(tls_certificate, tls_key, client_ca),
         trusted_proxies=networks_of(trusted_proxy or []),
+        oidc=oidc_of(oidc_issuer, oidc_client_id, oidc_secret_file),
         lifeline_fd=lifeline_fd,
     )
     serving.run(settings, workers=workers)
@@ -254,12 +271,15 @@ def serve_worker(
     tls_key: TlsKey = None,
     client_ca: ClientCa = None,
     trusted_proxy: TrustedProxy = None,
+    oidc_issuer: OidcIssuer = None,
+    oidc_client_id: OidcClientId = None,
+    oidc_secret_file: OidcSecretFile = None,
     lifeline_fd: Lifeline = None,
 ) -> None:
     """One process of `serve --workers N`; started by it alone."""
     from gridroam import serve as serving
     from gridroam.proxies import networks_of
-    from gridroam.settings import Settings, parts_of
+    from gridroam.settings import Settings, oidc_of, parts_of
     from gridroam.tls import tls_of
 
     settings = Settings(
@@ -281,6 +301,7 @@ def serve_worker(
         trace_ratio=trace_ratio,
         tls=tls_of(tls_certificate, tls_key, client_ca),
         trusted_proxies=networks_of(trusted_proxy or []),
+        oidc=oidc_of(oidc_issuer, oidc_client_id, oidc_secret_file),
         lifeline_fd=lifeline_fd,
     )
     serving.run_worker(settings, listening_fd)

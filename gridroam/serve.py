@@ -324,8 +324,12 @@ def _context_of(settings: Settings) -> Callable[..., ssl.SSLContext] | None:
 
 
 def _as_options(settings: Settings) -> list[str]:
-    """How a worker is told where TLS ends, and which proxies are believed."""
+    """How a worker is told where TLS ends, which proxies are believed, who vouches for people."""
     told = [word for one in settings.trusted_proxies for word in ("--trusted-proxy", one)]
+    oidc = settings.oidc
+    if oidc is not None:
+        told += ["--oidc-issuer", oidc.issuer, "--oidc-client-id", oidc.client_id]
+        told += ["--oidc-secret-file", str(oidc.secret_file)]
     given = settings.tls
     if given is not None:
         told += ["--tls-certificate", str(given.certificate), "--tls-key", str(given.key)]

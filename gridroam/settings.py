@@ -45,6 +45,26 @@ class Oidc:
     secret_file: Path
 
 
+def oidc_of(issuer: str | None, client_id: str | None, secret_file: Path | None) -> Oidc | None:
+    """What the three options come to; Malformed where one of them is missing, or the file."""
+    if issuer is None and client_id is None and secret_file is None:
+        return None
+    if issuer is None or client_id is None or secret_file is None:
+        raise Malformed(
+            "an OpenID provider takes an issuer, a client id and a secret",
+            field="--oidc-issuer" if issuer is None else "--oidc-client-id",
+            rule="--oidc-issuer URL --oidc-client-id ID --oidc-secret-file FILE",
+        )
+    if not secret_file.is_file() or not secret_file.read_text().strip():
+        raise Malformed(
+            "the file holds no secret",
+            field="--oidc-secret-file",
+            value=str(secret_file),
+            rule="a file with the secret that the provider gave this hub",
+        )
+    return Oidc(issuer, client_id, secret_file)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """One hub process. `only` names the parts it runs."""

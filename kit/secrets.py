@@ -19,9 +19,9 @@ _NONCE_BYTES = 12
 # The first byte of what is sealed, so that another algorithm can come later without guessing.
 _AES_256_GCM = b"\x01"
 
-# RFC 9106 leaves the parameters to the use; these are OWASP's least for argon2id. Our secrets have
-# 256 random bits, so the hash guards a stolen table, not a guessable word, and 19 MiB a check
-# leaves the hub's memory alone.
+# RFC 9106 leaves the parameters to the use; these are OWASP's least for passwords. Clients' secrets
+# have 256 random bits, and people's passwords a second factor beside them; 19 MiB a check leaves
+# the hub's memory alone.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 

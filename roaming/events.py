@@ -16,6 +16,8 @@ class EventType(StrEnum):
     PARTNER_APPLIED = "partner-applied"
     PARTNER_APPLICATION_DECIDED = "partner-application-decided"
     CLIENT_REGISTERED = "client-registered"
+    CLIENT_CHANGED = "client-changed"
+    CLIENT_SECRET_ENDED = "client-secret-ended"
     CLIENT_REVOKED = "client-revoked"
     CLIENT_TOKENS_ENDED = "client-tokens-ended"
     SIGNING_KEY_ADDED = "signing-key-added"

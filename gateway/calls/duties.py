@@ -36,6 +36,7 @@ RULES: tuple[Rule, ...] = (
     # Each its own log-in.
     _rule("/marketplace/people"),
     _rule("/marketplace/partners/*/people", ADMIN),
+    _rule("/marketplace/partners/*/clients/*", ADMIN),
     # Clients that try things out are the technicians' affair, too: the route tells them apart.
     _rule("/marketplace/partners/*/clients", ADMIN, OPERATIONS),
     _rule("/marketplace/partners/*/endpoints", OPERATIONS),

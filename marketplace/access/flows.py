@@ -28,7 +28,7 @@ from marketplace.access.model import (
     TooManyClients,
     UnknownClient,
 )
-from marketplace.access.ports import Access, Box, Checker
+from marketplace.access.ports import Access, Box, Checker, Keeper
 from marketplace.access.token_server import Outcome, TokenServer
 from marketplace.services.model import Environment
 from roaming.party import PartyId
@@ -203,6 +203,76 @@ async def clients_of(
     _own(caller, party)
     async with access.open() as book:
         return await book.clients_of(party, now)
+
+
+async def describe_client(
+    access: Access,
+    caller: PartyId,
+    party: PartyId,
+    client_id: str,
+    *,
+    name: str | None,
+    expires_at: datetime | None,
+    now: datetime,
+) -> Client:
+    """Say what a client is called, and when it ends. UnknownClient, NotYourClient, BadClient."""
+    _own(caller, party)
+    async with access.open() as book:
+        known = await _to_change(book, party, client_id, now)
+        changed = model.described(known, name, expires_at, now)
+        if changed != known:
+            await book.change(changed, now)
+    return changed
+
+
+async def replace_keys(
+    access: Access,
+    caller: PartyId,
+    party: PartyId,
+    client_id: str,
+    jwks: Mapping[str, Any],
+    now: datetime,
+) -> Client:
+    """Other keys for a client that signs; those it had are good for a while beside them.
+
+    UnknownClient, NotYourClient, BadKeys, TooManyClients.
+    """
+    _own(caller, party)
+    keys = client_key_rules.client_keys(jwks)
+    async with access.open() as book:
+        known = await _to_change(book, party, client_id, now)
+        changed = model.with_keys(known, keys, now)
+        if changed != known:
+            await book.change(changed, now)
+    return changed
+
+
+async def end_secret(
+    access: Access,
+    caller: PartyId,
+    party: PartyId,
+    client_id: str,
+    secret_id: int,
+    now: datetime,
+) -> None:
+    """One secret is good no more; tokens got by it end by themselves, or with the client.
+
+    UnknownClient, NotYourClient, LastSecret.
+    """
+    _own(caller, party)
+    async with access.open() as book:
+        known = await _to_change(book, party, client_id, now)
+        model.without_secret(known, secret_id)
+        await book.end_secret(known, secret_id, now)
+
+
+async def _to_change(book: Keeper, party: PartyId, client_id: str, now: datetime) -> Client:
+    known = None
+    if model.is_client_id(client_id):
+        known = await book.client_to_change(party, client_id, now)
+    if known is None:
+        raise UnknownClient("the party has no such client", field="client_id", value=client_id)
+    return known
 
 
 async def revoke_client(

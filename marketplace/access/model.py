@@ -13,7 +13,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, unquote
 
 from marketplace.services.model import Environment
 from roaming.party import PartyId
-from roaming.refusal import Malformed, NotYours, TooMuch, Unknown
+from roaming.refusal import Clash, Malformed, NotYours, TooMuch, Unknown
 
 SCOPES = ("events", "marketplace", "services")
 # Whoever tries a service out needs nothing else: contracts and events are never a rehearsal.
@@ -32,6 +32,8 @@ TOKEN_LIFETIME = timedelta(minutes=15)
 # A replaced secret stays good for so long: time enough to bring the new one everywhere.
 SECRET_OVERLAP = timedelta(days=7)
 MOST_SECRETS = 4
+MOST_RETIRING = 10
+LONGEST_NAME = 100
 MOST_KEY_CLIENTS = 50
 # An assertion that outlives this would make us remember its jti for longer than it is worth.
 LONGEST_ASSERTION = timedelta(hours=1)
@@ -76,6 +78,14 @@ class BadSignature(Malformed):
     """A signature that is none, or is not the client's over this body."""
 
 
+class BadClient(Malformed):
+    """What is told of a client breaks a rule."""
+
+
+class LastSecret(Clash):
+    """Without it the client could not show who it is any more."""
+
+
 class TooManyClients(TooMuch):
     """A party needs some clients, not any number of them."""
 
@@ -99,11 +109,30 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretKept:
+    """A client secret as it is kept. `expires_at` None: it is the newest."""
+
+    secret_id: int
+    created_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetiringKey:
+    """A public key that has a successor, and until when it is good beside that."""
+
+    key: Mapping[str, Any]
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """A program of a party. `secret_hashes` are those in force; `public_keys` are JWKs.
 
     What one of the sandbox calls is tried out, and counts nowhere. Tokens of a client that has
     `certificates` are bound to the one that it showed. `reads_only`: its party has left the market.
+    `retiring` are keys that were replaced; they stand last among `public_keys`. From `expires_at`
+    on there is no such client.
     """
 
     client_id: str
@@ -115,6 +144,10 @@ class Client:
     environment: Environment = Environment.LIVE
     certificates: tuple[Certificate, ...] = ()
     reads_only: bool = False
+    name: str | None = None
+    expires_at: datetime | None = None
+    secrets: tuple[SecretKept, ...] = ()
+    retiring: tuple[RetiringKey, ...] = ()
 
     @property
     def sandbox(self) -> bool:
@@ -144,15 +177,6 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self.client_id!r}, {self.party!s})"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretKept:
-    """A client secret as it is kept. `expires_at` None: it is the newest."""
-
-    secret_id: int
-    created_at: datetime
-    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +290,70 @@ def secrets_to_end(
 def person_holder(person_id: str) -> str:
     """Whose tokens a person's are, where clients stand by their ids: no client's id begins so."""
     return f"person-{person_id}"
+
+
+def described(
+    client: Client, name: str | None, expires_at: datetime | None, now: datetime
+) -> Client:
+    """The client with another name and another end; BadClient."""
+    if name is not None and not (0 < len(name) <= LONGEST_NAME and name.isprintable()):
+        raise BadClient(
+            "this cannot name a client",
+            field="name",
+            value=name[:100],
+            rule=f"1 to {LONGEST_NAME} printable characters",
+        )
+    if expires_at is not None and expires_at <= now:
+        raise BadClient(
+            "this end is past",
+            field="expires_at",
+            value=expires_at.isoformat(),
+            rule="a moment to come; or end the client now, by DELETE",
+        )
+    return replace(client, name=name, expires_at=expires_at)
+
+
+def with_keys(client: Client, keys: Sequence[Mapping[str, Any]], now: datetime) -> Client:
+    """The client signs with these keys from now on; what it signed with before is good for as long
+    as a replaced secret is. BadKeys for a client that signs with none, TooManyClients."""
+    if not client.public_keys:
+        raise BadKeys(
+            "this client signs with no keys", field="client_id", rule="a client made with `jwks`"
+        )
+    until = {_content(one.key): one.until for one in client.retiring}
+    new = {_content(key) for key in keys}
+    retiring = tuple(
+        RetiringKey(key, until.get(_content(key), now + SECRET_OVERLAP))
+        for key in client.public_keys
+        if _content(key) not in new
+    )
+    if len(retiring) > MOST_RETIRING:
+        raise TooManyClients(
+            "too many keys were replaced lately",
+            field="jwks",
+            value=len(retiring),
+            rule=f"at most {MOST_RETIRING} that have a successor; each is gone after 7 days",
+        )
+    return replace(client, public_keys=(*keys, *(one.key for one in retiring)), retiring=retiring)
+
+
+def _content(key: Mapping[str, Any]) -> str:
+    """What makes a key that key, whatever it is called."""
+    return json.dumps({name: key[name] for name in sorted(key) if name != "kid"})
+
+
+def without_secret(client: Client, secret_id: int) -> None:
+    """UnknownClient where the client has no such secret, LastSecret where it has no other."""
+    ids = {one.secret_id for one in client.secrets}
+    if secret_id not in ids:
+        raise UnknownClient("the client has no such secret", field="secret_id", value=secret_id)
+    if len(ids) == 1:
+        raise LastSecret(
+            "it is the only secret of the client",
+            field="secret_id",
+            value=secret_id,
+            rule="add a further one first, or end the client",
+        )
 
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,100}")

@@ -37,6 +37,18 @@ class Keeper(Protocol):
         """A further secret for the party's secret client, made if need be: its client id."""
         ...
 
+    async def client_to_change(
+        self, party: PartyId, client_id: str, now: datetime
+    ) -> Client | None:
+        """Nobody else changes it until we are done. None: the party has no such client."""
+        ...
+
+    async def change(self, client: Client, now: datetime) -> None:
+        """Its name, its end and its keys."""
+        ...
+
+    async def end_secret(self, client: Client, secret_id: int, now: datetime) -> None: ...
+
     async def revoke_client(self, party: PartyId, client_id: str, now: datetime) -> bool:
         """End the party's client and its tokens. False: the party has no such client."""
         ...

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from kit import client_certificate
 from kit.clock import Clock
 from kit.encoding import encode_json
-from kit.http import Caller, caller_of, json_response, read_body
+from kit.http import Caller, Instant, caller_of, json_response, read_body
 from marketplace.access import flows, model
 from marketplace.access.model import (
     ADMIN,
@@ -54,6 +54,36 @@ class ClientAsked(BaseModel):
     environment: Environment = Environment.LIVE
 
 
+class ClientChanged(BaseModel):
+    """What a client is called, and when it ends; null: it has no name, or no end."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str | None
+    expires_at: Instant | None
+
+
+class KeysAsked(BaseModel):
+    """All public keys (RFC 7517) that the client signs with from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+    jwks: dict[str, Any]
+
+
+class SecretShown(BaseModel):
+    """A secret in force, by its number; `expires_at` null: until it is replaced."""
+
+    secret_id: int
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class KeyShown(BaseModel):
+    """A key in force; `until` null: until it is replaced."""
+
+    jwk: dict[str, Any]
+    until: datetime | None
+
+
 class ClientShown(BaseModel):
     """A client. `client_secret` is told once, when it is made; `certificates` are `x5t#S256`."""
 
@@ -64,9 +94,16 @@ class ClientShown(BaseModel):
     certificates: list[str] = Field(default_factory=list)
     created_at: datetime | None = None
     client_secret: str | None = None
+    name: str | None = None
+    expires_at: datetime | None = None
+    secrets: list[SecretShown] = Field(default_factory=list)
+    keys: list[KeyShown] = Field(default_factory=list)
 
     @classmethod
     def of(cls, client: Client) -> ClientShown:
+        # Those that have a successor stand last.
+        first = len(client.public_keys) - len(client.retiring)
+        leaving = {first + n: one.until for n, one in enumerate(client.retiring)}
         return cls(
             client_id=client.client_id,
             party=client.party,
@@ -74,6 +111,18 @@ class ClientShown(BaseModel):
             environment=client.environment,
             certificates=[one.thumbprint for one in client.certificates],
             created_at=client.created_at,
+            name=client.name,
+            expires_at=client.expires_at,
+            secrets=[
+                SecretShown(
+                    secret_id=one.secret_id, created_at=one.created_at, expires_at=one.expires_at
+                )
+                for one in client.secrets
+            ],
+            keys=[
+                KeyShown(jwk=dict(key), until=leaving.get(n))
+                for n, key in enumerate(client.public_keys)
+            ],
         )
 
 
@@ -196,6 +245,53 @@ def router(access: Access, server: TokenServer, checker: Checker, clock: Clock) 
         return json_response(
             shown.model_dump(mode="json", exclude_none=True), 201, {"Cache-Control": "no-store"}
         )
+
+    @routes.put(
+        "/marketplace/partners/{party}/clients/{client_id}",
+        tags=["access"],
+        summary="Say what a client is called, and when it ends",
+    )
+    async def describe_client(
+        party: str, client_id: str, asked: ClientChanged, caller: Calling
+    ) -> ClientShown:
+        changed = await flows.describe_client(
+            access,
+            caller.party,
+            PartyId(party),
+            client_id,
+            name=asked.name,
+            expires_at=asked.expires_at,
+            now=clock(),
+        )
+        return ClientShown.of(changed)
+
+    @routes.put(
+        "/marketplace/partners/{party}/clients/{client_id}/keys",
+        tags=["access"],
+        summary="Other keys for a client that signs; those before stay good for 7 days",
+    )
+    async def replace_keys(
+        party: str, client_id: str, asked: KeysAsked, caller: Calling
+    ) -> ClientShown:
+        changed = await flows.replace_keys(
+            access, caller.party, PartyId(party), client_id, asked.jwks, clock()
+        )
+        return ClientShown.of(changed)
+
+    @routes.delete(
+        "/marketplace/partners/{party}/clients/{client_id}/secrets/{secret_id}",
+        tags=["access"],
+        summary="End one secret of a client that has another",
+        status_code=204,
+    )
+    async def end_secret(
+        party: str,
+        client_id: str,
+        secret_id: Annotated[int, Path(ge=0, lt=1 << 63)],
+        caller: Calling,
+    ) -> Response:
+        await flows.end_secret(access, caller.party, PartyId(party), client_id, secret_id, clock())
+        return Response(status_code=204)
 
     @routes.delete(
         "/marketplace/partners/{party}/clients/{client_id}",

@@ -18,6 +18,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    and_,
     delete,
     func,
     or_,
@@ -36,12 +37,13 @@ from marketplace.access.model import (
     TOKEN_LIFETIME,
     Certificate,
     Client,
+    RetiringKey,
     Revocations,
     SecretKept,
     SigningKey,
 )
 from marketplace.partners.model import Role, roles_in_force
-from marketplace.partners.standing import PartnerStatus
+from marketplace.partners.standing import PartnerStatus, Standing
 from marketplace.partners.store import partners, to_standing
 from marketplace.services.model import Environment
 from roaming.events import EventType
@@ -62,6 +64,10 @@ clients = Table(
     Column("tokens_from", DateTime(timezone=True)),
     Column("environment", Text, nullable=False, server_default=Environment.LIVE.value),
     Column("certificates", JSONB(none_as_null=True)),
+    Column("name", Text),
+    Column("expires_at", DateTime(timezone=True)),
+    # Keys that were replaced, each with the moment up to which it is good.
+    Column("retiring_keys", JSONB(none_as_null=True)),
     schema="marketplace",
 )
 client_secrets = Table(
@@ -126,33 +132,80 @@ class SqlKeeper:
 
     async def _clients(self, which: Any, now: datetime) -> list[Client]:
         in_force = (
-            select(func.array_agg(client_secrets.c.hash))
+            select(
+                func.jsonb_agg(
+                    func.jsonb_build_array(
+                        client_secrets.c.secret_id,
+                        client_secrets.c.hash,
+                        client_secrets.c.created_at,
+                        client_secrets.c.expires_at,
+                    )
+                )
+            )
             .where(client_secrets.c.client_id == clients.c.client_id)
             .where(or_(client_secrets.c.expires_at.is_(None), client_secrets.c.expires_at > now))
             .scalar_subquery()
         )
         rows = await self._connection.execute(
-            select(clients, partners.c.roles, partners.c.standing, in_force.label("hashes"))
+            select(clients, partners.c.roles, partners.c.standing, in_force.label("secrets"))
             .join(partners, partners.c.party == clients.c.party)
-            .where(which, clients.c.revoked_at.is_(None))
+            .where(
+                which,
+                clients.c.revoked_at.is_(None),
+                or_(clients.c.expires_at.is_(None), clients.c.expires_at > now),
+            )
             .order_by(clients.c.created_at, clients.c.client_id)
         )
         standing_rows = [(row, to_standing(row.standing)) for row in rows]
         return [
-            Client(
-                client_id=row.client_id,
-                party=PartyId(row.party),
-                roles=roles_in_force(frozenset(Role(role) for role in row.roles), standing, now),
-                secret_hashes=tuple(row.hashes or ()),
-                public_keys=tuple(row.public_keys or ()),
-                created_at=row.created_at,
-                environment=Environment(row.environment),
-                certificates=tuple(_certificate(one) for one in row.certificates or ()),
-                reads_only=standing.at(now) is PartnerStatus.LEFT,
-            )
+            _client(row, standing, now)
             for row, standing in standing_rows
             if standing.at(now) is not PartnerStatus.SUSPENDED
         ]
+
+    async def client_to_change(
+        self, party: PartyId, client_id: str, now: datetime
+    ) -> Client | None:
+        await self._connection.execute(
+            select(clients.c.client_id).where(clients.c.client_id == client_id).with_for_update()
+        )
+        found = await self._clients(
+            and_(clients.c.client_id == client_id, clients.c.party == party), now
+        )
+        return found[0] if found else None
+
+    async def change(self, client: Client, now: datetime) -> None:
+        current = client.public_keys[: len(client.public_keys) - len(client.retiring)]
+        retiring = [
+            {"key": dict(one.key), "until": one.until.isoformat()} for one in client.retiring
+        ]
+        await self._connection.execute(
+            update(clients)
+            .where(clients.c.client_id == client.client_id)
+            .values(
+                name=client.name,
+                expires_at=client.expires_at,
+                public_keys=[dict(key) for key in current] or None,
+                retiring_keys=retiring or None,
+            )
+        )
+        body = {
+            "client_id": client.client_id,
+            "name": client.name,
+            "expires_at": client.expires_at,
+            "kids": [key.get("kid") for key in current],
+        }
+        await self._tell(EventType.CLIENT_CHANGED, client.party, body, now)
+
+    async def end_secret(self, client: Client, secret_id: int, now: datetime) -> None:
+        await self._connection.execute(
+            delete(client_secrets).where(
+                client_secrets.c.client_id == client.client_id,
+                client_secrets.c.secret_id == secret_id,
+            )
+        )
+        body = {"client_id": client.client_id, "secret_id": secret_id}
+        await self._tell(EventType.CLIENT_SECRET_ENDED, client.party, body, now)
 
     async def add_key_client(
         self,
@@ -415,6 +468,37 @@ async def end_token(
         return False
     await _notify(connection)
     return True
+
+
+def _client(row: Any, standing: Standing, now: datetime) -> Client:
+    kept = sorted(row.secrets or (), key=lambda one: int(one[0]))
+    told = [
+        RetiringKey(one["key"], datetime.fromisoformat(one["until"]))
+        for one in row.retiring_keys or ()
+    ]
+    retiring = tuple(one for one in told if one.until > now)
+    return Client(
+        client_id=row.client_id,
+        party=PartyId(row.party),
+        roles=roles_in_force(frozenset(Role(role) for role in row.roles), standing, now),
+        secret_hashes=tuple(hashed for _, hashed, _, _ in kept),
+        public_keys=(*(row.public_keys or ()), *(one.key for one in retiring)),
+        created_at=row.created_at,
+        environment=Environment(row.environment),
+        certificates=tuple(_certificate(one) for one in row.certificates or ()),
+        reads_only=standing.at(now) is PartnerStatus.LEFT,
+        name=row.name,
+        expires_at=row.expires_at,
+        secrets=tuple(
+            SecretKept(
+                secret_id,
+                datetime.fromisoformat(created),
+                None if expires is None else datetime.fromisoformat(expires),
+            )
+            for secret_id, _, created, expires in kept
+        ),
+        retiring=retiring,
+    )
 
 
 def _shown(certificate: Certificate) -> dict[str, Any]:

@@ -135,10 +135,15 @@ class TokenServer:
                 "scope": scope,
                 "party": str(client.party),
                 "roles": sorted(client.roles),
+                # None outlives its client.
+                **({} if client.expires_at is None else {"exp": self._end(client.expires_at, now)}),
                 **({"env": client.environment.value} if client.sandbox else {}),
                 **({} if certificate is None else {"cnf": {THUMBPRINT: certificate}}),
             },
         )
+
+    def _end(self, last: datetime, now: datetime) -> int:
+        return int(min(now + self.lifetime, last).timestamp())
 
     def mint_for_person(
         self,
@@ -263,7 +268,7 @@ class _Assertion(JWTBearerClientAssertion):  # type: ignore[misc]  # authlib is 
     def process_assertion_claims(self, assertion: str, resolve_key: KeySet) -> jwt.Claims:
         """As authlib's, but the algorithms are ours to say, and so is the time."""
         try:
-            token = jwt.decode(assertion, resolve_key, algorithms=list(ASSERTION_ALGORITHMS))
+            token = _decoded(assertion, resolve_key)
             jwt.JWTClaimsRegistry(
                 now=int(self._server.now.timestamp()),
                 leeway=self.leeway,
@@ -291,6 +296,18 @@ class _Assertion(JWTBearerClientAssertion):  # type: ignore[misc]  # authlib is 
         if not 0 < len(jti) <= _LONGEST_JTI or not jti.isprintable():
             raise _ClientRefused(description="The jti is no short printable text.")
         self._server.assertion = UsedAssertion(jti, until)
+
+
+def _decoded(assertion: str, keys: KeySet) -> jwt.Token:
+    """By whichever of the client's keys it is signed with: one that had a single key named none,
+    and goes on so while that is being replaced."""
+    refused: Exception = ValueError("the client has no key")
+    for key in keys.keys:
+        try:
+            return jwt.decode(assertion, key, algorithms=list(ASSERTION_ALGORITHMS))
+        except (JoseError, ValueError, TypeError) as error:
+            refused = error
+    raise refused
 
 
 class _ClientRefused(InvalidClientError):  # type: ignore[misc]  # authlib is not typed

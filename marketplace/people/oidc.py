@@ -3,12 +3,13 @@ Core 1.0, sections 3.1.2 and 3.1.3)."""
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import aiohttp
 import msgspec
@@ -35,6 +36,12 @@ class Registration:
     issuer: str
     client_id: str
     client_secret: str = field(repr=False)
+
+
+def _basic(registered: Registration) -> str:
+    """Both parts form-encoded first, so that a colon in one does no harm (RFC 6749, 2.3.1)."""
+    pair = f"{quote_plus(registered.client_id)}:{quote_plus(registered.client_secret)}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
 class OpenIdProvider:
@@ -96,7 +103,7 @@ class OpenIdProvider:
                 "redirect_uri": self._redirect_uri,
                 "code_verifier": verifier,
             },
-            auth=aiohttp.BasicAuth(registered.client_id, registered.client_secret),
+            headers={"Authorization": _basic(registered)},
         )
         token = answer.get("id_token")
         if not isinstance(token, str):

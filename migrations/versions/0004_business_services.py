@@ -103,6 +103,15 @@ END
 $$
 """,
     """
+ALTER TABLE marketplace.client ADD COLUMN name TEXT
+""",
+    """
+ALTER TABLE marketplace.client ADD COLUMN expires_at TIMESTAMP WITH TIME ZONE
+""",
+    """
+ALTER TABLE marketplace.client ADD COLUMN retiring_keys JSONB
+""",
+    """
 CREATE TABLE marketplace.token_holder (
     holder TEXT COLLATE "C" NOT NULL,
     party TEXT NOT NULL,

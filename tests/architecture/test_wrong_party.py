@@ -215,6 +215,7 @@ async def victims(hub: Hub) -> AsyncIterator[Victims]:
                 "/services service": service()["name"],
                 "party": evsp.party,
                 "client_id": evsp.client_id,
+                "secret_id": "1",
                 "person_id": invited["person"]["person_id"],
                 "major": "1",
                 "offering_id": contract["offering_id"],
@@ -400,6 +401,12 @@ MODULE = "liability"
 SUBSCRIPTION = f"mine-{SECRET}"
 RUN = {"period": "2026-01", "currency": "EUR", "strategy": "bilateral"}
 STATIONS: list[dict[str, Any]] = [{"charge_point": f"CP-{SECRET}", "connectors": {"1": EVSE}}]
+JWK = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+}
 WRITTEN = (CARD, cdr()["cdr_id"], STATIONS, FILE, SERIAL_NUMBER)
 DETAILS = {
     "legal_name": f"Mobility {SECRET}",
@@ -437,6 +444,8 @@ def body_of(route: Route, victims: Victims) -> Any:
         "POST /marketplace/partners/{party}/role-requests": {"roles": ["dso"]},
         "POST /marketplace/partners/{party}/standing/{action}": {"reason": "none"},
         "POST /marketplace/partners/{party}/roles/{role}/{action}": {"reason": "none"},
+        "PUT /marketplace/partners/{party}/clients/{client_id}": {"name": "X", "expires_at": None},
+        "PUT /marketplace/partners/{party}/clients/{client_id}/keys": {"jwks": {"keys": [JWK]}},
         "POST /marketplace/partners/{party}/people": person(),
         "PUT /marketplace/partners/{party}/people/{person_id}": {"name": "X", "duties": ["admin"]},
         "POST /marketplace/people/accept": {"token": "x", "password": "grasshopper tuba lantern"},

@@ -485,3 +485,67 @@ async def test_there_are_two_environments(operator: Member) -> None:
         f"/marketplace/partners/{OPERATOR}/clients", json={"environment": "test"}
     )
     assert (answer.status_code, answer.json()["field"]) == (422, "body.environment")
+
+
+async def test_a_client_is_listed_with_the_ages_of_its_secrets_and_one_can_be_ended(
+    operator: Member, client: AsyncClient
+) -> None:
+    mine = f"/marketplace/partners/{operator.party}/clients"
+    added = (await operator.http.post(mine, json={})).json()["client_secret"]
+    [told] = (await operator.http.get(mine)).json()
+    older, newer = told["secrets"]
+    assert datetime.fromisoformat(older["expires_at"]) == NOW + timedelta(days=7)
+    assert newer["expires_at"] is None
+    secrets = f"{mine}/{told['client_id']}/secrets"
+    assert (await operator.http.delete(f"{secrets}/{older['secret_id']}")).status_code == 204
+    for secret, status in ((operator.client_secret, 401), (added, 200)):
+        got = await client.post("/oauth/token", data=GRANT, auth=(operator.client_id, secret))
+        assert got.status_code == status
+    last = await operator.http.delete(f"{secrets}/{newer['secret_id']}")
+    assert (last.status_code, last.json()["type"].rpartition("/")[2]) == (409, "last-secret")
+    assert (await operator.http.delete(f"{secrets}/{older['secret_id']}")).status_code == 404
+
+
+async def test_replaced_keys_are_good_beside_the_new_ones_for_a_week(
+    operator: Member, client: AsyncClient, clock: HandClock
+) -> None:
+    old, new = ECKey.generate_key("P-256"), ECKey.generate_key("P-256")
+    client_id = await key_client(operator, old)
+    keys = f"/marketplace/partners/{operator.party}/clients/{client_id}/keys"
+    jwks = {"keys": [new.as_dict(private=False)]}
+    for _ in range(2):
+        told = (await operator.http.put(keys, json={"jwks": jwks})).json()
+        assert [one["until"] is None for one in told["keys"]] == [True, False]
+        assert datetime.fromisoformat(told["keys"][1]["until"]) == NOW + timedelta(days=7)
+    for n, key in enumerate((old, new)):
+        answer = await ask(client, assertion(key, client_id, jti=f"early-{n}"))
+        assert answer.status_code == 200, answer.text
+    clock.now += timedelta(days=7)
+    later = int((clock.now + timedelta(minutes=5)).timestamp())
+    for n, (key, status) in enumerate(((old, 400), (new, 200))):
+        answer = await ask(client, assertion(key, client_id, jti=f"late-{n}", exp=later))
+        assert answer.status_code == status, answer.text
+
+
+async def test_a_client_that_signs_with_nothing_gets_no_keys(operator: Member) -> None:
+    keys = f"/marketplace/partners/{operator.party}/clients/{operator.client_id}/keys"
+    jwks = {"keys": [ECKey.generate_key("P-256").as_dict(private=False)]}
+    no = await operator.http.put(keys, json={"jwks": jwks})
+    assert (no.status_code, no.json()["field"]) == (422, "client_id")
+
+
+async def test_a_client_has_a_name_and_an_end_and_no_token_outlives_it(
+    operator: Member, client: AsyncClient, market: Marketplace, clock: HandClock
+) -> None:
+    path = f"/marketplace/partners/{operator.party}/clients/{operator.client_id}"
+    end = NOW + timedelta(minutes=5)
+    asked = {"name": "Ticket office, north", "expires_at": end.isoformat()}
+    told = (await operator.http.put(path, json=asked)).json()
+    assert (told["name"], datetime.fromisoformat(told["expires_at"])) == (asked["name"], end)
+    auth = (operator.client_id, operator.client_secret)
+    got = (await client.post("/oauth/token", data=GRANT, auth=auth)).json()
+    assert market.verifier.verify(got["access_token"]).expires_at == end
+    for wrong in ({"name": "", "expires_at": None}, {"name": "x", "expires_at": NOW.isoformat()}):
+        assert (await operator.http.put(path, json=wrong)).status_code == 422
+    clock.now = end
+    assert (await client.post("/oauth/token", data=GRANT, auth=auth)).status_code == 401
