@@ -26,6 +26,8 @@ from rich.table import Table
 from bench import (
     authorise,
     authorise_ask,
+    book_load,
+    catalogue,
     cdr_intake,
     clearing_run,
     customer_bulk,
@@ -68,6 +70,8 @@ BENCHMARKS: Sequence[Benchmark] = (
     cdr_intake,
     clearing_run,
     documents,
+    catalogue,
+    book_load,
     service_billing,
     restart_undelivered,
 )

@@ -166,6 +166,9 @@ def ended(
     target = _target(service, action)
     if service.status is Status.RETIRED:
         return service
+    if last_end is not None and last_end <= now:
+        # None of them asks for any notice.
+        last_end = None
     if service.sunset is not None:
         return _ended_again(service, action, wanted, last_end)
     if action is Action.RETIRE and wanted is None and last_end is None:

@@ -163,6 +163,7 @@ def test_what_is_tried_has_a_sandbox_and_is_called() -> None:
 
 def test_a_retired_service_is_retired_for_good() -> None:
     retired = after(SERVICE, Action.RETIRE)
+    assert after(SERVICE, Action.RETIRE, last_end=NOW) == retired
     for action in set(Action) - {Action.RETIRE}:
         with pytest.raises(ServiceCannot):
             after(retired, action, wanted=NOW + DAY)
