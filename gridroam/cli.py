@@ -24,6 +24,7 @@ from gridroam import (
     cli_onboarding,
     cli_partners,
     cli_rates,
+    cli_reports,
     cli_roaming,
     cli_services,
     exits,
@@ -78,6 +79,7 @@ app.add_typer(cli_billing.bill, name="bill")
 app.command("deposit")(cli_exposure.deposit)
 app.command("withdraw")(cli_exposure.withdraw)
 app.command()(cli_calls.calls)
+app.command()(cli_reports.report)
 app.command()(cli_books.settle)
 app.command()(cli_books.default)
 

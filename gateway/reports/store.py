@@ -87,6 +87,10 @@ OVERLAP = timedelta(minutes=1)
 # A day is rolled up when most of what belongs to it has come.
 SETTLED = timedelta(hours=1)
 
+_EVER = date(1970, 1, 1)
+# One plan for all times asked would be that for the longest: a day would cost as much as a year.
+_PLANNED_ANEW = text("SET LOCAL plan_cache_mode = force_custom_plan")
+
 # What a day of the records comes to, as it is rolled up: live and rolled days are the same figures.
 _LIVE = f"""
 own AS (
@@ -304,6 +308,7 @@ class SqlDays:
         try:
             async with self._database.begin() as connection:
                 await connection.execute(text(f"SET LOCAL statement_timeout = '{PATIENCE_S}s'"))
+                await connection.execute(_PLANNED_ANEW)
                 asked = {
                     "first": first,
                     "last": last,
@@ -355,9 +360,10 @@ class SqlRoller:
         self._database = database
 
     async def step(self, now: datetime) -> bool:
-        """Days that late records came for, and the next that is over. False: that is all."""
+        """The next day that is over, or else those that late records came for. False: no more."""
         target = (now - SETTLED).astimezone(UTC).date()
         async with self._database.begin() as connection:
+            await connection.execute(_PLANNED_ANEW)
             locked = await connection.scalar(
                 text("SELECT pg_try_advisory_xact_lock(hashtextextended('usage-days', 0))")
             )
@@ -376,13 +382,15 @@ class SqlRoller:
                     {"behind": behind, "seen_at": seen_at},
                 )
                 return behind < target
-            late = await _late(connection, rolled.seen_at, date(1970, 1, 1), rolled.behind)
-            for day in sorted(late):
-                await _roll(connection, day)
             behind = rolled.behind
             if behind < target:
                 await _roll(connection, behind)
                 behind += DAY
+                # What was late before stays so until all days are there.
+                seen_at = rolled.seen_at
+            else:
+                for day in await _late(connection, rolled.seen_at, _EVER, behind):
+                    await _roll(connection, day)
             await connection.execute(
                 text("UPDATE gateway.usage_rolled SET behind = :behind, seen_at = :seen_at"),
                 {"behind": behind, "seen_at": seen_at},
