@@ -58,6 +58,8 @@ RULES: tuple[Rule, ...] = (
     _rule("/events", OPERATIONS, reserved=True),
     _rule("/commands", OPERATIONS, reserved=True),
     _rule("/central-system", OPERATIONS),
+    # Asked, and nothing is changed by it.
+    _rule("/services/contract-validation", CONTRACTS, FINANCE, OPERATIONS),
     # Calls of services, the clearing house among them: they are a program's affair, as a rule.
     _rule("/services", OPERATIONS),
 )

@@ -334,10 +334,22 @@ class ContractBook:
         )
 
     def standing(
-        self, requester: PartyId, provider: PartyId, service: str, major: int, at: datetime
+        self,
+        requester: PartyId,
+        provider: PartyId,
+        service: str,
+        major: int,
+        at: datetime,
+        *,
+        sandbox: bool = False,
     ) -> Standing | NotInForce:
-        """As `find`, without the terms, of which reading costs more than all the rest."""
-        one = self._find(self._pages.held, requester, provider, service, major, at)
+        """As `find`, or as `find_to_try`, without the terms, of which reading costs more than all
+        the rest."""
+        asked = requester, provider, service, major, at
+        one = self._find(self._pages.tried if sandbox else self._pages.held, *asked)
+        if sandbox and not isinstance(one, _Held):
+            live = self._find(self._pages.held, *asked)
+            one = one if live is _NOTHING else live
         if not isinstance(one, _Held):
             return one
         return Standing(

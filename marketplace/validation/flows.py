@@ -14,6 +14,7 @@ from typing import Any
 from kit.encoding import encode_json
 from kit.http import decode
 from marketplace.contracts.book import NotInForce
+from marketplace.services.model import Environment
 from marketplace.validation import model
 from marketplace.validation.model import Answer, Asked, Question
 from marketplace.validation.ports import Book, Signer
@@ -30,7 +31,14 @@ def validate(book: Book, caller: PartyId, hub: PartyId, asked: Asked) -> Answer:
     NotYourQuestion for whoever is neither of the two nor the hub; BadQuestion.
     """
     model.check_asker(caller, asked, hub)
-    found = book.standing(asked.requester, asked.provider, asked.service, asked.major, asked.at)
+    found = book.standing(
+        asked.requester,
+        asked.provider,
+        asked.service,
+        asked.major,
+        asked.at,
+        sandbox=asked.environment is Environment.SANDBOX,
+    )
     if isinstance(found, NotInForce):
         return Answer(False, found.contract_id, found.reason.value, asked.at)
     if asked.operation is not None and not model.allows(book.terms_of(found), asked.operation):

@@ -14,9 +14,17 @@ class Book(Protocol):
     """Contracts as this process knows them; a look-up waits for nothing."""
 
     def standing(
-        self, requester: PartyId, provider: PartyId, service: str, major: int, at: datetime
+        self,
+        requester: PartyId,
+        provider: PartyId,
+        service: str,
+        major: int,
+        at: datetime,
+        *,
+        sandbox: bool,
     ) -> Standing | NotInForce:
-        """The contract in force at a moment, or why there is none."""
+        """The contract in force at a moment, or why there is none. `sandbox`: the one for calls
+        that are tried, else the live one."""
         ...
 
     def terms_of(self, standing: Standing) -> Terms: ...

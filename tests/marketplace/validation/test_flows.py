@@ -92,7 +92,7 @@ def test_what_is_validated_is_what_the_gateway_lets_through(
 
 def test_a_book_that_is_asked_for_a_strangers_contract_is_not_opened() -> None:
     class Closed:
-        def standing(self, *_: Any) -> Any:
+        def standing(self, *_: Any, **__: Any) -> Any:
             raise AssertionError("not looked up")
 
         terms_of = age_s = standing

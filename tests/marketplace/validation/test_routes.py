@@ -165,9 +165,9 @@ async def test_a_contract_about_other_operations_says_so(
 ) -> None:
     provider = await join(market, EVSP, "service-provider")
     service = {"name": "parking", "category": "value-added", "description": ""}
-    made = await provider.http.post(
-        "/marketplace/services", json=service | {"endpoint": "http://127.0.0.1:9/p"}
-    )
+    sandbox = {"url": "http://127.0.0.1:9/tried", "environment": "sandbox"}
+    where = {"endpoint": "http://127.0.0.1:9/p", "more_endpoints": [sandbox]}
+    made = await provider.http.post("/marketplace/services", json=service | where)
     assert made.status_code == 201, made.text
     await provider.http.post("/marketplace/services/parking/v1/publish")
     offering = await provider.http.post(
@@ -187,6 +187,19 @@ async def test_a_contract_about_other_operations_says_so(
         told = (await operator.http.get(ONE, params=asked | {"operation": operation})).json()
         assert (told["valid"], told["reason"]) == (reason is None, reason)
         assert told["contract_id"] == contract.json()["contract_id"]
+    # For calls that are tried there is a contract of their own, about all operations.
+    tried = await provider.http.post(
+        "/marketplace/offerings", json={"service": "parking", "environment": "sandbox"}
+    )
+    assert tried.status_code == 201, tried.text
+    sandboxed = await operator.http.post(
+        "/marketplace/contracts", json={"offering_id": tried.json()["offering_id"]}
+    )
+    for environment, expected in (("live", contract), ("sandbox", sandboxed)):
+        told = (await operator.http.get(ONE, params=asked | {"environment": environment})).json()
+        assert told["contract_id"] == expected.json()["contract_id"]
+    in_it = {"operation": "book", "environment": "sandbox"}
+    assert (await operator.http.get(ONE, params=asked | in_it)).json()["valid"] is True
     await provider.http.aclose()
 
 

@@ -41,6 +41,10 @@ def test_a_contract_is_asked_about_and_answered_as_in_rest(
     query = dict(parse_qsl(asked.query))
     assert datetime.fromisoformat(query.pop("at")) == AT
     assert query == {"requester": "FR*PD1", "provider": "FR*XYZ", "service": "roaming"}
+    whole = {"requester": "FR*PD1", "provider": "FR*XYZ", "service": "parking"}
+    more = {"operation": "GET /spots/7", "environment": "sandbox"}
+    asked = face.request(zeep.asks(*WHOLE, **whole, **more), None)
+    assert dict(parse_qsl(asked.query)) == whole | more
     said = face.answer("validate", "1.1", 200, "application/json", json.dumps(told).encode())
     assert zeep.reads(*WHOLE, said.content) == read
     zeep.close()
