@@ -36,6 +36,7 @@ class AgreementsForFramework:
             requester=await on_paper(self.parts, found.requester, agreed_at),
             service=found.service,
             major=found.major,
+            environment=found.environment.value,
             terms=msgspec.json.decode(encode_json(found.terms.to_json())),
             clauses=clauses.chosen,
             valid_from=found.valid_from,

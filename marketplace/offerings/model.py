@@ -458,7 +458,7 @@ def kind_of(service: Service) -> Kind:
     """What kind of contract a service has: which modules of the framework it takes."""
     if service.name == ROAMING:
         return Kind.ROAMING
-    if service.name == LOAD_MANAGEMENT:
+    if service.name == LOAD_MANAGEMENT or LOAD_MANAGEMENT in service.tags:
         return Kind.LOAD_MANAGEMENT
     return Kind.TOPIC if service.protocol is Protocol.TOPIC else Kind.CALL
 
@@ -470,6 +470,7 @@ def said(offering: Offering, service: Service) -> dict[str, Any]:
         "provider_is_hub": service.of_hub and service.provider == offering.provider,
         "service": offering.service,
         "major": offering.major,
+        "environment": offering.environment.value,
         "valid_from": offering.valid_from and offering.valid_from.isoformat(),
         "valid_until": offering.valid_until and offering.valid_until.isoformat(),
     }

@@ -85,8 +85,8 @@ async def test_an_offer_goes_from_modules_to_a_contract_on_paper(hub: Hub) -> No
 
 async def test_what_has_no_usual_form_is_asked_for_by_name(hub: Hub) -> None:
     grid = await hub.partner("FR*ENE", "dso", "service-provider")
-    await forecasting(grid, name="load-management")
-    asked: dict[str, Any] = {"service": "load-management", "terms": {"notice_days": 90}}
+    await forecasting(grid, name="grid-relief", tags=["load-management"])
+    asked: dict[str, Any] = {"service": "grid-relief", "terms": {"notice_days": 90}}
     refused = await grid.call("POST", OFFERINGS, asked)
     assert (refused.status, refused.problem) == (409, "offering-incomplete")
     assert refused.body["value"] == "load-management-conditions"
@@ -108,6 +108,20 @@ async def test_what_has_no_usual_form_is_asked_for_by_name(hub: Hub) -> None:
     assert refused.status == 422
     assert refused.body["field"] == "clauses.load-management-conditions.hours.from"
     assert refused.body["value"] == "5pm"
+
+
+async def test_what_is_offered_for_the_sandbox_says_so(hub: Hub) -> None:
+    provider = await hub.partner("NL*FCS", "service-provider")
+    requester = await hub.partner("FR*PD1", "evse-operator")
+    sandbox = {"url": "https://forecasts.example/sandbox", "environment": "sandbox"}
+    await forecasting(provider, more_endpoints=[sandbox])
+    asked = {"service": "load-forecast", "environment": "sandbox"}
+    offering = await provider.post(OFFERINGS, asked)
+    contract = await requester.accepts(offering["offering_id"])
+    document = await requester.get(f"/marketplace/contracts/{contract}/document")
+    assert document["service"]["environment"] == "sandbox"
+    [scope] = [one for one in document["clauses"] if one["name"] == "scope"]
+    assert "in the sandbox only" in scope["text"]
 
 
 async def test_the_operator_publishes_the_module_of_the_page(hub: Hub) -> None:
