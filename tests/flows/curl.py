@@ -11,7 +11,7 @@ from aiohttp import encode_basic_auth
 from httpx import AsyncClient, Response
 
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^curl .*?(?=^curl |\Z)", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^(?:curl|gridroam) .*?(?=^curl |^gridroam |\Z)", re.MULTILINE | re.DOTALL)
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -23,6 +23,7 @@ class Curl:
     url: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | None = None
+    kept_as: str | None = None
 
     @classmethod
     def parse(cls, line: str, files: Mapping[str, bytes]) -> Curl:
@@ -39,8 +40,11 @@ class Curl:
                     asked.headers[name] = value
                 case "-u":
                     asked.headers["Authorization"] = encode_basic_auth(*next(words).split(":"))
+                case "-o":
+                    asked.kept_as = next(words)
                 case "-d":
-                    asked.content = next(words).encode()
+                    told = next(words)
+                    asked.content = files[told[1:]] if told.startswith("@") else told.encode()
                     asked.headers.setdefault("Content-Type", FORM)
                 case "--data-binary":
                     asked.content = files[next(words).removeprefix("@")]
