@@ -14,7 +14,7 @@ from lxml import etree
 
 from documents.en16931 import to_xml
 from documents.invoice import Category, Invoice, Kind, Line, Preceding, Unit, Vat
-from tests.clearinghouse.invoicing.norm import broken_rules
+from tests.documents.norm import broken_rules
 from tests.documents.samples import (
     BUYER,
     OUTSIDE_SCOPE,

@@ -15,7 +15,7 @@ from documents.en16931 import to_xml
 from documents.invoice import Invoice
 from documents.paper import hybrid, print_invoice
 from documents.printed import amount, iban, printer
-from tests.clearinghouse.invoicing.norm import broken_rules
+from tests.documents.norm import broken_rules
 from tests.documents.samples import STANDARD_19, invoice, line
 from tests.documents.test_en16931 import GOOD
 

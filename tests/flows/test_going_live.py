@@ -22,7 +22,7 @@ from httpx import Response
 
 from gridroam import office_keys
 from kit.clock import utc_now
-from tests.clearinghouse.invoicing.norm import broken_rules
+from tests.documents.norm import broken_rules
 from tests.flows.curl import COMMAND, Curl
 from tests.hub import Answer, Hub, Server, server, until
 

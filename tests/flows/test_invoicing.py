@@ -10,7 +10,7 @@ from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.periods.model import Month
 from gridroam import office_books
 from kit.clock import utc_now
-from tests.clearinghouse.invoicing.norm import broken_rules
+from tests.documents.norm import broken_rules
 from tests.flows.test_vat import BERLIN, LYON, tells
 from tests.flows.world import CARD, EVSE, OTHER_EVSE, world
 from tests.hub import CLEARING_HOUSE, Hub

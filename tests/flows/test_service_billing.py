@@ -13,7 +13,7 @@ import pytest
 from pypdf import PdfReader
 
 from kit.clock import utc_now
-from tests.clearinghouse.invoicing.norm import broken_rules
+from tests.documents.norm import broken_rules
 from tests.hub import Hub, Partner, Server, answering, server, until
 
 PATH = "/services/load-forecast/points/7"

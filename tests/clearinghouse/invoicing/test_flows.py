@@ -32,8 +32,8 @@ from tests.clearinghouse.cdrs.fakes import (
 )
 from tests.clearinghouse.fees.test_model import schedule
 from tests.clearinghouse.invoicing.fakes import FEBRUARY, HUB, JANUARY, Months, papers
-from tests.clearinghouse.invoicing.norm import broken_rules
 from tests.clearinghouse.tax.test_model import Paper
+from tests.documents.norm import broken_rules
 from tests.documents.samples import SELLER
 
 

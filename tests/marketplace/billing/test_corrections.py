@@ -18,7 +18,7 @@ from marketplace.billing.standing import BadCredit, Entry, NothingToCredit, Stat
 from marketplace.offerings.model import ServiceTerms
 from roaming.events import EventType
 from roaming.party import PartyId
-from tests.clearinghouse.invoicing.norm import broken_rules
+from tests.documents.norm import broken_rules
 from tests.marketplace.billing.market import HUB, MONTH, PROVIDER, REQUESTER, Market, day
 
 PER_CALL = ServiceTerms.parse({"currency": "EUR", "price_per_call_minor": 5})

@@ -15,7 +15,7 @@ from marketplace.billing.model import BadCutOff, OtherRunUnderWay, State
 from marketplace.offerings.model import ServiceTerms
 from roaming.month import Month
 from roaming.party import PartyId
-from tests.clearinghouse.invoicing.norm import broken_rules
+from tests.documents.norm import broken_rules
 from tests.marketplace.billing.market import HUB, MONTH, PROVIDER, REQUESTER, Market, day, plan
 
 PER_CALL = ServiceTerms.parse({"currency": "EUR", "price_per_call_minor": 5})
