@@ -169,7 +169,7 @@ class Reader:
         async def done() -> bool:
             if self.answers[-1].request.method == "GET" and self.told(expected) != expected:
                 await self.sends(self.command)
-            return self.told(expected) == expected
+            return bool(self.told(expected) == expected)
 
         if self.answers[-1].request.method == "GET":
             await until(done)
