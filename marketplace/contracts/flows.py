@@ -340,7 +340,8 @@ async def _free(desk: Desk, contract: Contract) -> bool:
     assert contract.valid_until is not None, "what renews has an end"
     ends = life.renewed(contract).ends
     return not any(
-        model.overlap(contract.valid_until, ends, other.valid_from, other.ends)
+        _subject(contract) == _subject(other)
+        and model.overlap(contract.valid_until, ends, other.valid_from, other.ends)
         for other in await desk.standing_beside(contract)
     )
 
