@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from kit.clock import utc_now
-from tests.flows.people import accepts, joined
+from tests.flows.people import accepts, invited, joined
 from tests.hub import Hub, Partner, answering, server, until
 
 AUDIT = "/marketplace/audit"
@@ -157,3 +157,20 @@ async def test_another_party_is_not_asked_about(hub: Hub, requester: Partner) ->
         assert (no.status, no.body["field"]) == (422, field)
     nothing = await requester.get(f"{AUDIT}?actor=%00&stream=%00")
     assert nothing == []
+
+
+async def test_the_hubs_operator_invites_a_first_admin_and_sees_everybodys_affairs(
+    hub: Hub, requester: Partner
+) -> None:
+    operator = await hub.operator()
+    told = await invited(operator, "ada@pointdujour.example", "admin", party="FR*PD1")
+    ada = await accepts(requester, told)
+    own = await read(operator, "&party=FR*PD1&type=person-invited&type=person-joined", at_least=2)
+    assert [who(one) for one in own] == [
+        ("person-invited", f"client:{operator.client_id}", "EU*GRD"),
+        ("person-joined", f"person:{ada.person_id}", "FR*PD1"),
+    ]
+    assert {"EU*GRD", "FR*PD1"} <= {one["party"] for one in await read(operator)}
+    # The party itself hears who did it by kind.
+    mine = await read(requester, "&type=person-invited")
+    assert [who(one) for one in mine] == [("person-invited", "client", "EU*GRD")]
