@@ -88,6 +88,7 @@ Index(
     postgresql_where=text("status = 'published'"),
 )
 Index("ix_offering_provider", offerings.c.provider, offerings.c.offering_id)
+Index("ix_offering_service", offerings.c.service, offerings.c.offering_id)
 Index(
     "ix_offering_audience_published",
     offerings.c.audience,

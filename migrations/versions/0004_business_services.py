@@ -212,6 +212,7 @@ WHERE sunset IS NOT NULL AND status <> 'retired'
     "ALTER TABLE marketplace.offering ADD COLUMN environment TEXT DEFAULT 'live' NOT NULL",
     "DROP INDEX marketplace.ix_offering_provider",
     "CREATE INDEX ix_offering_provider ON marketplace.offering (provider, offering_id)",
+    "CREATE INDEX ix_offering_service ON marketplace.offering (service, offering_id)",
     """
 CREATE INDEX ix_offering_audience_published ON marketplace.offering (audience, offering_id)
 WHERE status = 'published'
