@@ -20,7 +20,6 @@ from gridroam import (
     cli_documents,
     cli_exposure,
     cli_framework,
-    cli_keys,
     cli_onboarding,
     cli_partners,
     cli_rates,
@@ -58,8 +57,6 @@ app.add_typer(cli_partners.partner, name="partner")
 app.add_typer(cli_onboarding.operator, name="operator")
 app.add_typer(cli_services.service, name="service")
 app.add_typer(cli_framework.framework, name="framework")
-app.add_typer(cli_keys.key, name="key")
-app.command("sign")(cli_keys.sign)
 app.add_typer(cli_contracts.contract, name="contract")
 app.add_typer(cli_contracts.key, name="key")
 app.command()(cli_contracts.sign)

@@ -20,8 +20,9 @@ import yaml
 from aiohttp import web
 from httpx import Response
 
-from gridroam import office_keys
+from gridroam import signing
 from kit.clock import utc_now
+from kit.encoding import encode_json
 from tests.documents.norm import broken_rules
 from tests.flows.curl import COMMAND, Curl
 from tests.hub import Answer, Hub, Server, server, until
@@ -134,13 +135,12 @@ class Reader:
             self.kept["INVOICE"] = told["invoices"][0]["number"]
 
     async def runs(self, what: str, *words: str) -> None:
-        """What runs on the reader's own machine."""
+        """What runs on the reader's own machine; what it prints goes to the file named last."""
         if what == "key":
-            await office_keys.new_key(self.folder / words[1])
+            told = signing.new_key(self.folder / words[1])
         else:
-            self.kept["JWS"] = await office_keys.sign(
-                self.folder / words[0], self.folder / words[2]
-            )
+            told = signing.sign(self.folder / words[0], self.folder / words[2])
+        (self.folder / words[-1]).write_bytes(encode_json(told))
 
     async def calls_until_refused(self) -> None:
         """The rest of what the contract allows in a day, and one call more."""
