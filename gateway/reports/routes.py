@@ -197,7 +197,8 @@ class Asked:
         return checked(
             Question(
                 party=_whose(self.caller, self._party, hub),
-                first=self._first or last - USUAL,
+                # The calendar begins in the year 1, and so may `last`.
+                first=self._first or max(last, date.min + USUAL) - USUAL,
                 last=last,
                 service=self._service,
                 contract_id=self._contract_id,

@@ -247,10 +247,19 @@ async def test_a_long_report_comes_in_pages_that_hold_every_row_once(market: Mar
     assert pages <= 4
 
 
+async def test_of_the_first_day_of_the_calendar_there_is_a_report_of_nothing(
+    market: Market,
+) -> None:
+    for what, where in (("figures", "rows"), ("levels", "months")):
+        told = await market.report(market.requester, what, "last=0001-01-01")
+        assert told[where] == []
+
+
 async def test_what_no_report_is_made_of_is_refused_by_its_field(market: Market) -> None:
     for query, field in (
         ("first=2999-01-01", "last"),
         ("first=2001-01-01", "first"),
+        ("last=0001-01-01&first=0001-01-02", "last"),
         ("by=caller", "query.by"),
         ("partner=nobody", "party"),
         ("format=xlsx", "query.format"),
