@@ -239,13 +239,15 @@ def _rated(agreement: Agreement, spending: Spending, month: date, behind: date) 
     plan, currency = agreement.plan, agreement.currency
     assert plan is not None
     assert currency is not None, "a price has a currency"
-    begins = agreement.begins_at.date()
+    begins, ends_at = agreement.begins_at.date(), agreement.ends_at
+    # Ended before it began, it was never in force, and no bill asks its one-time price either.
+    never = ends_at is not None and ends_at <= agreement.begins_at
     used = [one for one in spending.used if month <= one.day < behind]
     use = Use(
         month.year,
         month.month,
         days_in_force(agreement.begins_at, agreement.ends_at, month, behind),
-        first=month <= begins < behind,
+        first=not never and month <= begins < behind,
         calls=sum(one.calls for one in used),
         bytes=sum(one.bytes for one in used),
         units=sum(one.units for one in used),

@@ -124,6 +124,11 @@ def test_a_contract_costs_nothing_before_it_begins_and_after_it_has_ended() -> N
     assert daily(plan, begins_at=begins, ends_at=ends) == {2: 600, 3: 100}
 
 
+def test_what_ended_before_it_began_costs_nothing_as_on_a_bill() -> None:
+    begins = datetime(2026, 5, 2, 10, tzinfo=UTC)
+    assert daily({"one_time": "5"}, begins_at=begins, ends_at=begins) == {}
+
+
 def test_packs_cost_when_they_are_bought() -> None:
     bought = Spending(packs=[(date(2026, 5, 2), 1999), (date(2026, 6, 2), 1)])
     told = money(agreed(plan=None), bought, MAY)
