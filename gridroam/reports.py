@@ -84,9 +84,10 @@ class AgreementsForReports:
 
 
 def agreement(contract: Contract, clauses: Clauses | None) -> Agreement | None:
-    """The contract in the reports' words; None where it is about no calls."""
+    """The contract in the reports' words; None where it is about no calls, or about what is
+    tried out: that is never billed, not its days either."""
     terms = contract.terms
-    if not isinstance(terms, ServiceTerms):
+    if not isinstance(terms, ServiceTerms) or contract.sandbox:
         return None
     prices = terms.prices
     costs = prices is not None or (terms.pack is not None and terms.pack.price_minor > 0)
