@@ -47,7 +47,9 @@ async def credit(
             raise NothingToCredit(
                 "a credit note is not credited", field="number", value=number, rule="an invoice"
             )
-        made = _ready(found, standing.credit(await book.lines(number), lines), bill_again)
+        before = await _credited_by_runs(book, number)
+        given = standing.credit(await book.lines(number), lines, before)
+        made = _ready(found, given, bill_again)
         series = made.seller.party, now.year, made.kind
         counted = (await book.take_numbers({series: 1}))[series] + 1
         note = number_of(made.seller.party, now.year, counted, made.kind, papers.SERIES)
@@ -71,6 +73,11 @@ async def credit(
         kept = await book.find(note, None)
     assert kept is not None
     return kept
+
+
+async def _credited_by_runs(book: Book, number: str) -> int:
+    notes = [await book.find(note, None) for note in await book.credit_notes(number)]
+    return sum(note.invoice.net_minor for note in notes if note is not None and note.run_id)
 
 
 def _ready(found: Found, given: list[tuple[standing.Billed, Item]], bill_again: bool) -> Ready:

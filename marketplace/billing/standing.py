@@ -1,7 +1,7 @@
 """How an invoice stands: nothing of it is kept but what was credited, paid and written off.
 
 Law: what is open is what the invoice asks for, less what was credited, paid and written off; no
-line is credited for more than it asked.
+line is credited for more than it asked, nor all together for more than the invoice.
 """
 
 from __future__ import annotations
@@ -153,9 +153,12 @@ class Billed:
         return self.item.amount_minor - self.credited_minor
 
 
-def credit(lines: Sequence[Billed], asked: Mapping[int, int] | None) -> list[tuple[Billed, Item]]:
+def credit(
+    lines: Sequence[Billed], asked: Mapping[int, int] | None, taken_back_minor: int = 0
+) -> list[tuple[Billed, Item]]:
     """What is credited of an invoice: all that is left of it, or so much of these lines.
 
+    `taken_back_minor`: what a billing run has credited of the invoice, of no line of it.
     The items are below zero, as the books have them. BadCredit, NothingToCredit.
     """
     known = {line.number: line for line in lines}
@@ -170,14 +173,23 @@ def credit(lines: Sequence[Billed], asked: Mapping[int, int] | None) -> list[tup
                 value=number,
                 rule=f"more than 0 and at most {line.left_minor} minor units",
             )
+    # What a line below zero took back of the others was never asked for.
+    left = sum(line.left_minor for line in lines) - taken_back_minor
     given = {line.number: line.left_minor for line in lines} if asked is None else asked
     made = [
         (line, _credited(line, given[line.number]))
         for line in lines
         if given.get(line.number, 0) != 0
     ]
-    if sum(item.amount_minor for _, item in made) >= 0:
+    if left <= 0 or sum(item.amount_minor for _, item in made) >= 0:
         raise NothingToCredit("nothing is left to be credited", rule="an invoice not yet credited")
+    if (together := -sum(item.amount_minor for _, item in made)) > left:
+        raise BadCredit(
+            "more than is left of the invoice",
+            field="lines",
+            value=together,
+            rule=f"at most {left} minor units together",
+        )
     return made
 
 

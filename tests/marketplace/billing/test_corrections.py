@@ -19,7 +19,7 @@ from marketplace.offerings.model import ServiceTerms
 from roaming.events import EventType
 from roaming.party import PartyId
 from tests.documents.norm import broken_rules
-from tests.marketplace.billing.market import HUB, MONTH, PROVIDER, REQUESTER, Market, day
+from tests.marketplace.billing.market import HUB, MONTH, PROVIDER, REQUESTER, Market, day, plan
 
 PER_CALL = ServiceTerms.parse({"currency": "EUR", "price_per_call_minor": 5})
 
@@ -65,6 +65,47 @@ async def test_what_is_credited_is_not_billed_again_unless_it_is_asked_for(
     # What is on paper for the month: what it comes to, less what was given away.
     sums = await market.sums()
     assert sorted(sums.values()) == [60, 600]
+
+
+async def test_what_a_run_has_taken_back_is_not_credited_once_more(
+    sold: tuple[Market, Found],
+) -> None:
+    market, found = sold
+    number = found.invoice.number
+    async with market.database.hot() as connection:
+        await connection.execute(
+            "UPDATE gateway.usage SET billable = false WHERE request_id IN"
+            " (SELECT request_id FROM gateway.usage LIMIT 150)"
+        )
+    assert (await market.bill()).tally.credit_notes == 2
+    with pytest.raises(BadCredit):
+        await credited(market, number)
+    await credited(market, number, {1: 250})
+    with pytest.raises(NothingToCredit):
+        await credited(market, number, {1: 1})
+    after = await looking.find(number, REQUESTER, house=market.house)
+    assert after.standing.credited_minor == after.standing.gross_minor
+
+
+async def test_what_a_later_invoice_took_back_is_credited_with_the_whole_of_it_alone(
+    database: Database,
+) -> None:
+    """What was lacking to a minimum on an interim invoice is a line below zero on the next."""
+    market = Market(database)
+    await looking.set_fee(Fee(MONTH.next, Decimal(10)), HUB, house=market.house)
+    market.now = day(3, month=12)
+    terms = plan(per_call="0.10", minimum="40")
+    contract = await market.contract(terms, begins=day(1, month=11, hour=0))
+    await market.bill(MONTH.next, up_to=day(11, month=11, hour=0))
+    await market.calls(contract, day(20, month=11), 500)
+    await market.bill(MONTH.next)
+    every = await market.documents()
+    [_, last] = [one for one in every if one.invoice.seller.party == PROVIDER]
+    assert last.invoice.net_minor == 5000 - 1333
+    with pytest.raises(BadCredit):
+        await credited(market, last.invoice.number, {1: 5000})
+    whole = await credited(market, last.invoice.number)
+    assert whole.invoice.net_minor == last.invoice.net_minor
 
 
 async def test_the_books_of_a_sale_and_of_its_fee_add_up_after_every_correction(

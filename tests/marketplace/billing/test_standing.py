@@ -113,6 +113,19 @@ def test_what_cannot_be_credited_is_refused_by_its_line(asked: dict[int, int]) -
     assert refused.value.value == next(iter(asked))
 
 
+def test_what_a_line_took_back_cannot_be_credited_of_another() -> None:
+    lines = billed(100, -30)
+    with pytest.raises(BadCredit) as refused:
+        credit(lines, {1: 71})
+    assert (refused.value.field, refused.value.value) == ("lines", 71)
+    with pytest.raises(BadCredit):
+        credit(lines, {1: 70}, 1)
+    with pytest.raises(NothingToCredit):
+        credit(lines, None, 70)
+    [(_, part)] = credit(lines, {1: 70})
+    assert part.amount_minor == -70
+
+
 def test_with_a_whole_line_its_calls_are_taken_back_and_with_a_part_of_it_the_price() -> None:
     (_, whole), (_, part) = credit(billed(100, 50), {1: 100, 2: 49})
     assert (whole.quantity, part.quantity) == (Decimal(-7), Decimal(0))
