@@ -106,7 +106,9 @@ async def accept_public(
     offered = [
         one
         for one in await desk.public_offerings(hub, roles)
-        if one.provider != party and (services is None or one.service in services)
+        if one.provider != party
+        and not _is_over(one, now)
+        and (services is None or one.service in services)
     ]
     held = [one for one in await desk.between(party, offered) if one.ends is None or one.ends > now]
     free = [
@@ -156,6 +158,13 @@ class _Hand:
             raise OfferingWithdrawn(
                 "the offering is no longer made", field="offering_id", value=offering.offering_id
             )
+        if _is_over(offering, self.now):
+            raise OfferingWithdrawn(
+                "what is offered is over already",
+                field="offering_id",
+                value=offering.offering_id,
+                rule="an offering whose `valid_until` is to come",
+            )
         for party in (offering.provider, self.requester):
             check_present(party, self.stand.get(party, UNTROUBLED), self.now, "offering_id")
         check_service(self.services[offering.service, offering.major])
@@ -180,6 +189,10 @@ def _same(contract: Contract, offering: Offering, now: datetime) -> bool:
     return contract.status_at(now) is not model.Status.TERMINATED
 
 
+def _is_over(offering: Offering, now: datetime) -> bool:
+    return offering.valid_until is not None and offering.valid_until <= now
+
+
 def _check_overlap(contract: Contract, standing: Sequence[Contract]) -> None:
     for other in standing:
         if _subject(contract) != _subject(other):
@@ -201,7 +214,7 @@ async def last_end(desk: Desk, service: Service, now: datetime) -> datetime | No
     """When the last of a service's running live contracts can have ended, notice being given now;
     None: none runs."""
     running = await desk.running(service, now)
-    return max((model.end_by_notice(one, now) for one in running if not one.sandbox), default=None)
+    return max((life.end_by_notice(one, now) for one in running if not one.sandbox), default=None)
 
 
 async def end_with_service(
@@ -222,8 +235,8 @@ async def end_with_service(
     for one in await desk.running(service, now):
         end = sunset
         if own_notice and not one.sandbox:
-            end = min(sunset, model.end_by_notice(one, now))
-        after = model.ended(one, end, by, now, why)
+            end = min(sunset, life.end_by_notice(one, now))
+        after = life.ended(one, end, by, now, why)
         if after is not one:
             ended.append(after)
     await desk.save_ended(ended, by, now)
@@ -273,9 +286,10 @@ async def notice_days(desk: Desk, party: PartyId, now: datetime) -> int:
 async def end_all(desk: Desk, party: PartyId, ends: datetime, now: datetime) -> None:
     """All contracts of a party that leaves the market end with it, in the transaction in which it
     gives notice."""
-    lasting = await desk.all_to_end(party, ends)
+    lasting = await desk.all_to_end(party, now)
     why = "the partner leaves the market"
-    await desk.save_ended([model.ended(one, ends, party, now, why) for one in lasting], party, now)
+    ended = [(one, life.ended(one, ends, party, now, why)) for one in lasting]
+    await desk.save_ended([after for one, after in ended if after is not one], party, now)
 
 
 async def conclude(

@@ -105,6 +105,36 @@ def notice_until(contract: Contract) -> datetime:
     return min(notice, _renewed_at(contract))
 
 
+def lasts_until(contract: Contract) -> datetime | None:
+    """When it has ended at the latest, as things stand, all its renewals counted; None: never."""
+    if not renews(contract):
+        return contract.ends
+    ends = [one.since for one in contract.history if one.status is Status.TERMINATED]
+    return min(ends, default=None)
+
+
+def end_by_notice(contract: Contract, now: datetime) -> datetime:
+    """When it has ended at the latest, if notice is given now or was given before."""
+    noticed, last = now + timedelta(days=contract.terms.notice_days), lasts_until(contract)
+    return noticed if last is None else min(last, noticed)
+
+
+def ended(contract: Contract, ends: datetime, by: PartyId, now: datetime, reason: str) -> Contract:
+    """The contract when a party of it leaves the market at `ends`, or what it is about ends; the
+    same one where it has ended by then for good. The notice is no shorter than its own.
+    """
+    last = lasts_until(contract)
+    if last is not None and last <= ends:
+        return contract
+    entry = StatusChange(Status.TERMINATED, ends, by, now, reason)
+    others = [one for one in contract.history[1:] if one.status is not Status.TERMINATED]
+    return replace(
+        contract,
+        history=(contract.history[0], *sorted((*others, entry), key=lambda one: one.since)),
+        version=contract.version + 1,
+    )
+
+
 def check_notice(contract: Contract, now: datetime) -> None:
     """NothingToRenew, NoticeTooLate, unless the contract can be kept from renewing, or is."""
     if any(one.status is Status.TERMINATED for one in contract.history):

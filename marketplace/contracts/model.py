@@ -304,27 +304,6 @@ def changed(
     )
 
 
-def end_by_notice(contract: Contract, now: datetime) -> datetime:
-    """When it has ended at the latest, if notice is given now or was given before."""
-    noticed = now + timedelta(days=contract.terms.notice_days)
-    return noticed if contract.ends is None else min(contract.ends, noticed)
-
-
-def ended(contract: Contract, ends: datetime, by: PartyId, now: datetime, reason: str) -> Contract:
-    """The contract when a party of it leaves the market at `ends`, or what it is about ends; the
-    same one where it has ended by then. The notice is no shorter than its own.
-    """
-    if contract.ends is not None and contract.ends <= ends:
-        return contract
-    entry = StatusChange(Status.TERMINATED, ends, by, now, reason)
-    others = [one for one in contract.history[1:] if one.status is not Status.TERMINATED]
-    return replace(
-        contract,
-        history=(contract.history[0], *sorted((*others, entry), key=_since)),
-        version=contract.version + 1,
-    )
-
-
 def acts_as(service: str) -> tuple[Role, Role | None]:
     """In which roles the provider and the requester of a contract on a service act in it.
 
@@ -369,8 +348,12 @@ def narrowed(
 def overlap(
     begins: datetime, ends: datetime | None, others_begin: datetime, others_end: datetime | None
 ) -> bool:
-    """Whether [begins, ends) and [others_begin, others_end) share a moment; None: no end."""
-    return (ends is None or others_begin < ends) and (others_end is None or begins < others_end)
+    """Whether [begins, ends) and [others_begin, others_end) share a moment; None: no end.
+
+    One that ended before it began, or as it did, has none to share.
+    """
+    last_begin = max(begins, others_begin)
+    return all(end is None or last_begin < end for end in (ends, others_end))
 
 
 def _ending(contract: Contract, action: Action, now: datetime) -> datetime | None:

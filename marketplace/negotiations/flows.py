@@ -71,7 +71,8 @@ async def begin(
                 begun.replaces,
                 caller,
             )
-            if same and known.latest.says_the_same_as(draft):
+            # One that nobody answered in time can be made anew, ended or not yet.
+            if same and now < known.until and known.latest.says_the_same_as(draft):
                 return known
         await desk.add(begun)
     return begun
@@ -318,7 +319,11 @@ async def _to_replace(
 
 def _goes_on_until(contract: Contract, at: datetime) -> bool:
     """Whether a contract that renews by itself will have been renewed beyond a moment."""
-    return life.renews(contract) and life.next_end(contract) >= at
+    if not life.renews(contract):
+        return False
+    last = life.renewed(contract).ends
+    assert last is not None, "what renews has an end"
+    return last >= at
 
 
 async def _to_change(desk: Desk, caller: PartyId, negotiation_id: str) -> Negotiation:

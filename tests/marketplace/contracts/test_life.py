@@ -197,3 +197,22 @@ def test_a_suspension_does_not_keep_a_contract_from_renewing_and_outlasts_it() -
     assert after.valid_until == datetime(2027, 2, 28, tzinfo=UTC)
     assert absence(after.valid_from, after.valid_until, after.history, END) is not None
     assert after.suspended_by == {PROVIDER}
+
+
+def test_what_renews_does_not_outlast_who_leaves_or_what_it_is_about() -> None:
+    gone_at = END + 100 * DAY
+    one = contract(renews_months=12, notice_days=30)
+    gone = life.ended(one, gone_at, PROVIDER, NOW, "It leaves.")
+    later, told = lived(gone, END + 800 * DAY)
+    assert later.ends == gone_at
+    assert told[-1] == Ended(gone_at, Because.TERMINATED)
+    # What has been kept from renewing is over before.
+    kept = model.changed(one, Action.DO_NOT_RENEW, PROVIDER, NOW)
+    assert life.ended(kept, gone_at, PROVIDER, NOW, "It leaves.") is kept
+
+
+def test_whose_notice_came_too_late_for_its_end_lasts_until_the_notice_has_run() -> None:
+    one, late = contract(renews_months=12, notice_days=30), END - 10 * DAY
+    assert life.end_by_notice(one, late) == late + 30 * DAY
+    assert life.end_by_notice(one, END - 90 * DAY) == END - 60 * DAY
+    assert life.end_by_notice(contract(notice_days=30), late) == END

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from marketplace.contracts import model
+from marketplace.contracts import life, model
 from marketplace.contracts.model import (
     TRANSITIONS,
     Absence,
@@ -206,7 +206,7 @@ def test_before_its_first_change_a_contract_was_agreed() -> None:
 
 
 times = some.integers(0, 20)
-spans = some.tuples(times, some.none() | some.integers(1, 20)).map(
+spans = some.tuples(times, some.none() | some.integers(-3, 20)).map(
     lambda span: (
         NOW + span[0] * HOUR,
         None if span[1] is None else NOW + (span[0] + span[1]) * HOUR,
@@ -291,7 +291,7 @@ def test_who_leaves_ends_its_contracts_on_its_last_day_and_no_earlier(
         with suppress(Refusal):
             one = model.changed(one, action, by, now)
     ends = now + hours * HOUR
-    gone = model.ended(one, ends, EVSP, now, "It leaves.")
+    gone = life.ended(one, ends, EVSP, now, "It leaves.")
     assert gone.ends is not None
     assert gone.ends <= ends
     if one.ends is not None and one.ends <= ends:

@@ -400,3 +400,47 @@ async def test_both_sides_read_one_history_byte_for_byte(
     stranger = await join(market, OTHER, "evsp")
     assert problem(await stranger.http.get(path)) == (404, "unknown-contract")
     await stranger.http.aclose()
+
+
+async def test_an_amendment_never_begins_after_what_it_replaces_has_ended(
+    provider: Negotiator, requester: Negotiator, clock: HandClock
+) -> None:
+    ends = clock.now + timedelta(days=20)
+    validity = {"until": ends.isoformat()}
+    renewing = terms(10) | {"renews_months": 1, "notice_days": 30}
+    begun = await requested(requester, terms=renewing, validity=validity)
+    old = (await agree(requester, provider, begun))["contract_id"]
+    # Too late for its end: it is renewed, and ends ten days later.
+    await requester.http.post(f"/marketplace/contracts/{old}/terminate")
+    ended = clock.now + timedelta(days=30)
+    for at, expected in ((ended + timedelta(days=1), 409), (ended, 200)):
+        asked = await requester.good(
+            "", {"replaces": old, "validity": {"from": at.isoformat(), "until": None}}
+        )
+        answer = await provider.post(f"/{asked['negotiation_id']}/accept", {"proposal": 1})
+        assert answer.status_code == expected, answer.text
+    assert answer.json()["state"] == "accepted"
+
+
+async def test_a_contract_that_never_began_is_in_nobodys_way(
+    provider: Negotiator, requester: Negotiator, clock: HandClock
+) -> None:
+    at = (clock.now + timedelta(days=10)).isoformat()
+    validity = {"validity": {"from": at}}
+    begun = await requested(requester, **validity)
+    old = (await agree(requester, provider, begun))["contract_id"]
+    asked = await requester.good("", {"replaces": old, "terms": terms(9), **validity})
+    new = (await agree(requester, provider, asked))["contract_id"]
+    await requester.http.post(f"/marketplace/contracts/{new}/terminate")
+    again = await agree(requester, provider, await requested(requester, terms=terms(8)))
+    assert again["contract_id"]
+
+
+async def test_what_lapsed_is_asked_for_anew(
+    provider: Negotiator, requester: Negotiator, clock: HandClock
+) -> None:
+    first = await requested(requester)
+    await later(clock, provider, requester, days=31)
+    second = await requested(requester)
+    assert second["negotiation_id"] != first["negotiation_id"]
+    await agree(requester, provider, second)
