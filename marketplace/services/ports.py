@@ -18,7 +18,8 @@ from roaming.party import PartyId
 @dataclass(frozen=True, slots=True)
 class Search:
     """What is looked for: all of it must hold. `words` all occur somewhere in what is said of the
-    service, in the names of its operations, or in its provider's name.
+    service, in the names of its operations, or in its provider's name; one of one or two letters
+    at the beginning of a word.
     """
 
     words: tuple[str, ...] = ()

@@ -113,8 +113,13 @@ def router(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: str | None = None,
     ) -> list[ServiceShown]:
+        words = tuple(q.replace("\x00", " ").split()[:MOST_WORDS])
+        if words and not any(letter.isalnum() for word in words for letter in word):
+            raise BadService(
+                "there is no word to look for", field="q", value=q, rule="a letter or a digit"
+            )
         search = Search(
-            words=tuple(q.replace("\x00", " ").split()[:MOST_WORDS]),
+            words=words,
             category=None if category is None else category_of(category),
             status=status,
             tag=tag,

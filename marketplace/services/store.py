@@ -55,6 +55,9 @@ from roaming.events import EventType
 from roaming.party import PartyId
 
 CHANNEL = "services"
+# The indexes of words know trigrams, and of the beginning of a word its first letter by itself.
+INDEXED_LETTERS = 3
+BETWEEN_WORDS = " -"
 THIS_TRANSACTION = text("pg_current_xact_id()::text::bigint")
 
 services = Table(
@@ -337,12 +340,20 @@ def seen_by(viewer: PartyId) -> Any:
 
 
 def _said(word: str) -> Any:
-    """The condition that a word occurs in what is said of a service, or in its provider's name."""
-    pattern = "%" + re.sub(r"([\\%_])", r"\\\1", word.lower()) + "%"
-    named = select(partners.c.party).where(partners.c.name.ilike(pattern)).scalar_subquery()
+    """The condition that a word occurs in what is said of a service, or in its provider's name; one
+    that is shorter than what the indexes know, that it begins a word there."""
+    plain = re.sub(r"([\\%_])", r"\\\1", word.lower())
+    patterns = [f"%{plain}%"]
+    if len(word) < INDEXED_LETTERS:
+        patterns = [f"{plain}%", *(f"%{before}{plain}%" for before in BETWEEN_WORDS)]
+    named = (
+        select(partners.c.party)
+        .where(or_(*(partners.c.name.ilike(one) for one in patterns)))
+        .scalar_subquery()
+    )
     # An array, which is made first and then looked for in the index.
     return or_(
-        services.c.words.like(pattern),
+        *(services.c.words.like(one) for one in patterns),
         services.c.provider == any_(func.array(named, type_=ARRAY(Text))),
     )
 

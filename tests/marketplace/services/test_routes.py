@@ -222,8 +222,15 @@ async def test_the_catalogue_is_searched_by_words_and_in_pages(
         await operator.http.post(SERVICES, json=PARKING | {"name": f"parking-{n}"})
     found = await operator.http.get(SERVICES, params={"q": "PARK where"})
     assert [one["name"] for one in found.json()] == [f"parking-{n}" for n in range(5)]
-    for nothing in ("100%", "_", "park\x00ing elsewhere"):
+    for nothing in ("100%", "1_", "park\x00ing elsewhere"):
         assert (await operator.http.get(SERVICES, params={"q": nothing})).json() == []
+    for nowhere in ("_", "% ***"):
+        refused = await operator.http.get(SERVICES, params={"q": nowhere})
+        assert (refused.status_code, refused.json()["field"]) == (422, "q")
+    # A word of one or two letters is the beginning of one.
+    for short, count in (("p", 5), ("Pa wh", 5), ("ar", 0), ("3", 1), ("xx", 0)):
+        found = await operator.http.get(SERVICES, params={"q": short, "provider": OPERATOR})
+        assert len(found.json()) == count, short
     names, url = [], f"{SERVICES}?limit=2"
     while url:
         page = await operator.http.get(url)
