@@ -101,7 +101,9 @@ def key_set(public_keys: Sequence[Mapping[str, Any]]) -> KeySet:
 
 
 def _client_key(jwk: object, field: str) -> dict[str, Any]:
-    if not isinstance(jwk, dict) or jwk.get("kty") not in _KINDS:
+    # The kind may be anything at all, a list too: no key of a table.
+    kind = jwk.get("kty") if isinstance(jwk, dict) else None
+    if not isinstance(jwk, dict) or not isinstance(kind, str) or kind not in _KINDS:
         raise BadKeys("not a key that we take", field=field, rule="kty is EC, RSA or OKP")
     if _PRIVATE_MEMBERS & jwk.keys():
         raise BadKeys(

@@ -336,6 +336,7 @@ KEYS_THAT_PROVE_NOTHING: list[Any] = [
     {"keys": []},
     {"keys": ["x"]},
     {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]},
+    {"keys": [{"kty": []}]},
     {"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]},
     {"keys": [{"kty": "EC"}]},
     {"keys": [ECKey.generate_key("P-256").as_dict(private=True)]},
