@@ -171,7 +171,8 @@ async def _turn(
         await book.end_tokens(partner.party, now)
     elif action is Action.LEAVE and ends == now:
         await _take_leave(book, partner, now)
-    if action is Action.RESTORE:
+    # A role may be restored to a partner that is away as a whole, and agrees to nothing till then.
+    if action is Action.RESTORE and partner.status_at(now) not in ABSENT:
         await book.accept_public_offerings(partner, now)
 
 

@@ -250,6 +250,24 @@ async def test_who_came_back_agrees_anew(
     )
 
 
+async def test_a_role_is_restored_to_who_has_left_and_agrees_to_nothing_until_it_is_back(
+    market: Marketplace, operator: Member, keeper: Member, clock: HandClock
+) -> None:
+    role = f"/marketplace/partners/{OPERATOR}/roles/evse-operator"
+    assert (await keeper.http.post(f"{role}/suspend")).status_code == 200
+    clock.forward(seconds=2)
+    assert (await keeper.http.post(standing(OPERATOR, "leave"))).json()["status"] == "left"
+    clock.forward(minutes=1)
+    restored = await keeper.http.post(f"{role}/restore")
+    assert restored.status_code == 200, restored.text
+    assert restored.json()["status"] == "left"
+    found = market.book.find(OPERATOR, None, "search-evse", 1, clock())
+    assert not isinstance(found, ContractInForce)
+    back = await keeper.http.post(standing(OPERATOR, "restore"))
+    assert back.json()["roles"] == [{"role": "evse-operator", "status": "approved"}]
+    assert isinstance(market.book.find(OPERATOR, None, "search-evse", 1, clock()), ContractInForce)
+
+
 async def test_a_suspension_and_an_acceptance_at_one_moment_never_leave_a_contract_in_force(
     market: Marketplace, operator: Member, evsp: Member, keeper: Member, clock: HandClock
 ) -> None:
