@@ -191,7 +191,7 @@ def stand_for(call: Call, identity: Identity) -> None:
     if SERVICES not in identity.scopes:
         raise ScopeMissing(SERVICES)
     if identity.person is not None:
-        duties.require(call.method, SERVICES, identity.duties)
+        duties.require(call.method, f"{SERVICES}/{call.service_name}", identity.duties)
 
 
 def holds(thumbprint: str, scope: Mapping[str, Any]) -> None:
