@@ -252,6 +252,13 @@ def checked_password(password: str, *, about: Sequence[str]) -> str:
     `about`: words that others know of its owner.
     """
     chosen = normal(password)
+    if any("\ud800" <= letter <= "\udfff" for letter in chosen):
+        # JSON can spell it, and UTF-8, in which passwords are hashed, cannot.
+        raise BadPassword(
+            "half a surrogate pair is no character",
+            field="password",
+            rule=f"{LEAST_PASSWORD} to {LONGEST_PASSWORD} characters, any of them",
+        )
     if not LEAST_PASSWORD <= len(chosen) <= LONGEST_PASSWORD:
         raise BadPassword(
             "the password is too short" if len(chosen) < LEAST_PASSWORD else "it is too long",

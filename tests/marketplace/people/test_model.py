@@ -76,6 +76,12 @@ def test_a_day_of_guessing_is_fewer_attempts_than_a_password_withstands() -> Non
     assert tried < 130
 
 
+def test_half_a_character_is_in_no_password() -> None:
+    with pytest.raises(BadPassword) as refused:
+        model.checked_password("grasshopper \ud800 lantern", about=())
+    assert refused.value.value is None
+
+
 @given(st.text(min_size=LEAST_PASSWORD, max_size=LONGEST_PASSWORD))
 def test_a_password_that_is_taken_is_taken_again_as_it_was_kept(text: str) -> None:
     told: BadPassword | None = None
