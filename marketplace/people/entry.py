@@ -5,7 +5,9 @@ Whatever is wrong, the answer is the same words, and takes as long.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -43,7 +45,12 @@ from roaming.party import PartyId
 from roaming.refusal import Refusal
 
 WRONG = "the e-mail address, the password or the code is wrong"
-_RULE = "the password and a code that was not used before; or ask an admin of yours for a new start"
+_RULE = (
+    "the password and a code that was not used before; after ten failures in a row, wait a quarter"
+    " of an hour; or ask an admin of yours for a new start"
+)
+# A no comes no sooner, so that its time does not tell whether anything was looked up or kept.
+NO_SOONER_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +85,10 @@ async def log_in(
 ) -> Session:
     """An access token for a person. LoginRefused, TooManyAttempts.
 
-    The password is looked at between two transactions, since that takes long.
+    The password is looked at between two transactions, since that takes long. Who has to wait is
+    told no more than anybody: only somebody who is known has failures that are kept.
     """
+    began_s = time.monotonic()
     account = f"{shown.party}/{shown.email.strip().lower()[:300]}"
     wait_s = failures.wait_s(account, shown.address, now)
     if wait_s:
@@ -87,8 +96,6 @@ async def log_in(
     async with people.open() as book:
         found = await book.by_email(shown.party, _email(shown.email))
     hashes = () if found is None else _hashes(found.credentials)
-    if found is not None:
-        must_wait(found.credentials, now)
     password_ok = await checker.matches(model.normal(shown.password), hashes)
     refused: Refusal | None = LoginRefused(WRONG, rule=_RULE)
     if found is not None:
@@ -104,6 +111,7 @@ async def log_in(
             if refused is None and standing is not None:
                 return session_of(standing, tokens, logged_in_at=now, now=now)
     failures.note(account, shown.address, now)
+    await asyncio.sleep(began_s + NO_SOONER_S - time.monotonic())
     assert refused is not None
     raise refused
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import time
 
 import pyotp
 import pytest
 
 from kit import event_log
+from marketplace.people.entry import NO_SOONER_S
 from tests.flows.people import LOGIN, PASSWORD, Somebody, accepts, invited, joined
 from tests.hub import Hub, Partner
 
@@ -185,6 +188,50 @@ async def test_whoever_guesses_waits_and_is_not_told_what_was_wrong(
     held = await ada.log_in(code=ada.code(1))
     assert (held.status, held.problem) == (429, "too-many-attempts")
     assert re.fullmatch(r"again in \d+ s", held.body["rule"])
+
+
+async def test_who_has_to_wait_is_told_no_more_than_somebody_who_is_not_there(
+    hub: Hub, partner: Partner
+) -> None:
+    ada = await joined(partner, "ada@pointdujour.example", "admin")
+    # From ten addresses, of which each had an attempt of its own.
+    async with hub.parts.database.hot() as connection:
+        await connection.execute("UPDATE marketplace.person SET failed = 10, failed_at = now()")
+    held = await ada.log_in(code=ada.code(1))
+    nobody = await ada.log_in(email="nobody@pointdujour.example", code="000000")
+    assert held.status == nobody.status == 401
+    told = [{**one.body, "request_id": None} for one in (held, nobody)]
+    assert told[0] == told[1]
+
+
+async def test_a_no_takes_as_long_whether_or_not_anything_was_found(
+    hub: Hub, partner: Partner
+) -> None:
+    ada = await joined(partner, "ada@pointdujour.example", "admin")
+    for email in (ada.email, "nobody@pointdujour.example"):
+        began_s = time.monotonic()
+        assert (await ada.log_in(email=email, code="000000")).status == 401
+        assert time.monotonic() - began_s >= NO_SOONER_S
+
+
+async def test_half_a_character_is_refused_as_a_password(hub: Hub, partner: Partner) -> None:
+    invitation = await invited(partner, "ada@pointdujour.example", "admin")
+    nobody = Partner(partner.party, "", "", partner.http)
+    spelt = json.dumps({"token": invitation["token"], "password": PASSWORD + "\ud800"}).encode()
+    as_json = {"Content-Type": "application/json"}
+    no = await nobody.call("POST", f"{LOGIN}/accept", spelt, headers=as_json)
+    assert (no.status, no.problem) == (422, "bad-password")
+
+
+async def test_whose_affair_contracts_are_may_ask_whether_they_hold(
+    hub: Hub, partner: Partner
+) -> None:
+    one = {"requester": "FR*PD1", "provider": "EU*GRD", "service": "search-evse"}
+    asked = {"questions": [one]}
+    for duty, status in (("contracts", 200), ("finance", 200), ("read-only", 403)):
+        somebody = await joined(partner, f"{duty}@pointdujour.example", duty)
+        path = "/services/contract-validation/validations"
+        assert (await somebody.calls.call("POST", path, asked)).status == status, duty
 
 
 async def test_who_was_removed_is_out_at_once_and_cannot_come_back(
