@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from marketplace.offerings.price import PricePlan
+from marketplace.offerings.price import PricePlan, TimeOfUse
 from marketplace.offerings.rating import Quarter, Use, days_in_force, rate, round_lines
 from roaming.party import PartyId
 from roaming.refusal import Malformed, NotYours
@@ -223,6 +223,9 @@ def _costs(
             yield day, minor
     if agreement.plan is None:
         return
+    if agreement.plan.time_of_use is not None:
+        merged = by_price(agreement.plan.time_of_use, spending.quarters)
+        spending = replace(spending, quarters=merged)
     for month in months(question.first, question.last):
         ends = min(next_month(month) - DAY, question.last)
         begins = max(month, question.first)
@@ -232,6 +235,17 @@ def _costs(
             now = _rated(agreement, spending, month, cut + DAY)
             yield cut, now - before
             before = now
+
+
+def by_price(tariff: TimeOfUse, quarters: Iterable[Quarter]) -> list[Quarter]:
+    """The same use with one quarter for each price of a day (UTC): each day of a report rates its
+    month anew, and a month has three thousand quarters."""
+    merged: dict[tuple[date, int], Quarter] = {}
+    for one in quarters:
+        place = one.begins_at.date(), tariff.band(one.begins_at)
+        had = merged.get(place)
+        merged[place] = one if had is None else had + one
+    return list(merged.values())
 
 
 def _rated(agreement: Agreement, spending: Spending, month: date, behind: date) -> int:

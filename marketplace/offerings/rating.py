@@ -28,6 +28,15 @@ class Quarter:
     bytes: int = 0
     units: int = 0
 
+    def __add__(self, other: Quarter) -> Quarter:
+        """Both, as if all of it had been used in this one."""
+        return Quarter(
+            self.begins_at,
+            self.calls + other.calls,
+            self.bytes + other.bytes,
+            self.units + other.units,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Use:

@@ -24,13 +24,14 @@ from gateway.reports.model import (
     Spending,
     UsedOn,
     amounts,
+    by_price,
     checked,
     compare,
     money,
     months,
 )
 from marketplace.offerings.price import PricePlan
-from marketplace.offerings.rating import Use, days_in_force, rate, round_lines
+from marketplace.offerings.rating import Quarter, Use, days_in_force, rate, round_lines
 from roaming.party import PartyId
 from tests.gateway.reports.samples import MAY, OPERATOR, PROVIDER, STRANGER, agreed
 from tests.marketplace.offerings.plans import plans, used, whole
@@ -127,6 +128,21 @@ def test_a_contract_costs_nothing_before_it_begins_and_after_it_has_ended() -> N
 def test_what_ended_before_it_began_costs_nothing_as_on_a_bill() -> None:
     begins = datetime(2026, 5, 2, 10, tzinfo=UTC)
     assert daily({"one_time": "5"}, begins_at=begins, ends_at=begins) == {}
+
+
+def test_a_day_of_quarters_is_rated_by_its_prices_and_costs_the_same() -> None:
+    rule = {"from": "07:00", "until": "19:00", "price": "0.02"}
+    times = {"time_zone": "Europe/Paris", "rules": [rule], "otherwise": "0.01"}
+    plan = PricePlan.parse({"time_of_use": times})
+    assert plan.time_of_use is not None
+    begins = datetime(2026, 5, 1, tzinfo=UTC)
+    quarters = [Quarter(begins + n * DAY / 96, n, n * 7, n % 3) for n in range(2 * 96)]
+    merged = by_price(plan.time_of_use, quarters)
+    assert len(merged) == 2 * 2
+    told, expected = (rate(plan, Use(2026, 5, 31, quarters=use)) for use in (merged, quarters))
+    assert told == expected
+    days_told = money(replace(agreed(), plan=plan), Spending(quarters=quarters), MAY)
+    assert days_told == {date(2026, 5, 1): 6_648, date(2026, 5, 2): 20_472}
 
 
 def test_packs_cost_when_they_are_bought() -> None:
