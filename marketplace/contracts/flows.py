@@ -292,18 +292,23 @@ async def end_all(desk: Desk, party: PartyId, ends: datetime, now: datetime) -> 
     await desk.save_ended([after for one, after in ended if after is not one], party, now)
 
 
-async def conclude(
-    desk: Desk, contract: Contract, now: datetime, *, replaced: Contract | None = None
-) -> None:
-    """A contract that two have signed comes into force by its validity, in their transaction; the
-    one that it replaces ends where it begins. Whoever calls has locked the requester's contracts.
-
-    ContractsOverlap, PartnerAbsent, ServiceEnding.
+async def check_sides(desk: Desk, contract: Contract, now: datetime) -> None:
+    """PartnerAbsent, ServiceEnding; in this transaction neither becomes so any more. Asked before
+    any contract is held, as whoever ends a service or leaves holds its contracts last.
     """
     await _check_going_on(desk, contract)
     stand = await desk.standings({contract.provider, contract.requester})
     for party in (contract.provider, contract.requester):
         check_present(party, stand.get(party, UNTROUBLED), now, "negotiation_id")
+
+
+async def conclude(
+    desk: Desk, contract: Contract, now: datetime, *, replaced: Contract | None = None
+) -> None:
+    """A contract that two have signed comes into force by its validity, in their transaction; the
+    one that it replaces ends where it begins. Whoever calls has locked the requester's contracts,
+    and checked the sides. ContractsOverlap.
+    """
     if replaced is not None:
         before = replaced
         by = contract.history[0].by

@@ -197,6 +197,7 @@ async def _finalise(
 ) -> Negotiation:
     await desk.contracts.lock(verified.requester)
     contract = drafting.contract(verified, sortable_id(now), now)
+    await contract_flows.check_sides(desk.contracts, contract, now)
     replaced = await _to_replace(desk, verified, contract, now)
     header = {
         "negotiation_id": verified.negotiation_id,

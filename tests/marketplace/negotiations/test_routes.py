@@ -444,3 +444,25 @@ async def test_what_lapsed_is_asked_for_anew(
     second = await requested(requester)
     assert second["negotiation_id"] != first["negotiation_id"]
     await agree(requester, provider, second)
+
+
+WAITING = """SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+
+
+async def test_a_signature_waits_for_a_service_that_is_ending_without_holding_its_contracts(
+    market: Marketplace, provider: Negotiator, requester: Negotiator
+) -> None:
+    old = (await agree(requester, provider, await requested(requester)))["contract_id"]
+    asked = await requester.good("", {"replaces": old, "terms": terms(9)})
+    await provider.good(f"/{asked['negotiation_id']}/accept", {"proposal": 1})
+    await provider.sign(asked["negotiation_id"])
+    async with market.database.hot() as ending:
+        await ending.execute("SELECT FROM marketplace.service WHERE name = $1 FOR UPDATE", SERVICE)
+        signing = asyncio.create_task(requester.sign(asked["negotiation_id"]))
+        async with asyncio.timeout(20):
+            while not await ending.fetchval(WAITING):  # noqa: ASYNC110  PostgreSQL's own waiting
+                await asyncio.sleep(0.01)
+        held = "SELECT FROM marketplace.contract WHERE contract_id = $1 FOR UPDATE NOWAIT"
+        await ending.execute(held, old)
+    assert (await signing).json()["state"] == "finalised"
