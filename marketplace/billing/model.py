@@ -37,6 +37,7 @@ from roaming.refusal import Clash, Malformed, NotYours, Unknown
 LOOK_BACK = 3
 """Months before the one that is billed, in which late use is looked for; those billed before."""
 DAYS_TO_PAY = 30
+"""Where the contract's clause `payment-terms` says nothing."""
 
 
 class BadCutOff(Malformed):
@@ -156,6 +157,7 @@ class Contract:
     terms: ServiceTerms
     begins: datetime
     ends: datetime | None
+    days_to_pay: int = DAYS_TO_PAY
 
     @property
     def currency(self) -> str:

@@ -72,6 +72,7 @@ class Ready:
     about: About
     lines: tuple[tuple[Line, KeptLine], ...]
     contract_id: str | None = None
+    days_to_pay: int = DAYS_TO_PAY
 
     @property
     def net_minor(self) -> int:
@@ -95,6 +96,7 @@ def ready(
         Ready(
             *(Kind.INVOICE, seller, buyer, contract.currency, About.SERVICE, tuple(some)),
             contract_id=contract.contract_id,
+            days_to_pay=contract.days_to_pay,
         )
         for some in dealt.values()
     ]
@@ -138,7 +140,7 @@ def write(
 ) -> Invoice:
     """The document itself. `days`: the first and the last of the supply."""
     corrected = tuple(sorted(preceding, key=lambda one: (one.issued_on, one.number)))
-    due_on: Day | None = today + timedelta(days=DAYS_TO_PAY)
+    due_on: Day | None = today + timedelta(days=made.days_to_pay)
     terms = None
     if made.kind is Kind.CREDIT_NOTE:
         due_on, terms = None, "Set against what it corrects; what was paid already is paid back."

@@ -19,12 +19,21 @@ from kit.database import Database, Hot
 from kit.event_log import NewEvent
 from marketplace.billing import tables
 from marketplace.billing.fees import Fee, Share
-from marketplace.billing.model import Contract, Item, Run, State, Tally, Uninvoiced
+from marketplace.billing.model import (
+    DAYS_TO_PAY,
+    Contract,
+    Item,
+    Run,
+    State,
+    Tally,
+    Uninvoiced,
+)
 from marketplace.billing.papers import About, Issued
 from marketplace.billing.ports import Found, MonthOf, Recorded, Series
 from marketplace.billing.standing import LEVELS, Billed, Entry, Standing, Way
 from marketplace.contracts.model import Status
 from marketplace.contracts.store import contracts
+from marketplace.framework.store import clauses_table
 from marketplace.offerings.model import ServiceTerms, parse_terms
 from marketplace.offerings.store import terms_table
 from marketplace.services.model import ROAMING
@@ -46,13 +55,15 @@ _PRICED = """
   OR coalesce((t.body -> 'pack' ->> 'price_minor')::numeric, 0) > 0)
 """
 # What is made for the sandbox is never billed: not its days either.
-_LIVE = "c.environment = 'live'" if "environment" in contracts.c else "true"
 _CONTRACTS = f"""
 SELECT c.contract_id, c.service, c.major, c.provider, c.requester, c.valid_from, c.valid_until,
-  c.history, c.terms_digest, t.body::text AS terms, coalesce(s.category, '') AS category
+  c.history, c.terms_digest, t.body::text AS terms, coalesce(s.category, '') AS category,
+  coalesce(jsonb_path_query_first(convert_from(k.body, 'UTF8')::jsonb,
+    '$[*] ? (@.name == "payment-terms").parameters.due_days')::int, {DAYS_TO_PAY}) AS days_to_pay
 FROM {contracts.fullname} AS c JOIN {terms_table.fullname} AS t ON t.digest = c.terms_digest
 LEFT JOIN {services.fullname} AS s ON s.name = c.service AND s.major = c.major
-WHERE c.service <> '{ROAMING}' AND {_LIVE} AND {_PRICED}
+LEFT JOIN {clauses_table.fullname} AS k ON k.digest = c.clauses_digest
+WHERE c.service <> '{ROAMING}' AND c.environment = 'live' AND {_PRICED}
   AND c.valid_from < $1 AND (c.valid_until IS NULL OR c.valid_until > $2)
 """
 _PAGE_OF_CONTRACTS = f"{_CONTRACTS} AND c.contract_id > $3 ORDER BY c.contract_id LIMIT $4"
@@ -532,6 +543,7 @@ class SqlBook:
             service=row["service"],
             major=row["major"],
             category=row["category"],
+            days_to_pay=row["days_to_pay"],
             provider=PartyId(row["provider"]),
             requester=PartyId(row["requester"]),
             terms=terms,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 from io import BytesIO
 from typing import Any
 
@@ -65,7 +66,12 @@ async def market(hub: Hub) -> AsyncIterator[Market]:
         await provider.post("/marketplace/services", service)
         await provider.post("/marketplace/services/load-forecast/v1/publish")
         offering = await provider.post(
-            "/marketplace/offerings", {"service": "load-forecast", "terms": TERMS}
+            "/marketplace/offerings",
+            {
+                "service": "load-forecast",
+                "terms": TERMS,
+                "clauses": {"payment-terms": {"due_days": 14}},
+            },
         )
         contract_id = await requester.accepts(offering["offering_id"])
         yield Market(provider, requester, operator, live, contract_id)
@@ -176,6 +182,9 @@ async def test_a_month_of_calls_becomes_an_invoice_that_is_corrected_and_paid(
     # The rest is credited whole: a further run bills it again, since it is asked to.
     await operator.post(f"{path}/credit-notes", {"reason": "Wrong address", "bill_again": True})
     await billed(market)
+    # Due as the contract says.
+    due, issued = (date.fromisoformat(sale[name]) for name in ("due_on", "issued_on"))
+    assert due == issued + timedelta(days=14)
     *_, again = await invoices(requester, "?state=open")
     assert (again["net"], again["number"] > sale["number"]) == ("12.04", True)
     # What goes back of the fee on the first, 0.93, and the fee on this one are one sum.
