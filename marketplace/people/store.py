@@ -143,17 +143,25 @@ class SqlBook:
     async def _standing(self, *which: Any) -> Standing | None:
         row = (
             await self._connection.execute(
-                select(persons, partners.c.roles, partners.c.standing, func.now().label("asked_at"))
-                .join(partners, partners.c.party == persons.c.party)
+                select(persons, func.now().label("asked_at"))
                 .where(_THERE, *which)
-                .with_for_update(of=persons)
+                .with_for_update()
             )
         ).first()
         if row is None:
             return None
-        standing = to_standing(row.standing)
+        # Nobody suspends the partner until we are done: who logs in for the first time would hold a
+        # token that the suspension had not seen.
+        partner = (
+            await self._connection.execute(
+                select(partners.c.roles, partners.c.standing)
+                .where(partners.c.party == row.party)
+                .with_for_update(read=True)
+            )
+        ).one()
+        standing = to_standing(partner.standing)
         takes_part = standing.absent(None, row.asked_at) is None
-        roles = roles_in_force(frozenset(map(Role, row.roles)), standing, row.asked_at)
+        roles = roles_in_force(frozenset(map(Role, partner.roles)), standing, row.asked_at)
         return Standing(
             person=_person(row),
             credentials=Credentials(

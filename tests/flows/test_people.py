@@ -11,9 +11,17 @@ import pyotp
 import pytest
 
 from kit import event_log
+from kit.clock import utc_now
+from marketplace.access.model import person_holder
+from marketplace.partners.flows import change_standing
+from marketplace.partners.standing import Action
 from marketplace.people.entry import NO_SOONER_S
+from marketplace.people.store import SqlPeople
+from roaming.party import PartyId
 from tests.flows.people import LOGIN, PASSWORD, Somebody, accepts, invited, joined
 from tests.hub import Hub, Partner
+
+HUB = PartyId("EU*GRD")
 
 SERVICE = {"name": "forecast", "category": "value-added", "description": "What a day will bring"}
 
@@ -212,6 +220,39 @@ async def test_a_no_takes_as_long_whether_or_not_anything_was_found(
         began_s = time.monotonic()
         assert (await ada.log_in(email=email, code="000000")).status == 401
         assert time.monotonic() - began_s >= NO_SOONER_S
+
+
+async def test_a_suspension_ends_the_token_of_who_comes_in_at_the_same_moment(
+    hub: Hub, partner: Partner
+) -> None:
+    ada = await joined(partner, "ada@pointdujour.example", "admin")
+    people = SqlPeople(hub.parts.database, hub.parts.box)
+    holder = person_holder(ada.person_id)
+    async with hub.parts.database.hot() as connection:
+        await connection.execute("DELETE FROM marketplace.token_holder WHERE holder = $1", holder)
+    async with people.open() as book:
+        standing = await book.standing(ada.person_id)
+        assert standing is not None
+        suspended = asyncio.create_task(
+            change_standing(
+                hub.parts.partners,
+                HUB,
+                PartyId("FR*PD1"),
+                Action.SUSPEND,
+                hub=HUB,
+                memory=hub.parts.book,
+                now=utc_now(),
+            )
+        )
+        done, _ = await asyncio.wait([suspended], timeout=0.5)
+        assert not done, "it waits for whoever is at the door"
+        await book.logged_in(standing.person, utc_now(), "password")
+    await suspended
+    async with hub.parts.database.hot() as connection:
+        ended = await connection.fetchval(
+            "SELECT tokens_from FROM marketplace.token_holder WHERE holder = $1", holder
+        )
+    assert ended is not None
 
 
 async def test_half_a_character_is_refused_as_a_password(hub: Hub, partner: Partner) -> None:
