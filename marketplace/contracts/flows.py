@@ -106,9 +106,7 @@ async def accept_public(
     offered = [
         one
         for one in await desk.public_offerings(hub, roles)
-        if one.provider != party
-        and not _is_over(one, now)
-        and (services is None or one.service in services)
+        if one.provider != party and (services is None or one.service in services)
     ]
     held = [one for one in await desk.between(party, offered) if one.ends is None or one.ends > now]
     free = [
@@ -158,13 +156,6 @@ class _Hand:
             raise OfferingWithdrawn(
                 "the offering is no longer made", field="offering_id", value=offering.offering_id
             )
-        if _is_over(offering, self.now):
-            raise OfferingWithdrawn(
-                "what is offered is over already",
-                field="offering_id",
-                value=offering.offering_id,
-                rule="an offering whose `valid_until` is to come",
-            )
         for party in (offering.provider, self.requester):
             check_present(party, self.stand.get(party, UNTROUBLED), self.now, "offering_id")
         check_service(self.services[offering.service, offering.major])
@@ -187,10 +178,6 @@ def _same(contract: Contract, offering: Offering, now: datetime) -> bool:
     if contract.offering_id != offering.offering_id:
         return False
     return contract.status_at(now) is not model.Status.TERMINATED
-
-
-def _is_over(offering: Offering, now: datetime) -> bool:
-    return offering.valid_until is not None and offering.valid_until <= now
 
 
 def _check_overlap(contract: Contract, standing: Sequence[Contract]) -> None:

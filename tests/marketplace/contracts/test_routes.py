@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import pytest
 from httpx import AsyncClient
@@ -262,16 +261,3 @@ async def test_the_same_key_gives_the_same_answer(operator: Member, evsp: Member
     assert again.headers["idempotency-replayed"] == "true"
     changed = await evsp.http.post(CONTRACTS, json={"offering_id": "x"}, headers=headers)
     assert changed.status_code == 422
-
-
-async def test_what_is_over_cannot_be_accepted_any_more(
-    operator: Member, evsp: Member, clock: HandClock
-) -> None:
-    ends = clock.now + timedelta(minutes=1)
-    offering = await offer_roaming(operator, EVSP, valid_until=ends.isoformat())
-    clock.now = ends
-    answer = await evsp.http.post(CONTRACTS, json={"offering_id": offering["offering_id"]})
-    assert (answer.status_code, answer.json()["field"]) == (409, "offering_id")
-    clock.now = ends - timedelta(microseconds=1)
-    answer = await evsp.http.post(CONTRACTS, json={"offering_id": offering["offering_id"]})
-    assert answer.status_code == 201
