@@ -47,6 +47,11 @@ async def credit(
             raise NothingToCredit(
                 "a credit note is not credited", field="number", value=number, rule="an invoice"
             )
+        if bill_again and found.about is About.FEE:
+            # A run asks the fee of a sale once: this one would be given away without a word.
+            raise BadCredit(
+                "a fee is not billed again", field="bill_again", value=True, rule="false for a fee"
+            )
         before = await _credited_by_runs(book, number)
         given = standing.credit(await book.lines(number), lines, before)
         made = _ready(found, given, bill_again)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,17 @@ async def test_what_a_later_invoice_took_back_is_credited_with_the_whole_of_it_a
         await credited(market, last.invoice.number, {1: 5000})
     whole = await credited(market, last.invoice.number)
     assert whole.invoice.net_minor == last.invoice.net_minor
+
+
+async def test_a_fee_is_credited_but_never_billed_again(sold: tuple[Market, Found]) -> None:
+    market, _ = sold
+    fee = (await market.documents(HUB))[-1].invoice.number
+    asked: dict[str, Any] = {"reason": "so", "lines": None, "house": market.house}
+    with pytest.raises(BadCredit) as refused:
+        await corrections.credit(fee, HUB, bill_again=True, **asked)
+    assert refused.value.field == "bill_again"
+    note = await corrections.credit(fee, HUB, bill_again=False, **asked)
+    assert note.invoice.net_minor == 100
 
 
 async def test_the_books_of_a_sale_and_of_its_fee_add_up_after_every_correction(
