@@ -29,6 +29,7 @@ from gridroam import (
     exits,
 )
 from gridroam.cli_options import DEFAULT_HOME, DatabaseUrl, HomeFolder, print_json
+from kit import garbage
 from kit.encoding import encode_json
 from roaming.party import PartyId
 
@@ -143,6 +144,7 @@ def main() -> NoReturn:
     if not __debug__:
         sys.stderr.write("gridroam does not run under python -O: its assertions guard money\n")
         raise SystemExit(2)
+    garbage.look_rarely()
     exits.keep_libraries_quiet()
     try:
         code = app(prog_name="gridroam", standalone_mode=False)

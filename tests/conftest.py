@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from gridroam import tables
+from kit import garbage
 from kit.database import Database, create_schemas, metadata
 from kit.embedded_postgres import EmbeddedPostgres, Settings
 
@@ -17,6 +18,9 @@ from kit.embedded_postgres import EmbeddedPostgres, Settings
 # starts: what is inherited is set right before the first one.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# As in every process of the hub.
+garbage.look_rarely()
 
 TEMPLATE = "gridroam_template"
 _numbers = itertools.count()
