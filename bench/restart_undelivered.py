@@ -149,8 +149,8 @@ async def _load(
     parts = core(database, home.secret, hub=PartyId("EU*GRD"), clock=utc_now)
     async with database.hot() as connection:
         await connection.executemany(
-            "INSERT INTO marketplace.partner (party, name, roles, status, registered_at)"
-            " VALUES ($1, $1, '{evsp}', 'active', now())",
+            "INSERT INTO marketplace.partner (party, name, roles, registered_at)"
+            " VALUES ($1, $1, '{evsp}', now())",
             [(one,) for one in evsps],
         )
     for one in evsps:

@@ -11,7 +11,7 @@ from aiohttp import encode_basic_auth
 from httpx import AsyncClient, Response
 
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^(?:curl|gridroam) .*?(?=^curl |^gridroam |\Z)", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^curl .*?(?=^curl |\Z)", re.MULTILINE | re.DOTALL)
 FORM = "application/x-www-form-urlencoded"
 
 

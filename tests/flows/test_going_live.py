@@ -24,10 +24,11 @@ from gridroam import signing
 from kit.clock import utc_now
 from kit.encoding import encode_json
 from tests.documents.norm import broken_rules
-from tests.flows.curl import COMMAND, Curl
+from tests.flows.curl import Curl
 from tests.hub import Answer, Hub, Server, server, until
 
 PAGE = Path(__file__).parents[2] / "docs/going_live.md"
+COMMAND = re.compile(r"^(?:curl|gridroam) .*?(?=^curl |^gridroam |\Z)", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```(json)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROVIDER = "https://forecasts.example"
 POINT = {"name": "point", "in": "path", "required": True, "schema": {"type": "string"}}
