@@ -17,22 +17,16 @@ from clearinghouse.forwarding import wire
 from clearinghouse.forwarding.model import Delivery, Proof, Reply, SftpPlace, Verdict
 from clearinghouse.forwarding.ports import Endpoint, FileSender, Sender
 from kit import sftp
+from kit.outside_client import beginning_of, open_session, words
 from kit.outside_resolver import OutsideResolver
 from kit.outside_url import is_inside, is_loopback
 
-_MOST_SAID_BYTES = 400
 _MOST_READ_BYTES = 16 * 1024
-# An answer's first line decides; who is slow over the rest of it is not waited for.
-_READ_WITHIN_S = 2.0
 FILES_AT_ONCE = 4
 
 
 class HttpSender:
-    """POST {"delivery_id", "cdrs": [...]}. Make it with `open`, in a running loop; then `close`.
-
-    It has a session of its own without a limit on connections: a limit that others share is one
-    that EVSPs who hang can use up.
-    """
+    """POST {"delivery_id", "cdrs": [...]}. Make it with `open`, in a running loop; then `close`."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -40,16 +34,7 @@ class HttpSender:
     @classmethod
     def open(cls, *, timeout_s: float = 10.0, allow_loopback: bool = False) -> HttpSender:
         """`allow_loopback`: a host name may lead to this very machine."""
-        return cls(
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, resolver=OutsideResolver(allow_loopback=allow_loopback)
-                ),
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-            )
-        )
+        return cls(open_session(timeout_s=timeout_s, allow_loopback=allow_loopback))
 
     async def close(self) -> None:
         await self._session.close()
@@ -59,10 +44,8 @@ class HttpSender:
         headers = {"Content-Type": "application/json", "Idempotency-Key": delivery.delivery_id}
         status, said = await self.post(endpoint, body, headers)
         if status is None:
-            return Reply(None, _words(said), proof=_proof(endpoint, body, None))
-        return Reply(
-            status, _words(said), proof=_proof(endpoint, body, said, wire.receipt_in(said))
-        )
+            return Reply(None, words(said), proof=_proof(endpoint, body, None))
+        return Reply(status, words(said), proof=_proof(endpoint, body, said, wire.receipt_in(said)))
 
     async def post(
         self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str]
@@ -76,27 +59,9 @@ class HttpSender:
                 # A partner's redirect could send its customers' records anywhere.
                 allow_redirects=False,
             ) as response:
-                said = await _beginning_of(response)
-                # Closed, not given back: what else a partner has to say is not waited for.
-                if not response.content.at_eof():
-                    response.close()
-                return response.status, said
+                return response.status, await beginning_of(response, _MOST_READ_BYTES)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             return None, f"{type(error).__name__}: {error}".encode()
-
-
-async def _beginning_of(response: aiohttp.ClientResponse) -> bytes:
-    said = b""
-    try:
-        async with asyncio.timeout(_READ_WITHIN_S):
-            while len(said) < _MOST_READ_BYTES:
-                more = await response.content.read(_MOST_READ_BYTES - len(said))
-                if not more:
-                    break
-                said += more
-    except (TimeoutError, aiohttp.ClientError):
-        pass
-    return said
 
 
 class SoapSender:
@@ -114,15 +79,15 @@ class SoapSender:
         }
         status, said = await self._http.post(endpoint, body, headers)
         if status is None:
-            return Reply(None, _words(said), proof=_proof(endpoint, body, None))
+            return Reply(None, words(said), proof=_proof(endpoint, body, None))
         means, says, receipt = wire.soap_answer(said, _MOST_READ_BYTES)
-        reply = Reply(status, _words(says.encode()), proof=_proof(endpoint, body, said, receipt))
+        reply = Reply(status, words(says.encode()), proof=_proof(endpoint, body, said, receipt))
         if means is Verdict.DELIVERED and not 200 <= status < 300:
             means = None
         if means is None:
             # Not in the words of the WSDL: a mere 200 is no yes, a mere 400 no word on the records.
             means = Verdict.RETRY
-            reply = replace(reply, says=_words(f"{says}: ".encode() + said))
+            reply = replace(reply, says=words(f"{says}: ".encode() + said))
         return replace(reply, means=means)
 
 
@@ -140,7 +105,7 @@ class SftpSender:
         try:
             address = await self._address_of(place)
         except OSError as error:
-            return Reply(None, _words(str(error).encode()), proof=proof)
+            return Reply(None, words(str(error).encode()), proof=proof)
         host = sftp.Host(address, place.port, place.user, place.host_key)
         async with self._turns:
             ended = await sftp.put(
@@ -153,7 +118,7 @@ class SftpSender:
             )
         # Nothing that a host of files can say is about what is in them.
         means = Verdict.DELIVERED if ended.code == 0 else Verdict.RETRY
-        return Reply(None, _words(ended.says.encode()), means=means, proof=proof)
+        return Reply(None, words(ended.says.encode()), means=means, proof=proof)
 
     async def _address_of(self, place: SftpPlace) -> str:
         """Looked up and looked at now, and called by what was looked at."""
@@ -187,8 +152,3 @@ def _proof(endpoint: Endpoint, body: bytes, said: bytes | None, receipt: Any = N
         answer_sha256=None if said is None else hashlib.sha256(said).digest(),
         receipt=receipt,
     )
-
-
-def _words(said: bytes) -> str:
-    # PostgreSQL keeps no NUL in a text.
-    return said[:_MOST_SAID_BYTES].decode("utf-8", "replace").replace("\0", "")

@@ -51,6 +51,10 @@ _RULE = (
 )
 # A no comes no sooner, so that its time does not tell whether anything was looked up or kept.
 NO_SOONER_S = 0.25
+# Who it is, is known when it comes back: until then whoever goes to the provider is one account.
+AT_PROVIDER = "at the provider"
+# From one address in a minute: people of one office share theirs, and begin in the morning.
+MOST_AT_PROVIDER = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +94,7 @@ async def log_in(
     """
     began_s = time.monotonic()
     account = f"{shown.party}/{shown.email.strip().lower()[:300]}"
-    wait_s = failures.wait_s(account, shown.address, now)
-    if wait_s:
-        raise TooManyAttempts("too many attempts failed", rule=f"again in {wait_s} s")
+    _not_too_often(failures, account, shown.address, now)
     async with people.open() as book:
         found = await book.by_email(shown.party, _email(shown.email))
     hashes = () if found is None else _hashes(found.credentials)
@@ -230,9 +232,21 @@ class Begun:
 
 
 async def begin_at_provider(
-    people: People, party: PartyId, *, provider: Provider, now: datetime
+    people: People,
+    party: PartyId,
+    address: str,
+    *,
+    provider: Provider,
+    attempts: FailedAttempts,
+    now: datetime,
 ) -> Begun:
-    """A log-in at the OpenID provider: authorisation code with PKCE (RFC 7636)."""
+    """A log-in at the OpenID provider: authorisation code with PKCE (RFC 7636). TooManyAttempts,
+    ProviderAway.
+
+    Each is kept, and asks somebody else: whoever begins is counted as one who fails is.
+    """
+    _not_too_often(attempts, AT_PROVIDER, address, now)
+    attempts.note(AT_PROVIDER, address, now)
     state, nonce, verifier, binding = (secrets.token_urlsafe(32) for _ in range(4))
     url = await provider.authorization_url(
         state=state, nonce=nonce, challenge=create_s256_code_challenge(verifier)
@@ -252,12 +266,35 @@ async def come_from_provider(
     state: str,
     code: str,
     binding: str,
+    address: str,
     provider: Provider,
+    attempts: FailedAttempts,
     tokens: Tokens,
     now: datetime,
 ) -> Session:
     """The person is back from the provider. Who was invited joins by this, if the provider vouches
-    for the address; from then on it is known by its subject. LoginRefused, ProviderAway."""
+    for the address; from then on it is known by its subject.
+
+    LoginRefused, TooManyAttempts, ProviderAway.
+    """
+    _not_too_often(attempts, AT_PROVIDER, address, now)
+    try:
+        return await _back(people, state, code, binding, provider=provider, tokens=tokens, now=now)
+    except LoginRefused:
+        attempts.note(AT_PROVIDER, address, now)
+        raise
+
+
+async def _back(
+    people: People,
+    state: str,
+    code: str,
+    binding: str,
+    *,
+    provider: Provider,
+    tokens: Tokens,
+    now: datetime,
+) -> Session:
     async with people.open() as book:
         pending = await book.take_login(model.token_hash(state))
     if (
@@ -319,6 +356,12 @@ def logged_in(identity: Identity) -> tuple[str, datetime]:
             "this is for people", rule="an access token from /marketplace/people/login"
         )
     return identity.person, identity.logged_in_at
+
+
+def _not_too_often(attempts: FailedAttempts, account: str, address: str, now: datetime) -> None:
+    wait_s = attempts.wait_s(account, address, now)
+    if wait_s:
+        raise TooManyAttempts("too many attempts failed", rule=f"again in {wait_s} s")
 
 
 def _is_in(standing: Standing | None) -> bool:

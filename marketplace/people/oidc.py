@@ -15,9 +15,10 @@ import aiohttp
 import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import JWKRegistry, KeySet
 
-from kit.outside_url import check_url
+from kit.outside_client import beginning_of
+from kit.outside_url import BadUrl, check_url
 from marketplace.people.model import LoginRefused, ProviderAway
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519")
@@ -27,6 +28,11 @@ TIMEOUT_S = 10.0
 # Keys and addresses of a provider change; so often they are looked up anew.
 LOOK_AGAIN_S = 600.0
 _LEEWAY_S = 60
+_LATER = "try again shortly, or log in by password and code"
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+LONGEST_SUBJECT = 255
+# What joserfc and what it builds on raise for documents that follow no rule.
+_NO_SUCH_THING = (JoseError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,11 @@ class OpenIdProvider:
         )
         token = answer.get("id_token")
         if not isinstance(token, str):
-            raise LoginRefused("the provider gave no ID token", rule="begin again")
+            raise self._away(
+                "gives no ID token",
+                field="id_token",
+                rule="a token endpoint that answers the scope `openid` with an id_token",
+            )
         return await self._checked(token, nonce, now)
 
     async def _checked(self, token: str, nonce: str, now: datetime) -> Mapping[str, Any]:
@@ -123,7 +133,7 @@ class OpenIdProvider:
                 sub={"essential": True},
                 nonce={"essential": True, "value": nonce},
             ).validate(decoded.claims)
-        except (JoseError, ValueError, TypeError) as error:
+        except _NO_SUCH_THING as error:
             raise LoginRefused(
                 f"the provider's ID token does not hold: {type(error).__name__}",
                 field="id_token",
@@ -135,19 +145,26 @@ class OpenIdProvider:
             self._registered.client_id
         ):
             raise LoginRefused("the ID token was made for another client", field="azp")
+        subject = claims["sub"]
+        if not (isinstance(subject, str) and subject.isascii() and subject.isprintable()) or (
+            len(subject) > LONGEST_SUBJECT
+        ):
+            raise LoginRefused(
+                "the ID token names nobody",
+                field="sub",
+                rule=f"at most {LONGEST_SUBJECT} printable ASCII characters",
+            )
         return claims
 
     async def _decoded(self, token: str) -> jwt.Token:
         if self._keys is not None:
             try:
                 return jwt.decode(token, self._keys, algorithms=list(ALGORITHMS))
-            except (JoseError, ValueError):
+            except _NO_SUCH_THING:
                 # A key that is new since we looked, or no key of theirs at all.
                 self._looked_s = 0.0
         configuration = await self._configured()
-        self._keys = KeySet.import_key_set(
-            {"keys": (await self._ask("GET", str(configuration["jwks_uri"])))["keys"]}
-        )
+        self._keys = self._keys_in(await self._ask("GET", str(configuration["jwks_uri"])))
         return jwt.decode(token, self._keys, algorithms=list(ALGORITHMS))
 
     async def _configured(self) -> Mapping[str, Any]:
@@ -155,33 +172,61 @@ class OpenIdProvider:
         if self._configuration and time.monotonic() - self._looked_s < LOOK_AGAIN_S:
             return self._configuration
         told = await self._ask("GET", self.issuer.rstrip("/") + "/.well-known/openid-configuration")
-        needed = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-        if told.get("issuer") != self.issuer or any(
-            not isinstance(told.get(name), str) for name in needed
-        ):
-            raise ProviderAway(
-                "the OpenID provider does not tell what it should",
-                field="issuer",
-                rule=f"an issuer {self.issuer} with {', '.join(needed)}",
-            )
+        if told.get("issuer") != self.issuer:
+            raise self._away("calls itself another", field="issuer", rule=f"issuer {self.issuer}")
+        for name in _ENDPOINTS:
+            try:
+                check_url(str(told.get(name)), allow_loopback=True, field=name)
+            except BadUrl as error:
+                raise self._away(
+                    f"does not tell where its {name} is", field=name, rule=error.rule
+                ) from None
         self._configuration, self._looked_s = told, time.monotonic()
         return told
+
+    def _keys_in(self, told: Mapping[str, Any]) -> KeySet:
+        """The keys that can be used. A kind that is not understood is no reason to use none of them
+        (RFC 7517, section 5)."""
+        listed, usable = told.get("keys"), []
+        for one in listed if isinstance(listed, list) else ():
+            try:
+                usable.append(JWKRegistry.import_key(one))
+            except _NO_SUCH_THING:
+                continue
+        if not usable:
+            raise self._away(
+                "publishes no key by which its ID tokens could be checked",
+                field="jwks_uri",
+                rule=f"a JWK set with keys for one of {', '.join(ALGORITHMS)}",
+            )
+        return KeySet(usable)
 
     async def _ask(self, method: str, url: str, **more: Any) -> dict[str, Any]:
         try:
             async with self._session.request(
                 method, url, allow_redirects=False, **more
             ) as response:
-                content = await response.content.read(LONGEST_ANSWER)
+                content = await beginning_of(response, LONGEST_ANSWER + 1, within_s=TIMEOUT_S)
                 status = response.status
-            told = msgspec.json.decode(content)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise ProviderAway(
-                f"the OpenID provider does not answer: {type(error).__name__}",
-                rule="try again shortly, or log in by password and code",
-            ) from None
-        if status == 400 or (status == 401 and method == "POST"):
+            raise self._away(f"does not answer: {type(error).__name__}", rule=_LATER) from None
+        if method == "POST" and status in (400, 401):
             raise LoginRefused("the provider refuses this log-in", rule="begin again")
-        if status != 200 or not isinstance(told, dict):
-            raise ProviderAway(f"the OpenID provider answers {status}", rule="try again shortly")
+        if status != 200:
+            raise self._away(f"answers {status}", rule=_LATER)
+        try:
+            told = msgspec.json.decode(content)
+        except (ValueError, RecursionError):
+            told = None
+        if not isinstance(told, dict):
+            raise self._away(
+                "answers with no JSON object",
+                rule=f"a JSON object in UTF-8 of at most {LONGEST_ANSWER} bytes",
+            )
         return told
+
+    def _away(self, what: str, *, rule: str | None, field: str = "issuer") -> ProviderAway:
+        """The provider by its name, for whoever runs it to find what is wrong there."""
+        return ProviderAway(
+            f"the OpenID provider {what}", field=field, value=self.issuer, rule=rule
+        )

@@ -318,7 +318,7 @@ def router(
             asked.password.get_secret_value(),
             code=asked.code,
             recovery_code=asked.recovery_code,
-            address=request.client.host if request.client is not None else "",
+            address=_address_of(request),
         )
         return answered(
             await entry.log_in(
@@ -384,6 +384,10 @@ def router(
     return routes
 
 
+def _address_of(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
+
+
 def _at_provider(
     routes: APIRouter,
     people: People,
@@ -393,6 +397,7 @@ def _at_provider(
     clock: Clock,
 ) -> None:
     """The way in by an OpenID provider, of a hub that knows one."""
+    attempts = FailedAttempts(per_client=entry.MOST_AT_PROVIDER)
 
     @routes.get(
         LOGIN + "/oidc/login",
@@ -401,9 +406,14 @@ def _at_provider(
         status_code=303,
         openapi_extra=_WITHOUT_TOKEN,
     )
-    async def begin_at_provider(party: Annotated[str, Query()]) -> Response:
+    async def begin_at_provider(request: Request, party: Annotated[str, Query()]) -> Response:
         begun = await entry.begin_at_provider(
-            people, PartyId(party), provider=provider, now=clock()
+            people,
+            PartyId(party),
+            _address_of(request),
+            provider=provider,
+            attempts=attempts,
+            now=clock(),
         )
         answer = RedirectResponse(begun.url, status_code=303, headers=_NO_STORE)
         answer.set_cookie(
@@ -425,6 +435,7 @@ def _at_provider(
         openapi_extra=_WITHOUT_TOKEN,
     )
     async def come_from_provider(
+        request: Request,
         state: Annotated[str, Query(max_length=200)] = "",
         code: Annotated[str, Query(max_length=4_000)] = "",
         binding: Annotated[str, Cookie(alias=COOKIE, max_length=200)] = "",
@@ -434,7 +445,9 @@ def _at_provider(
             state=state,
             code=code,
             binding=binding,
+            address=_address_of(request),
             provider=provider,
+            attempts=attempts,
             tokens=server,
             now=clock(),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +18,18 @@ from joserfc.jwk import ECKey
 
 from gridroam.settings import Oidc
 from kit.clock import utc_now
+from marketplace.people.entry import MOST_AT_PROVIDER
 from tests.flows.people import LOGIN, invited, joined
 from tests.hub import Answer, Came, Hub, Partner, Server, running, server
 
+DISCOVERY = "/.well-known/openid-configuration"
 CLIENT_ID, CLIENT_SECRET = "gridroam", "s3cret of the hub's"
 
 
 @dataclass(slots=True)
 class Provider:
-    """An OpenID provider. `user` is who is logged in there; `changed` spoils its ID tokens."""
+    """An OpenID provider. `user` is who is logged in there; `changed` spoils its ID tokens, and
+    `instead` is what it answers at a path in place of what it should."""
 
     place: Server
     url: str = ""
@@ -34,23 +38,28 @@ class Provider:
     signs: ECKey = field(default_factory=lambda: _key("k1"))
     shows: list[ECKey] = field(default_factory=list)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    instead: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path == "/.well-known/openid-configuration":
-            return web.json_response(
-                {
-                    "issuer": self.url,
-                    "authorization_endpoint": f"{self.url}/authorize",
-                    "token_endpoint": f"{self.url}/token",
-                    "jwks_uri": f"{self.url}/keys",
-                }
-            )
+        if request.path in self.instead:
+            status, body = self.instead[request.path]
+            return web.Response(status=status, body=body)
+        if request.path == DISCOVERY:
+            return web.json_response(self.tells())
         if request.path == "/keys":
             keys = self.shows or [self.signs]
             return web.json_response({"keys": [one.as_dict(private=False) for one in keys]})
         if request.path == "/token":
             return self._token(self.place.came[-1])
         return web.Response(status=404)
+
+    def tells(self) -> dict[str, Any]:
+        return {
+            "issuer": self.url,
+            "authorization_endpoint": f"{self.url}/authorize",
+            "token_endpoint": f"{self.url}/token",
+            "jwks_uri": f"{self.url}/keys",
+        }
 
     def consents(self, url: str) -> tuple[str, str]:
         """What its page does when the user agrees: (state, code) for the way back."""
@@ -191,6 +200,10 @@ async def test_an_id_token_that_does_not_hold_opens_nothing(
         {"aud": [CLIENT_ID, "another-client"], "azp": "another-client"},
         {"nonce": "of another log-in"},
         {"exp": past},
+        {"exp": 1e400},
+        {"sub": {"a": "dictionary"}},
+        {"sub": "nobody\0"},
+        {"sub": "u" * 256},
     ):
         provider.changed = changed
         no = await logs_in(partner, provider)
@@ -230,11 +243,86 @@ async def test_one_with_a_password_may_come_either_way(
     assert (await ada.log_in()).status == 200
 
 
-async def test_a_provider_that_is_away_or_talks_nonsense_is_said_so(
+async def test_a_discovery_document_that_is_none_is_the_providers_fault_and_says_what_is_wrong(
     hub: Hub, partner: Partner, provider: Provider
 ) -> None:
-    honest, provider.url = provider.url, "https://elsewhere.example"
-    no = await browser(partner).call("GET", f"{LOGIN}/oidc/login?party=FR*PD1")
-    assert (no.status, no.problem) == (503, "provider-away")
-    provider.url = honest
+    honest = provider.tells()
+    deep = b"[" * 200_000
+    for told, member, rule in (
+        (honest | {"issuer": "https://elsewhere.example"}, "issuer", f"issuer {provider.url}"),
+        (honest | {"authorization_endpoint": None}, "authorization_endpoint", "http or https"),
+        (honest | {"authorization_endpoint": "javascript:1"}, "authorization_endpoint", "https"),
+        (honest | {"token_endpoint": ["/token"]}, "token_endpoint", "absolute"),
+        (honest | {"jwks_uri": "keys"}, "jwks_uri", "absolute"),
+        ([honest], "issuer", "a JSON object"),
+        (deep, "issuer", "a JSON object"),
+        (b"\xff", "issuer", "a JSON object"),
+        (b'{"issuer": "' + b"x" * 300_000, "issuer", "at most 262144 bytes"),
+    ):
+        body = told if isinstance(told, bytes) else json.dumps(told).encode()
+        provider.instead = {DISCOVERY: (200, body)}
+        no = await browser(partner).call("GET", f"{LOGIN}/oidc/login?party=FR*PD1")
+        assert (no.status, no.problem) == (503, "provider-away"), told
+        assert (no.body["field"], no.body["value"]) == (member, provider.url)
+        assert rule in no.body["rule"]
+    for status in (302, 400, 401, 500):
+        provider.instead = {DISCOVERY: (status, b"{}")}
+        no = await browser(partner).call("GET", f"{LOGIN}/oidc/login?party=FR*PD1")
+        assert (no.status, no.problem) == (503, "provider-away")
+        assert str(status) in no.body["detail"]
+    provider.instead = {}
     assert await begins(partner)
+
+
+async def test_keys_and_answers_that_are_none_are_the_providers_fault(
+    hub: Hub, partner: Partner, provider: Provider
+) -> None:
+    await invited(partner, "ada@pointdujour.example", "admin")
+    provider.user = {"sub": "u-1", "email": "ada@pointdujour.example", "email_verified": True}
+    broken: tuple[dict[str, Any], ...] = (
+        *({}, {"keys": None}, {"keys": {}}, {"keys": []}, {"keys": ["k1"]}),
+        {"keys": [{"kty": ["RSA"]}, {"kty": "EC", "crv": "nope", "x": "AA", "y": "AA"}]},
+        {"keys": [{"kty": "RSA", "n": "", "e": ""}, {"kty": "later", "pub": "AA"}]},
+    )
+    for told in broken:
+        provider.instead = {"/keys": (200, json.dumps(told).encode())}
+        no = await logs_in(partner, provider)
+        assert (no.status, no.problem) == (503, "provider-away"), told
+        assert (no.body["field"], no.body["value"]) == ("jwks_uri", provider.url)
+        assert "a JWK set" in no.body["rule"]
+    for answer, member in ((b"{}", "id_token"), (b'{"id_token": 7}', "id_token"), (b"", "issuer")):
+        provider.instead = {"/token": (200, answer)}
+        no = await logs_in(partner, provider)
+        assert (no.status, no.problem) == (503, "provider-away")
+        assert (no.body["field"], no.body["value"]) == (member, provider.url)
+    # Of an ID token that is none nobody knows whose fault it is.
+    for token in ("", "a.b.c", "é", "eyJhbGciOiJub25lIn0.e30."):
+        provider.instead = {"/token": (200, json.dumps({"id_token": token}).encode())}
+        no = await logs_in(partner, provider)
+        assert (no.status, no.problem) == (401, "login-refused"), token
+    # One key that nobody understands does no harm to the others.
+    keys = [*broken[-2]["keys"], provider.signs.as_dict(private=False)]
+    provider.instead = {"/keys": (200, json.dumps({"keys": keys}).encode())}
+    assert (await logs_in(partner, provider)).status == 200
+
+
+async def test_an_address_that_begins_again_and_again_waits(
+    hub: Hub, partner: Partner, provider: Provider
+) -> None:
+    state, code = provider.consents(await begins(partner))
+    first = len(provider.place.came)
+    answers = [
+        await browser(partner).call("GET", f"{LOGIN}/oidc/login?party=FR*PD1")
+        for _ in range(MOST_AT_PROVIDER + 1)
+    ]
+    assert [one.status for one in answers] == [303] * (MOST_AT_PROVIDER - 1) + [429] * 2
+    assert answers[-1].problem == "too-many-attempts"
+    assert answers[-1].body["rule"].startswith("again in ")
+    # Nor is anything taken up, or asked of the provider, for a way back meanwhile.
+    assert (await comes_back(partner, state, code)).status == 429
+    assert len(provider.place.came) == first
+
+
+async def test_a_way_back_that_is_guessed_is_counted(hub: Hub, partner: Partner) -> None:
+    answers = [await comes_back(partner, f"guess-{n}", "x") for n in range(MOST_AT_PROVIDER + 1)]
+    assert [one.status for one in answers] == [401] * MOST_AT_PROVIDER + [429]
