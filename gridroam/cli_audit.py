@@ -50,6 +50,7 @@ def audit(
 
     asked = Question(
         party=None if party is None else PartyId(party),
+        reader=None,
         since=None if since is None else since.replace(tzinfo=UTC),
         until=None if until is None else until.replace(tzinfo=UTC),
         types=tuple(office.types_named(type_ or [])),

@@ -61,9 +61,14 @@ def place_of(text: str) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which events, the newest first. `party` None: everybody's."""
+    """Which events, the newest first. `party` None: everybody's.
+
+    `reader` None: the hub's operator, who hears every name. Of others' actors anybody else hears
+    the kind alone, so an `actor` of another party finds nothing, as one that does not exist.
+    """
 
     party: PartyId | None
+    reader: PartyId | None
     since: datetime | None = None
     until: datetime | None = None
     types: tuple[EventType, ...] = ()

@@ -77,7 +77,9 @@ def router(audit: Audit, *, hub: PartyId) -> APIRouter:
         since: Instant | None = None,
         until: Instant | None = None,
         type: Annotated[list[EventType] | None, Query()] = None,
-        actor: Annotated[str | None, Query(max_length=200)] = None,
+        actor: Annotated[
+            str | None, Query(max_length=200, description="one of the caller's own, or the hub's")
+        ] = None,
         stream: Annotated[
             str | None, Query(max_length=300, description="as `contract:…`, `service:…:1`")
         ] = None,
@@ -88,8 +90,10 @@ def router(audit: Audit, *, hub: PartyId) -> APIRouter:
     ) -> Response:
         whose = None if party is None else PartyId(party)
         reader = model.asked_by(caller.party, whose, hub=hub)
+        of_the_hub = caller.party == hub
         question = Question(
             party=reader,
+            reader=None if of_the_hub else reader,
             since=since,
             until=until,
             types=tuple(type or ()),
@@ -99,10 +103,7 @@ def router(audit: Audit, *, hub: PartyId) -> APIRouter:
             limit=limit + 1,
         )
         found = await audit.read(question)
-        of_the_hub = caller.party == hub
-        shown = [
-            EntryShown.of(told_to(one, None if of_the_hub else reader)) for one in found[:limit]
-        ]
+        shown = [EntryShown.of(told_to(one, question.reader)) for one in found[:limit]]
         more = shown[-1].cursor if len(found) > limit else None
         headers = page_link(request, more)
         if format == "csv":

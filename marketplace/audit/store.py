@@ -22,10 +22,17 @@ WHERE {whose} AND (e.xid, e.position) < ($1::bigint::text::xid8, $2::bigint)
 ORDER BY e.xid DESC, e.position DESC LIMIT $3
 """
 _EVERYBODYS = _PICKED.format(whose="true")
+# Whoever hears of another party's actors by kind alone learns of none whether it exists.
+_NAMED = f"""
+($7::text IS NULL OR $12::text IS NULL OR NOT EXISTS (
+  SELECT FROM {clients.fullname} WHERE 'client:' || client_id = $7 AND party <> $12
+  UNION ALL SELECT FROM {persons.fullname} WHERE 'person:' || person_id = $7 AND party <> $12))
+"""
 # What is told to the party, and what it may see of others' without being told.
 _BESIDE = "e.stream = ANY($10::text[]) AND e.type = ANY($11::text[]) AND e.party <> $9"
 _CONCERNING = (
-    f"({_PICKED.format(whose='e.party = $9')}) UNION ALL ({_PICKED.format(whose=_BESIDE)})"
+    f"({_PICKED.format(whose=f'e.party = $9 AND {_NAMED}')})"
+    f" UNION ALL ({_PICKED.format(whose=f'{_BESIDE} AND {_NAMED}')})"
 )
 _READ = f"""
 SELECT e.xid::text::bigint AS xid, e.position, e.type, e.party, e.stream, e.occurred_at,
@@ -64,6 +71,7 @@ class SqlAudit:
                 rows = await connection.fetch(
                     _READ.format(picked=_CONCERNING),
                     *(*asked, question.party, streams, [one.value for one in SEEN_BESIDE]),
+                    question.reader,
                 )
         return [_entry(row) for row in rows]
 

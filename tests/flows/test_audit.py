@@ -76,6 +76,15 @@ async def test_both_sides_of_a_contract_see_who_did_what_and_a_third_sees_nothin
     # The other side is told which party acted, and by what kind of actor, not who works there.
     assert who(theirs_too) == ("contract-agreed", "person", "FR*PD1")
     assert theirs_too["actor_name"] is None
+    # Nor is an id that was guessed confirmed: it finds what one that nobody has finds.
+    for actor in (own["actor"], f"client:{requester.client_id}", "person:nobody", "client:nobody"):
+        assert await provider.get(f"{AUDIT}?actor={actor}") == []
+    assert await read(requester, f"&actor={own['actor']}{stream}") == [own]
+    operator = await hub.operator()
+    for whose in ("", "&party=NL*FCS"):
+        assert (await read(operator, f"&actor={own['actor']}{stream}{whose}"))[-1]["actor"] == (
+            own["actor"]
+        )
     told = await read(third)
     assert contract not in str(told)
     assert {one["party"] for one in told} <= {"DE*BET", "EU*GRD"}
