@@ -261,13 +261,7 @@ class _Hub:
         if "marketplace" in settings.only:
             await self._people(main)
             self._marketplace(main)
-        services: dict[str, ServiceApp] = {}
-        if "search-evse" in settings.only:
-            services["search-evse"] = self._search_evse()
-        if "marketplace" in settings.only:
-            services["contract-validation"] = self._contract_validation()
-        if "clearinghouse" in settings.only:
-            services["clearing-house"] = self._clearing_house()
+        services = self.services()
         door = await self._gateway(main, services) if "gateway" in settings.only else None
         console = await self._console() if "console" in settings.only else None
         points: ASGIApp | None = None
@@ -424,6 +418,18 @@ class _Hub:
                 partner_tasks.leave_taker(parts.partners, parts.clock),
                 service_tasks.sunsets(parts.catalogue, parts.hub, parts.book, parts.clock),
             )
+
+    def services(self) -> dict[str, ServiceApp]:
+        """The hub's own services, of those parts that this process runs."""
+        only = self.settings.only
+        found: dict[str, ServiceApp] = {}
+        if "search-evse" in only:
+            found["search-evse"] = self._search_evse()
+        if "marketplace" in only:
+            found["contract-validation"] = self._contract_validation()
+        if "clearinghouse" in only:
+            found["clearing-house"] = self._clearing_house()
+        return found
 
     def _contract_validation(self) -> ServiceApp:
         parts = self.parts
