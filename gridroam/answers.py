@@ -69,7 +69,7 @@ from roaming.refusal import Unavailable
 from roaming.tariff import Tariff
 from search_evse.sites.store import EvseRegister
 
-_REASONS = {
+REASONS = {
     Absence.NO_CONTRACT: Reason.NO_CONTRACT,
     Absence.NOT_YET_VALID: Reason.NOT_YET_VALID,
     Absence.EXPIRED: Reason.CONTRACT_EXPIRED,
@@ -78,7 +78,7 @@ _REASONS = {
     Absence.PARTNER_SUSPENDED: Reason.PARTNER_SUSPENDED,
     Absence.PARTNER_LEFT: Reason.PARTNER_LEFT,
 }
-assert _REASONS.keys() == set(Absence)
+assert REASONS.keys() == set(Absence)
 
 
 class _Allowed(NamedTuple):
@@ -110,6 +110,7 @@ def _service(entry: ServiceEntry) -> Service:
         sandbox_endpoints=sandbox,
         published=entry.published,
         in_test=entry.in_test,
+        testers=entry.testers,
         deprecated_at=entry.deprecated_at,
         sunset=entry.sunset,
         interface=entry.interface_digest,
@@ -248,7 +249,7 @@ class ContractsForGateway:
         ):
             found = self._book.find(requester, None, service, major, at)
             if isinstance(found, NotInForce):
-                return Denial(_REASONS[found.reason], found.contract_id)
+                return Denial(REASONS[found.reason], found.contract_id)
             allowed = self._allowed[key] = _allowed(found)
         if not covers(allowed.operations, operation):
             return Denial(Reason.OPERATION_NOT_COVERED, allowed.grant.contract_id)
@@ -268,7 +269,7 @@ class ContractsForGateway:
         ):
             found = self._book.find_to_try(requester, service, major, at)
             if isinstance(found, NotInForce):
-                return Denial(_REASONS[found.reason], found.contract_id)
+                return Denial(REASONS[found.reason], found.contract_id)
             told = _allowed(found)
             free = Grant(told.grant.contract_id)
             allowed = self._tried[key] = told._replace(grant=free)

@@ -58,8 +58,9 @@ class Service:
     """A catalogue entry. Not `remote`: it is answered by an application of the hub itself.
 
     `published` False: a draft, which nobody but its provider may try, or else `in_test`: whoever
-    has a contract may try it. `sunset`: when it ends, as was told at `deprecated_at`. `interface`
-    is the digest of its interface document, `login` what its own server asks the hub for, sealed.
+    has a contract may try it, and its `testers` see it. `sunset`: when it ends, as was told at
+    `deprecated_at`. `interface` is the digest of its interface document, `login` what its own
+    server asks the hub for, sealed.
     `timeouts_s` go by operation; where it names none, `timeout_s` counts. So do `maps`.
     `operations`: what calls at its paths are called; None: `METHOD /path`. `turned`: what is said
     in a call of it is put into other words on the way. `aside`: it is carried otherwise than
@@ -85,6 +86,7 @@ class Service:
     maps: Mapping[str, ContentMap] = field(default_factory=dict)
     health_path: str | None = None
     in_test: bool = False
+    testers: frozenset[PartyId] = frozenset()
     deprecated_at: datetime | None = None
     sunset: datetime | None = None
     turned: bool = field(init=False)

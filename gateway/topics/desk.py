@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 from gateway.calls.model import RefusedCall
 from gateway.calls.ports import Meter, Refusals, Verifier
@@ -41,6 +41,8 @@ MOST_OF_A_CLIENT = 16
 MOST_IN_ALL = 1_000
 # A notice may be lost, and a contract end, while nothing happens.
 LOOK_AGAIN_S = 5.0
+# What names of deliveries are made in (RFC 9562, section 5.5).
+_DELIVERIES = UUID("5f0b0c8e-7a51-4d0a-9f1c-0b6a6f6f3d55")
 
 
 @dataclass(slots=True)
@@ -147,17 +149,23 @@ class Desk:
         access: Access,
         party: PartyId,
         *,
-        events: int,
+        to: str,
+        events: Sequence[Event],
         bytes_out: int,
         way: str,
         began_at: datetime,
     ) -> None:
-        """One record for each delivery; one that costs money is written before it is given."""
-        self.metrics.delivered(access.topic.name, way, events)
+        """One record for each delivery; one that costs money is written before it is given.
+
+        `to` is a subscription, or a client that reads without. What ends with the same event is the
+        same delivery, which costs once however often it is asked for or sent.
+        """
+        self.metrics.delivered(access.topic.name, way, len(events))
         if access.contract_id is None:
             return
+        named = f"{access.contract_id} {to} {events[-1].id}"
         record = UsageRecord(
-            request_id=uuid4().hex,
+            request_id=(uuid5(_DELIVERIES, named) if access.priced else uuid4()).hex,
             at=began_at,
             contract_id=access.contract_id,
             requester=party,

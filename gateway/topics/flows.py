@@ -99,6 +99,9 @@ def _denied(party: PartyId, topic: Topic, denial: Denial) -> NotSubscribable:
         Reason.NO_CONTRACT: f"agree a contract with {topic.provider}: GET /marketplace/offerings",
         Reason.CONTRACT_SUSPENDED: f"ask {topic.provider} to resume it; nothing is lost meanwhile",
         Reason.CONTRACT_EXPIRED: "agree a new contract: GET /marketplace/offerings",
+        Reason.CONTRACT_TERMINATED: "agree a new contract: GET /marketplace/offerings",
+        Reason.PARTNER_SUSPENDED: "one of the two is suspended: ask the hub's operator",
+        Reason.PARTNER_LEFT: "one of the two has left the market: agree a contract with another",
         Reason.NOT_YET_VALID: "wait until the contract begins",
     }.get(denial.reason, f"agree a contract whose operations include {model.DELIVER}")
     refusal = DENIALS[denial.reason](

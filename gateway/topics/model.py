@@ -71,9 +71,20 @@ class OperationNotCovered(NotSubscribable):
     reason = Reason.OPERATION_NOT_COVERED
 
 
+class ContractTerminated(NotSubscribable):
+    reason = Reason.CONTRACT_TERMINATED
+
+
+class PartnerSuspended(NotSubscribable):
+    reason = Reason.PARTNER_SUSPENDED
+
+
+class PartnerLeft(NotSubscribable):
+    reason = Reason.PARTNER_LEFT
+
+
 DENIALS: Mapping[Reason, type[NotSubscribable]] = {
-    kind.reason: kind
-    for kind in (NoContract, ContractSuspended, ContractExpired, NotYetValid, OperationNotCovered)
+    kind.reason: kind for kind in NotSubscribable.__subclasses__()
 }
 
 

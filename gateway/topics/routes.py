@@ -118,7 +118,7 @@ def _add_events(routes: APIRouter, desk: Desk, database: Database) -> None:
             return EventStream(desk, caller, token, topic, place, wanted)
         place = await flows.place(after or BEGINNING, log=desk.log, field="after")
         access, page = await desk.next(caller, topic, place, wanted, limit=limit, wait_s=wait_s)
-        return await _given(request, desk, caller, access, page)
+        return await _given(request, desk, caller, caller.client_id, access, page)
 
     @routes.get(
         "/events",
@@ -232,7 +232,7 @@ def _add_pulling(
         if not page.events and page.up_to != one.cursor:
             # What the filter does not take is behind it for good: it is not looked through again.
             await subscriptions.move(one, page.up_to)
-        return await _given(request, desk, caller, access, page)
+        return await _given(request, desk, caller, one.subscription_id, access, page)
 
     @routes.post(
         "/topics/{topic}/subscriptions/{name}/acknowledge",
@@ -338,7 +338,7 @@ def _draft(told: EventTold, now: datetime) -> Draft:
 
 
 async def _given(
-    request: Request, desk: Desk, caller: Caller, access: Access, page: Page
+    request: Request, desk: Desk, caller: Caller, to: str, access: Access, page: Page
 ) -> Response:
     """A page of events on their way to the caller, in the books before it."""
     content = _content(desk, page)
@@ -346,7 +346,8 @@ async def _given(
         await desk.meter_delivery(
             access,
             caller.party,
-            events=len(page.events),
+            to=to,
+            events=page.events,
             bytes_out=len(content),
             way="pull",
             began_at=desk.clock(),

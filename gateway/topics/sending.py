@@ -84,7 +84,8 @@ async def send_next(subscription_id: str, *, post: Post, chance: float) -> Step:
         await desk.meter_delivery(
             access,
             subscription.party,
-            events=len(delivery.events),
+            to=subscription_id,
+            events=delivery.events,
             bytes_out=len(content),
             way="webhook",
             began_at=now,

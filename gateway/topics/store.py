@@ -101,13 +101,20 @@ Index(
 
 
 _KEEP = f"""
-INSERT INTO {subscriptions.fullname} (subscription_id, topic, party, name, delivery, url, types,
-  keys, xid, position, single_xid, single_position, made_at, attempts, holder, held_until)
+INSERT INTO {subscriptions.fullname} AS s (subscription_id, topic, party, name, delivery, url,
+  types, keys, xid, position, single_xid, single_position, made_at, attempts, holder, held_until)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, $11, 0, '', $11)
 ON CONFLICT (party, topic, name) DO UPDATE SET delivery = excluded.delivery, url = excluded.url,
   types = excluded.types, keys = excluded.keys, paused = NULL, attempts = 0, failing_since = NULL,
-  next_attempt_at = NULL
+  next_attempt_at = NULL, holder = CASE excluded.delivery WHEN 'pull' THEN '' ELSE s.holder END
 RETURNING *
+"""
+# What waited for an endpoint is pulled from now on: from the oldest of it, so that none is missed.
+_TAKE_BACK = f"""
+WITH freed AS (DELETE FROM gateway.topic_held WHERE subscription_id = $1 RETURNING xid, position),
+  oldest AS (SELECT xid, position FROM freed ORDER BY xid, position LIMIT 1)
+UPDATE {subscriptions.fullname} AS s SET xid = oldest.xid, position = oldest.position - 1
+FROM oldest WHERE s.subscription_id = $1 RETURNING s.*
 """
 
 
@@ -265,6 +272,8 @@ class SqlSubscriptions:
                 *(sorted(wish.filter.types), sorted(wish.filter.keys), *start, now),
             )
             assert row is not None
+            if wish.way is Way.PULL:
+                row = await connection.fetchrow(_TAKE_BACK, row["subscription_id"]) or row
             kept = to_subscription(row)
             one = fact(EventType.TOPIC_SUBSCRIPTION_CHANGED, kept, now, delivery=wish.way.value)
             await event_log.append(connection, [one])

@@ -113,7 +113,8 @@ class EventStream(Response):
         await self._desk.meter_delivery(
             access,
             self._caller.party,
-            events=len(page.events),
+            to=self._caller.client_id,
+            events=page.events,
             bytes_out=len(content),
             way="stream",
             began_at=self._desk.clock(),

@@ -94,8 +94,8 @@ class NotInForce:
 class ServiceEntry:
     """A service as the gateway needs it. `endpoint` None: the hub itself answers.
 
-    `published` False: it is a draft, which nobody but its provider may try, or else `in_test`.
-    `sunset`: when it ends, as it was told at `deprecated_at`.
+    `published` False: it is a draft, which nobody but its provider may try, or else `in_test`, and
+    its `testers` see it. `sunset`: when it ends, as it was told at `deprecated_at`.
     """
 
     name: str
@@ -111,6 +111,7 @@ class ServiceEntry:
     interface_digest: bytes | None
     login: bytes | None = field(repr=False)
     in_test: bool = False
+    testers: frozenset[PartyId] = frozenset()
     deprecated_at: datetime | None = None
     sunset: datetime | None = None
 
@@ -627,6 +628,7 @@ def _entry(service: Service) -> ServiceEntry:
         interface_digest=service.interface_digest,
         login=service.login,
         in_test=service.status is Status.IN_TEST,
+        testers=service.testers,
         deprecated_at=service.deprecated_at,
         sunset=service.sunset,
     )

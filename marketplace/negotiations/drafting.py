@@ -209,6 +209,7 @@ async def draft(
     )
     offering_model.checked(as_offered)
     offering_model.check_operations(as_offered, [one.name for one in service.operations])
+    offering_model.check_limits(as_offered, callable=service.callable)
     library = await desk.library()
     asked = wish.clauses
     if asked is None:

@@ -99,6 +99,7 @@ async def _draft(
             service = services[key]
             model.check_operations(offering, [one.name for one in service.operations])
             model.check_environment(offering, callable=service.callable)
+            model.check_limits(offering, callable=service.callable)
             check_plain(wanted, "clauses", BadClause)
             told, kind = model.said(offering, service), model.kind_of(service)
             reads = encode_json([kind, wanted, told])

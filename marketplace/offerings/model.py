@@ -503,6 +503,18 @@ def check_environment(offering: Offering, *, callable: bool) -> None:
         )
 
 
+def check_limits(offering: Offering, *, callable: bool) -> None:
+    """BadTerms for limits on what is not called: they would be promised, and nobody counts them."""
+    terms = offering.terms
+    if callable or not isinstance(terms, ServiceTerms):
+        return
+    limits = (("quota", terms.quota, Quota()), ("pack", terms.pack, None))
+    for name, asked, none in limits:
+        if asked is not None and asked != none:
+            rule = "none: events come as they are told; price_per_call_minor or a plan has a price"
+            raise _bad(f"terms.{name}", asked.to_json(), rule)
+
+
 def withdrawn(offering: Offering) -> Offering:
     """The offering when it is no longer made; contracts from it stay."""
     return replace(offering, status=Status.WITHDRAWN)

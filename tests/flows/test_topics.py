@@ -18,7 +18,9 @@ from tests.hub import Hub, Partner, Server, answering, server, until
 TOPIC = "grid-alerts"
 
 
-async def topic_of(provider: Partner, *subscribers: Partner, name: str = TOPIC) -> list[str]:
+async def topic_of(
+    provider: Partner, *subscribers: Partner, name: str = TOPIC, **terms: Any
+) -> list[str]:
     """A topic in the catalogue that these have contracts on; the contracts' ids, in order."""
     await provider.post(
         "/marketplace/services",
@@ -31,7 +33,7 @@ async def topic_of(provider: Partner, *subscribers: Partner, name: str = TOPIC) 
     )
     await provider.post(f"/marketplace/services/{name}/v1/publish")
     offering = await provider.post(
-        "/marketplace/offerings", {"service": name, "audience": {"kind": "public"}}
+        "/marketplace/offerings", {"service": name, "audience": {"kind": "public"}, "terms": terms}
     )
     return [await one.accepts(offering["offering_id"]) for one in subscribers]
 
@@ -108,6 +110,12 @@ async def test_who_has_no_contract_gets_nothing_and_a_suspension_only_delays(hub
     await until_readable(subscriber, published["ids"][0])
     assert numbers((await subscriber.get(f"{path}/events"))["events"]) == [1]
 
+    await provider.post(f"/marketplace/contracts/{contract}/terminate", {"reason": "no more"})
+    refused = await subscriber.call("GET", f"{path}/events")
+    assert (refused.status, refused.problem) == (403, "contract-terminated")
+    told = await subscriber.get(path)
+    assert (told["state"], told["reason"]) == ("waiting", "contract-terminated")
+
 
 async def test_a_call_that_waits_is_answered_as_soon_as_something_is_published(hub: Hub) -> None:
     provider = await hub.partner("NL*FCS", "dso")
@@ -182,6 +190,33 @@ async def test_both_sides_see_what_was_delivered_in_their_usage(hub: Hub) -> Non
         return all(days and days[0]["service"] == TOPIC for days in told)
 
     await until(metered)
+
+
+async def test_a_delivery_that_costs_money_costs_it_once_however_often_it_is_pulled(
+    hub: Hub,
+) -> None:
+    provider = await hub.partner("NL*FCS", "dso")
+    subscriber = await hub.partner("FR*XYZ", "evsp")
+    (contract,) = await topic_of(provider, subscriber, price_per_call_minor=5, currency="EUR")
+    path = f"/topics/{TOPIC}/subscriptions/mine"
+    await subscriber.put(path, {"delivery": "pull", "from": "start"})
+
+    async def pulled() -> list[int]:
+        return numbers((await subscriber.get(f"{path}/events"))["events"])
+
+    async def billed() -> int:
+        days = (await subscriber.get(f"/marketplace/usage?contract_id={contract}"))["usage"]
+        return sum(day["billable_calls"] for day in days)
+
+    for n, costs in ((1, 1), (2, 2)):
+        await provider.post(f"/topics/{TOPIC}/events", alert(n))
+
+        async def come(n: int = n) -> bool:
+            return (await pulled())[-1:] == [n]
+
+        await until(come)
+        assert await pulled() == await pulled() == [*range(1, n + 1)]
+        assert await billed() == costs
 
 
 async def test_what_cannot_be_published_or_wished_for_is_refused_with_its_rule(hub: Hub) -> None:

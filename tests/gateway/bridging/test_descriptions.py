@@ -17,6 +17,7 @@ from bridge.document import Document, Kind
 from bridge.wsdl import SoapInterface
 from gateway.calls.model import Speaks
 from tests.gateway.bridging.fakes import BridgedHouse, document
+from tests.gateway.calls.fakes import OPERATOR, STRANGER, Known
 from tests.gateway.calls.servers import free_port, served
 
 HUB = "https://hub.example/services/weather"
@@ -162,6 +163,20 @@ async def test_a_draft_is_told_to_its_provider_alone(
         "/services/weather/soap?wsdl", headers={"Authorization": "Bearer provider"}
     )
     assert answer.status_code == 200
+
+
+async def test_what_is_in_test_is_told_to_those_whom_its_provider_has_named(
+    house: BridgedHouse, client: httpx.AsyncClient
+) -> None:
+    """A client of the sandbox may try it under a contract; that alone shows it nothing."""
+    testers = frozenset({OPERATOR})
+    house.weather("http://127.0.0.1:1", published=False, in_test=True, testers=testers)
+    house.tokens.known["sandbox of a stranger"] = Known(STRANGER, sandbox=True)
+    for path in ("soap?wsdl", "openapi.json"):
+        for token, status in (("operator", 200), ("stranger", 404), ("sandbox of a stranger", 404)):
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = await client.get(f"/services/weather/{path}", headers=headers)
+            assert (path, token, answer.status_code) == (path, token, status)
 
 
 async def test_reading_a_description_is_no_call(

@@ -12,19 +12,26 @@ from typing import Any
 import pytest
 
 from gateway.calls.model import Reason
+from gateway.topics import flows
 from gateway.topics.model import (
     MOST_BLOCKED,
     START,
     BackOff,
     DeadLetter,
+    Delivery,
     Filter,
+    Kind,
+    NotSubscribable,
     Paused,
     Reply,
     Subscription,
+    Way,
+    Wish,
 )
 from gateway.topics.outbox import SqlOutbox
 from gateway.topics.sending import Post, Step, send_next
-from gateway.topics.store import SqlSubscriptions
+from gateway.topics.store import SqlLog, SqlSubscriptions
+from gridroam.answers import REASONS
 from kit.database import Database
 from tests.gateway.topics.fakes import (
     NOW,
@@ -132,6 +139,36 @@ async def test_what_breaks_an_endpoint_holds_its_own_stream_and_others_go_on(
     await steps(subscription, working)
     assert [numbers(one) for one in receiver.came] == [[2], [4], [5]]
     assert await letters(database, subscription) == []
+
+
+async def test_what_waited_for_an_endpoint_is_there_for_who_pulls_from_now_on(
+    database: Database,
+) -> None:
+    receiver, time, books = Receiver(unless(2, BROKEN)), Time(), SqlSubscriptions(database)
+    subscription = await subscribed(database)
+    await published(database, ("a", 1), ("a", 2), ("b", 3), ("a", 4))
+    working = post(database, receiver, time=time)
+    await steps(subscription, working)
+    before = await stands(database)
+    kept, _ = await books.keep(SUBSCRIBER, TOPIC, "mine", Wish(Way.PULL), START, NOW)
+    left = await SqlLog(database).read(kept.source, kept.cursor, limit=10, most_bytes=10_000)
+    assert kept.cursor < before.cursor
+    # Those of other streams behind it come twice: their ids tell.
+    assert sorted(event.data for event in left) == [2, 3, 4]
+    # What was under way when that was said moves nothing.
+    late = Delivery(before, Kind.NEXT, [], up_to=before.cursor)
+    await working.outbox.delivered(late, holder=working.holder, now=NOW)
+    found = await books.find(SUBSCRIBER, TOPIC, "mine")
+    assert found is not None
+    assert found.cursor == kept.cursor
+
+
+@pytest.mark.parametrize("reason", [*REASONS.values(), Reason.OPERATION_NOT_COVERED], ids=str)
+def test_each_reason_for_which_a_contract_allows_nothing_is_told(reason: Reason) -> None:
+    with pytest.raises(NotSubscribable) as told:
+        flows.permit(SUBSCRIBER, TOPIC, market=Market(denied=reason), at=NOW)
+    assert (told.value.reason, told.value.value) == (reason, reason.value)
+    assert told.value.rule
 
 
 async def test_what_breaks_it_for_days_becomes_a_dead_letter(database: Database) -> None:

@@ -121,6 +121,27 @@ async def test_an_offering_that_breaks_a_rule_is_refused_by_name(operator: Membe
         assert (await operator.http.post(OFFERINGS, json=body)).status_code == 422
 
 
+async def test_limits_that_nobody_counts_are_not_offered(operator: Member) -> None:
+    topic = {
+        "name": "grid-alerts",
+        "category": "value-added",
+        "description": "Where the grid is short",
+        "protocol": "topic",
+    }
+    assert (await operator.http.post("/marketplace/services", json=topic)).status_code == 201
+    for limits, field in (
+        ({"quota": {"calls_per_day": 5}}, "terms.quota"),
+        ({"pack": {"calls": 5, "price_minor": 100}, "currency": "EUR"}, "terms.pack"),
+    ):
+        answer = await operator.http.post(
+            OFFERINGS, json={"service": "grid-alerts", "terms": limits}
+        )
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+    priced = {"price_per_call_minor": 5, "currency": "EUR", "quota": {}, "pack": None}
+    answer = await operator.http.post(OFFERINGS, json={"service": "grid-alerts", "terms": priced})
+    assert answer.status_code == 201
+
+
 async def test_an_operation_that_the_service_does_not_have_is_not_offered(
     operator: Member,
 ) -> None:
