@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, time
+from decimal import Decimal
 
 from fastapi import APIRouter
 
@@ -20,6 +21,7 @@ from marketplace.framework.model import Clauses
 from marketplace.offerings.model import ServiceTerms
 
 AT_ONCE = 1_000
+_NOTHING = Decimal(0)
 SERVICE_LEVEL = "service-level"
 """The module whose parameters reports hold a service to."""
 
@@ -44,12 +46,17 @@ class AgreementsForReports:
         self._clock = clock
 
     async def concerning(self, question: Question) -> Sequence[Agreement]:
-        return [
-            found
-            async for several in self._contracts(question, binding=True)
-            for one, clauses in several
-            if (found := agreement(one, clauses)) is not None and _in_time(found, question)
-        ]
+        agreed: list[Agreement] = []
+        async for several in self._contracts(question, binding=True):
+            amended = [one.contract_id for one, _ in several if one.replaces is not None]
+            asked = await self._register.asked_once(amended)
+            agreed += [
+                found
+                for one, clauses in several
+                if (found := agreement(one, clauses, asked.get(one.contract_id, _NOTHING)))
+                and _in_time(found, question)
+            ]
+        return agreed
 
     async def listed(self, question: Question) -> AsyncIterator[Sequence[Listed]]:
         now = self._clock()
@@ -83,9 +90,12 @@ class AgreementsForReports:
             after = page[-1][0].contract_id
 
 
-def agreement(contract: Contract, clauses: Clauses | None) -> Agreement | None:
+def agreement(
+    contract: Contract, clauses: Clauses | None, asked_once: Decimal = _NOTHING
+) -> Agreement | None:
     """The contract in the reports' words; None where it is about no calls, or about what is
-    tried out: that is never billed, not its days either."""
+    tried out: that is never billed, not its days either. `asked_once`: what the contracts whose
+    place it took asked as a one-time price."""
     terms = contract.terms
     if not isinstance(terms, ServiceTerms) or contract.sandbox:
         return None
@@ -100,7 +110,7 @@ def agreement(contract: Contract, clauses: Clauses | None) -> Agreement | None:
         begins_at=contract.valid_from,
         ends_at=contract.ends,
         currency=terms.currency if costs else None,
-        plan=prices,
+        plan=None if prices is None else prices.after(asked_once),
         level=None if clauses is None else level(clauses),
     )
 

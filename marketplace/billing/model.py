@@ -20,6 +20,7 @@ from fractions import Fraction
 
 from documents.invoice import Unit
 from marketplace.offerings.model import ServiceTerms
+from marketplace.offerings.price import PricePlan
 from marketplace.offerings.rating import (
     Charge,
     Quarter,
@@ -146,7 +147,10 @@ def cut_off(
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A contract on a service, as far as billing is concerned. `ends`: by term or termination."""
+    """A contract on a service, as far as billing is concerned. `ends`: by term or termination.
+
+    `asked_once`: the most that the contracts whose place it took asked as a one-time price.
+    """
 
     contract_id: str
     service: str
@@ -158,6 +162,13 @@ class Contract:
     begins: datetime
     ends: datetime | None
     days_to_pay: int = DAYS_TO_PAY
+    asked_once: Decimal = Decimal(0)
+
+    @property
+    def prices(self) -> PricePlan | None:
+        """What is due under it."""
+        agreed = self.terms.prices
+        return None if agreed is None else agreed.after(self.asked_once)
 
     @property
     def currency(self) -> str:
@@ -203,8 +214,9 @@ def rated(
 ) -> list[Item]:
     """What a contract's month comes to up to a cut-off, line by line, each rounded once."""
     items = []
-    if contract.terms.prices is not None:
-        charges = rate(contract.terms.prices, _use(contract, month, up_to, used))
+    prices = contract.prices
+    if prices is not None:
+        charges = rate(prices, _use(contract, month, up_to, used))
         items = [
             _item(charge, money)
             for charge, money in zip(charges, round_lines(charges, contract.currency), strict=True)

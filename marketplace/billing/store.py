@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import date as Day
 from datetime import datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
@@ -32,7 +33,7 @@ from marketplace.billing.papers import About, Issued
 from marketplace.billing.ports import Found, MonthOf, Recorded, Series
 from marketplace.billing.standing import LEVELS, Billed, Entry, Standing, Way
 from marketplace.contracts.model import Status
-from marketplace.contracts.store import contracts
+from marketplace.contracts.store import asked_once, contracts
 from marketplace.framework.store import clauses_table
 from marketplace.offerings.model import ServiceTerms, parse_terms
 from marketplace.offerings.store import terms_table
@@ -57,7 +58,8 @@ _PRICED = """
 # What is made for the sandbox is never billed: not its days either.
 _CONTRACTS = f"""
 SELECT c.contract_id, c.service, c.major, c.provider, c.requester, c.valid_from, c.valid_until,
-  c.history, c.terms_digest, t.body::text AS terms, coalesce(s.category, '') AS category,
+  c.history, c.replaces, c.terms_digest, t.body::text AS terms,
+  coalesce(s.category, '') AS category,
   coalesce(jsonb_path_query_first(convert_from(k.body, 'UTF8')::jsonb,
     '$[*] ? (@.name == "payment-terms").parameters.due_days')::int, {DAYS_TO_PAY}) AS days_to_pay
 FROM {contracts.fullname} AS c JOIN {terms_table.fullname} AS t ON t.digest = c.terms_digest
@@ -229,13 +231,13 @@ class SqlBook:
         rows = await self._connection.fetch(
             _PAGE_OF_CONTRACTS, run.up_to, run.months[0].starts_at, run.after, limit
         )
-        return [self._contract(row) for row in rows]
+        return await self._contracts(rows)
 
     async def contracts_of(self, party: PartyId, month: Month, now: datetime) -> Sequence[Contract]:
         rows = await self._connection.fetch(
             _OWN_CONTRACTS, min(now, month.ends_at), month.starts_at, party
         )
-        return [self._contract(row) for row in rows]
+        return await self._contracts(rows)
 
     async def taken(
         self, contract_ids: Collection[str], months: Collection[Month]
@@ -525,7 +527,12 @@ class SqlBook:
             f"INSERT INTO {_SHARES_TAKEN} SELECT unnest($1::text[]), $2", list(numbers), fee_number
         )
 
-    def _contract(self, row: Any) -> Contract:
+    async def _contracts(self, rows: Sequence[Any]) -> list[Contract]:
+        amended = [row["contract_id"] for row in rows if row["replaces"] is not None]
+        asked = await asked_once(self._connection, amended)
+        return [self._contract(row, asked.get(row["contract_id"], Decimal(0))) for row in rows]
+
+    def _contract(self, row: Any, before: Decimal) -> Contract:
         terms = self._terms.get(row["terms_digest"])
         if terms is None:
             read = parse_terms(row["service"], json.loads(row["terms"]))
@@ -549,6 +556,7 @@ class SqlBook:
             terms=terms,
             begins=row["valid_from"],
             ends=min(ended, default=None),
+            asked_once=before,
         )
 
 

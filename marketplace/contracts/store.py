@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -139,6 +140,27 @@ _BINDING = text(
     "(terms.body ? 'plan' OR terms.body ? 'pack' OR terms.body->>'price_per_call_minor' <> '0'"
     """ OR position(CAST('"name":"service-level"' AS bytea) IN clauses.body) > 0)"""
 )
+
+
+# A contract that ended before it began was never in force, and its one-time price never due.
+_ASKED_ONCE = """
+WITH RECURSIVE chain (contract_id, currency, earlier) AS (
+  SELECT c.contract_id, t.body ->> 'currency', c.replaces
+  FROM marketplace.contract AS c JOIN marketplace.terms AS t ON t.digest = c.terms_digest
+  WHERE c.contract_id = ANY($1)
+  UNION ALL
+  SELECT n.contract_id, n.currency, c.replaces
+  FROM chain AS n JOIN marketplace.contract AS c ON c.contract_id = n.earlier
+)
+SELECT n.contract_id, max((t.body -> 'plan' ->> 'one_time')::numeric) AS asked
+FROM chain AS n JOIN marketplace.contract AS c ON c.contract_id = n.earlier
+JOIN marketplace.terms AS t ON t.digest = c.terms_digest
+WHERE t.body ->> 'currency' = n.currency AND t.body -> 'plan' ? 'one_time'
+  AND (c.valid_until IS NULL OR c.valid_until > c.valid_from)
+  AND NOT EXISTS (SELECT FROM jsonb_array_elements(c.history) AS h
+    WHERE h ->> 0 = 'terminated' AND (h ->> 1)::timestamptz <= c.valid_from)
+GROUP BY n.contract_id
+"""
 
 
 class SqlDesk:
@@ -491,6 +513,10 @@ class SqlRegister:
                 for row in rows
             ]
 
+    async def asked_once(self, contract_ids: Collection[str]) -> Mapping[str, Decimal]:
+        async with self._database.hot() as connection:
+            return await asked_once(connection, contract_ids)
+
 
 class SqlBookSource:
     """What the book is read from, hot: hundreds of thousands of rows, at one moment."""
@@ -593,6 +619,15 @@ async def counterparties(
         .order_by(other)
     )
     return [PartyId(row[0]) for row in rows]
+
+
+async def asked_once(connection: Hot, contract_ids: Collection[str]) -> Mapping[str, Decimal]:
+    """Of contracts that took others' places: the most that any of those asked as a one-time price,
+    in the same currency."""
+    if not contract_ids:
+        return {}
+    rows = await connection.fetch(_ASKED_ONCE, list(contract_ids))
+    return {row["contract_id"]: row["asked"] for row in rows}
 
 
 async def _notify(connection: AsyncConnection, payload: str) -> None:

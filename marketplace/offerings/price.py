@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -167,6 +167,14 @@ class PricePlan:
                 None if self.time_of_use is None else self.time_of_use.per,
             )
         )
+
+    def after(self, asked_once: Decimal) -> PricePlan:
+        """What is due under it of a contract that takes the place of others. `asked_once`: the most
+        that they asked as a one-time price. It is due once: this one's as far as it is above."""
+        if self.one_time is None or not asked_once:
+            return self
+        more = self.one_time - asked_once
+        return replace(self, one_time=more if more > 0 else None)
 
     def _prices(self) -> Iterator[Decimal]:
         yield from (step.price for step in self.per_call)

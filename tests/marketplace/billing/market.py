@@ -79,6 +79,7 @@ class Market:
         provider: PartyId = PROVIDER,
         requester: PartyId = REQUESTER,
         service: str = "tariff-info",
+        replaces: Contract | None = None,
     ) -> Contract:
         offering = Offering(
             offering_id=sortable_id(BEGINNING),
@@ -95,6 +96,8 @@ class Market:
         async with SqlOfferings(self.database).open() as stall:
             await stall.publish([offering], BEGINNING)
         made = agreed(sortable_id(BEGINNING), offering, requester, BEGINNING)
+        if replaces is not None:
+            made = replace(made, replaces=replaces.contract_id)
         async with SqlContracts(self.database).open() as desk:
             await desk.add([made], BEGINNING)
         return made

@@ -198,6 +198,34 @@ async def test_use_that_turns_out_to_cost_nothing_is_credited(market: Market) ->
     assert invoice.standing.credited_minor == 15
 
 
+async def test_a_chain_of_contracts_is_asked_its_one_time_price_once(market: Market) -> None:
+    """25, then 10, then 40, each in another's place: 25 and 15."""
+    months = (10, 11, 12)
+    chain = None
+    for month, price in zip(months, ("25", "10", "40"), strict=True):
+        begins, ends = Month(2026, month).starts_at, Month(2026, month).ends_at
+        terms = plan(one_time=price)
+        chain = await market.contract(terms, begins=begins, ends=ends, replaces=chain)
+    market.now = datetime(2027, 1, 3, tzinfo=UTC)
+    for month in months:
+        await market.bill(Month(2026, month))
+    assert [one.invoice.net_minor for one in await market.documents()] == [2500, 1500]
+    [last] = await looking.unbilled(REQUESTER, Month(2026, 12), house=market.house)
+    assert ([item.amount_minor for item in last.items], list(last.due)) == ([1500], [])
+
+
+async def test_what_was_never_in_force_or_asked_other_money_asked_nothing_before(
+    market: Market,
+) -> None:
+    franc = ServiceTerms.parse({"currency": "CHF", "plan": {"one_time": "99"}})
+    begins = MONTH.starts_at
+    first = await market.contract(franc, begins=begins - timedelta(days=1), ends=begins)
+    never = await market.contract(plan(one_time="25"), begins=begins, ends=begins, replaces=first)
+    await market.contract(plan(one_time="20"), begins=begins, replaces=never)
+    await market.bill()
+    assert [one.invoice.net_minor for one in await market.documents()] == [2000]
+
+
 async def test_packs_are_billed_when_they_are_bought(market: Market) -> None:
     terms = ServiceTerms.parse({"currency": "EUR", "pack": {"calls": 100, "price_minor": 900}})
     contract = await market.contract(terms)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from marketplace.offerings.model import ServiceTerms
 from marketplace.offerings.price import PricePlan, TimeOfUse
@@ -215,3 +217,21 @@ def test_the_first_rule_that_covers_a_moment_counts() -> None:
     sunday, monday = datetime(2026, 11, 22, 9, tzinfo=UTC), datetime(2026, 11, 23, 9, tzinfo=UTC)
     evening = monday.replace(hour=20)
     assert [tariff.band(at) for at in (sunday, monday, evening)] == [0, 1, 2]
+
+
+@given(st.lists(st.decimals(0, 1000, places=2), min_size=1, max_size=6))
+def test_a_chain_of_contracts_asks_the_highest_of_its_one_time_prices_once(
+    asked: list[Decimal],
+) -> None:
+    due = [
+        PricePlan(one_time=one).after(max(asked[:place], default=Decimal(0))).one_time
+        for place, one in enumerate(asked)
+    ]
+    assert sum(one or 0 for one in due) == max(asked)
+    assert all(one is None or one >= 0 for one in due)
+
+
+def test_nothing_but_the_one_time_price_is_less_for_what_was_asked_before() -> None:
+    plan = PricePlan.parse({"one_time": "25", "per_call": "1", "minimum": "10"})
+    assert plan.after(Decimal(30)) == PricePlan.parse({"per_call": "1", "minimum": "10"})
+    assert plan.after(Decimal(0)) is plan
