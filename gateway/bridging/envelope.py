@@ -184,6 +184,51 @@ def _in_utf_8(content: bytes) -> bytes:
     return re.sub(r"^<\?xml.*?\?>", "", content.decode("utf-16"), count=1).encode()
 
 
+class Beginning:
+    """The beginning of an answer that is passed on: read until it is known whether it is a fault.
+
+    What cannot be read so far is taken for none: it is the caller's affair.
+    """
+
+    def __init__(self) -> None:
+        self.is_fault = False
+        self._depth = 0
+        self._body = ""
+        self._parser: expat.XMLParserType | None = expat.ParserCreate(namespace_separator="}")
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.StartDoctypeDeclHandler = self._give_up
+
+    def read(self, chunk: bytes) -> None:
+        if self._parser is None:
+            return
+        try:
+            self._parser.Parse(chunk)
+        except (expat.ExpatError, _KnownEnough):
+            self._parser = None
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        space = name.rpartition("}")[0]
+        if self._depth == 1:
+            self._body = f"{space}}}Body" if space in _VERSIONS else ""
+        elif self._depth == 2 and name == self._body:
+            self._body = f"{space}}}Fault"
+        elif self._depth == 3 and self._body.endswith("}Fault"):
+            self.is_fault = name == self._body
+            raise _KnownEnough
+
+    def _end(self, _: str) -> None:
+        self._depth -= 1
+
+    def _give_up(self, *_: object) -> None:
+        raise _KnownEnough
+
+
+class _KnownEnough(Exception):
+    """The rest need not be read."""
+
+
 class _Places:
     """Where in an envelope the parts of its header stand. `header`: its tag's begin and end, and
     whether it is empty; `security`: whole elements; `body`: where its tag begins.

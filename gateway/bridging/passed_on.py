@@ -8,7 +8,7 @@ from bridge.soap_envelope import BadEnvelope
 from bridge.wsdl import SoapInterface, SoapOperation
 from gateway.bridging import envelope
 from gateway.bridging.aside import aside
-from gateway.bridging.envelope import Envelope
+from gateway.bridging.envelope import Beginning, Envelope
 from gateway.bridging.exchange import Written, asked_otherwise, broken
 from gateway.bridging.logins import security_for
 from gateway.bridging.model import media_type_of
@@ -69,6 +69,10 @@ async def way(
         for name, value in call.headers.items()
         if name in (b"soapaction", b"accept", b"accept-encoding")
     }
+    priced = call.grant is not None and call.grant.priced
+    if priced:
+        # What costs money is looked into: whether it is a fault.
+        kept.pop("accept-encoding", None)
     if asked.version == "1.1" and not asked.actions:
         kept["soapaction"] = f'"{found.soap_action}"'
     # What was UTF-16 may be UTF-8 now; what the envelope itself declares is true in both.
@@ -76,19 +80,25 @@ async def way(
 
     async def carry(call: Call, body: Body, answer: Answer) -> None:
         inner = asked_otherwise(call, "POST", "", "", told, kept)
-        await door.remote(inner, Written(content, theirs), _Soap(inner, answer))
+        begun = Beginning() if priced else None
+        await door.remote(inner, Written(content, theirs), _Soap(call, inner, answer, begun))
 
     return carry
 
 
 class _Soap:
-    """An answer that is passed on as it comes, so long as it could be one in SOAP."""
+    """An answer that is passed on as it comes, so long as it could be one in SOAP.
 
-    __slots__ = ("_answer", "_call")
+    `begun` is there where it costs money: a fault costs none, under whatever status it comes.
+    """
 
-    def __init__(self, call: Call, answer: Answer) -> None:
+    __slots__ = ("_answer", "_asked", "_begun", "_call")
+
+    def __init__(self, call: Call, asked: Call, answer: Answer, begun: Beginning | None) -> None:
         self._call = call
+        self._asked = asked
         self._answer = answer
+        self._begun = begun
 
     @property
     def words(self) -> Words:
@@ -103,10 +113,13 @@ class _Soap:
         media_type = media_type_of(told.get(b"content-type", b"").decode("latin-1"))
         nothing = 200 <= status < 300 and told.get(b"content-length", b"0") == b"0"
         if not nothing and media_type not in _OF_SOAP:
-            raise broken(self._call, f"answered {status} with {media_type or 'nothing'}, no SOAP")
+            raise broken(self._asked, f"answered {status} with {media_type or 'nothing'}, no SOAP")
         await self._answer.start(status, headers)
 
     async def write(self, chunk: bytes, *, more: bool) -> None:
+        if self._begun is not None:
+            self._begun.read(chunk)
+            self._call.says_no = self._begun.is_fault
         await self._answer.write(chunk, more=more)
 
     async def send(self, message: Message) -> None:

@@ -60,6 +60,13 @@ RESPONSE_HEADERS = frozenset(
 # What an answer took, where its price goes by that.
 UNITS = b"gridroam-units"
 MOST_UNITS = 10**9
+_BIT_BY_BIT = frozenset(
+    (
+        b"text/event-stream",
+        *(b"application/x-ndjson", b"application/ndjson", b"application/jsonl"),
+        *(b"application/json-seq", b"multipart/x-mixed-replace"),
+    )
+)
 # Addresses in answers that point into the partner's own house are told in ours.
 _POINTING = frozenset((b"location", b"link", b"content-location"))
 # The caller's browser must not guess that a partner's answer is a page of the hub.
@@ -120,6 +127,14 @@ def response_headers(
                 value = ours
             kept.append((name, value))
     return kept
+
+
+def comes_bit_by_bit(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether an answer is made to be read before it is over."""
+    for name, value in headers:
+        if name == b"content-type":
+            return value.partition(b";")[0].strip().lower() in _BIT_BY_BIT
+    return False
 
 
 def units_of(headers: Iterable[tuple[bytes, bytes]]) -> int:

@@ -301,6 +301,7 @@ class Call:
     `credentials` are what its provider knows it by, and never the caller's own.
     `sandbox`: it is tried out, so it goes to an endpoint that is there for that and counts nowhere.
     `alias` is `METHOD /path` where the operation has a name: a contract may say either.
+    `says_no`: its answer does, whatever its status says, and so costs nothing.
     `metered_bytes_out`: of an answer that costs money, what had gone out when it was recorded.
     """
 
@@ -331,6 +332,7 @@ class Call:
     bytes_in: int = 0
     bytes_out: int = 0
     units: int = 1
+    says_no: bool = False
     metered: bool = False
     metered_bytes_out: int = 0
 

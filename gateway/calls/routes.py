@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.calls.flows import Bridge, Door, Signing, meter_billable, pass_through
-from gateway.calls.forwarded_headers import units_of
+from gateway.calls.forwarded_headers import comes_bit_by_bit, units_of
 from gateway.calls.local import local_service
 from gateway.calls.metrics import CallMetrics
 from gateway.calls.model import Call, Left, Limits, Period, tightest
@@ -353,6 +353,9 @@ class _Answer:
             if grant.units_told:
                 call.units = units_of(headers)
             self._held = [message]
+            if comes_bit_by_bit(headers):
+                # Whoever waits for what happens next cannot wait for the end of it.
+                await self._let_go(self._held)
             return
         self._begun = True
         await self._send(message)
@@ -440,7 +443,8 @@ class _Answer:
     async def _let_go(self, held: list[Message]) -> None:
         self._held = None
         try:
-            await meter_billable(self._call, self._door)
+            if not self._call.says_no:
+                await meter_billable(self._call, self._door)
         except Refusal as refusal:
             # Told here: raised through a framework it would come out as a bug of the service's.
             await self.refuse(refusal)

@@ -131,3 +131,41 @@ def test_what_the_header_holds_stays_as_it_is(said: str) -> None:
     header = f"<soap:Header>{told}{LOGIN}{told}</soap:Header>"
     without = f"<soap:Header>{told}{told}</soap:Header>"
     assert envelope.without_security(soap(header)) == soap(without)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+@pytest.mark.parametrize(
+    ("body", "known"),
+    [
+        ("<e:Fault/>", True),
+        ("<!-- no --><e:Fault><faultcode/></e:Fault>", True),
+        ("<n:Fault xmlns:n='urn:n'/>", False),
+        ("<n:Told xmlns:n='urn:n'><e:Fault/></n:Told>", False),
+        ("", False),
+    ],
+)
+def test_whether_an_answer_is_a_fault_is_seen_at_its_beginning(
+    body: str, known: bool, size: int
+) -> None:
+    space = ENVELOPES["1.1"]
+    header = "<e:Header><n:Body xmlns:n='urn:n'><e:Fault/></n:Body></e:Header>"
+    content = f"<e:Envelope xmlns:e='{space}'>{header}<e:Body>{body}</e:Body></e:Envelope> no"
+    begun = envelope.Beginning()
+    for at in range(0, len(content), size):
+        begun.read(content[at : at + size].encode())
+    assert begun.is_fault is known
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no XML",
+        b"<!DOCTYPE e><e/>",
+        b"<Envelope><Body><Fault/></Body></Envelope>",
+    ],
+)
+def test_what_cannot_be_read_is_taken_for_no_fault(content: bytes) -> None:
+    begun = envelope.Beginning()
+    begun.read(content)
+    begun.read(b"more")
+    assert not begun.is_fault

@@ -14,7 +14,7 @@ from bridge import soap_envelope
 from bridge.soap_envelope import ENVELOPES
 from bridge.username_token import PASSWORD_DIGEST, PASSWORD_TEXT, WSSE, WSU
 from gateway.bridging.faults import PROBLEM
-from gateway.calls.model import Quota
+from gateway.calls.model import Grant, Quota
 from tests.gateway.bridging.fakes import BridgedHouse, HubLogin, interface, saying
 from tests.gateway.calls.fakes import OPERATOR, STRANGER, CountedQuotas, Known
 from tests.gateway.calls.servers import partner, raw_partner, served
@@ -136,6 +136,22 @@ async def test_a_providers_fault_is_told_as_it_came(
         answer = await post(client, envelope())
     assert (answer.status_code, answer.content) == (500, fault)
     assert [record.status for record in house.meter.noted] == [500]
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+@pytest.mark.parametrize("fault", [True, False], ids=["fault", "answer"])
+async def test_a_fault_costs_nothing_under_whatever_status_it_comes(
+    house: BridgedHouse, client: httpx.AsyncClient, version: str, fault: bool
+) -> None:
+    no = soap_envelope.fault(version, soap_envelope.SoapFault("Client", "no"), "")
+    content = no if fault else told(version)
+    async with partner(saying(content, 200, TYPES[version])) as provider:
+        house.weather(f"{provider.address}/ws")
+        house.book.answers[OPERATOR, "weather"] = Grant("C-1", priced=True)
+        answer = await post(client, envelope(version=version), version)
+    assert (answer.status_code, answer.content) == (200, content)
+    assert [one.billable for one in house.meter.committed] == ([] if fault else [True])
+    assert [one.billable for one in house.meter.noted] == ([False] if fault else [])
 
 
 async def test_a_caller_without_a_token_is_known_by_its_username_token_which_stays_here(

@@ -405,6 +405,32 @@ async def test_a_large_priced_answer_is_booked_before_its_first_byte(
     assert house.meter.noted[0].request_id == house.meter.committed[0].request_id
 
 
+async def test_a_priced_answer_that_comes_bit_by_bit_is_booked_first_and_not_held(
+    house: House,
+) -> None:
+    """Who waits for the next event cannot wait for the end of all of them."""
+    first_taken = asyncio.Event()
+
+    async def telling(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        async with asyncio.timeout(15):
+            await first_taken.wait()
+        await send({"type": "http.response.body", "body": b"data: 2\n\n"})
+
+    house.book.answers[OPERATOR, "search-evse"] = Grant("C-1", priced=True)
+    house.local["search-evse"] = telling
+    async with served(house.open()) as address, httpx.AsyncClient(base_url=address) as client:
+        headers = {"Authorization": "Bearer operator"}
+        async with client.stream("GET", PATH, headers=headers) as answer:
+            pieces = answer.aiter_bytes()
+            assert await anext(pieces) == b"data: 1\n\n"
+            assert [one.billable for one in house.meter.committed] == [True]
+            first_taken.set()
+            assert [piece async for piece in pieces] == [b"data: 2\n\n"]
+
+
 @pytest.mark.parametrize(
     ("told", "units"),
     [
