@@ -87,7 +87,7 @@ async def _serve(port: int) -> None:
             clock=utc_now,
         )
         service = ServiceApp([*routes, *cdrs.hot_routes()], [])
-        await server(behind_a_door(service.app), port).serve()
+        await server(behind_a_door(service.app, "evse-operator"), port).serve()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A market of the size that the marketplace is made for, laid into its tables by SQL.
 
 Its busiest partner provides a tenth of all contracts and has made a tenth of them with others; a
-fifth of the offerings name it.
+fifth of the offerings name it. Of the public offerings one in fifty is for the sandbox.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class LargeMarket:
     @property
     def busiest(self) -> PartyId:
         return party(10_000)
+
+    @property
+    def ordinary(self) -> PartyId:
+        return party(10_000 + self.partners // 2)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -82,13 +86,13 @@ FROM (SELECT 's-' || lpad(n::text, 5, '0') AS name,
 """
 _OFFERINGS = """
 INSERT INTO marketplace.offering (offering_id, provider, service, major, terms_digest, audience,
-  audience_names, status, published_at, content)
+  audience_names, status, published_at, content, environment)
 SELECT '00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'), provider, s.name, 1, $2,
   CASE WHEN n % 10 = 3 THEN 'public' WHEN n % 10 < 5 THEN 'roles' ELSE 'parties' END,
   CASE WHEN n % 10 = 3 THEN '{}' WHEN n % 10 < 5 THEN ARRAY[(ARRAY['evsp', 'dso'])[1 + n % 2]]
     WHEN n % 10 < 7 THEN ARRAY[$3]
     ELSE ARRAY[($4::text[])[1 + n % array_length($4::text[], 1)]] END,
-  'published', now(), sha256(n::text::bytea)
+  'published', now(), sha256(n::text::bytea), CASE n % 500 WHEN 13 THEN 'sandbox' ELSE 'live' END
 FROM generate_series(0, $1::int - 1) AS n
 JOIN marketplace.service AS s ON s.name = 's-' || lpad((n % $5::int)::text, 5, '0')
 """

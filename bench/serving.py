@@ -49,14 +49,12 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def behind_a_door(app: ASGIApp) -> ASGIApp:
+def behind_a_door(app: ASGIApp, *roles: str) -> ASGIApp:
     """The app, every caller taken at its word; what a real door costs has a row of its own."""
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         said = next(value for name, value in scope["headers"] if name == _HEADER)
-        scope[CALLER] = Caller(
-            PartyId(said.decode()), frozenset({"evse-operator"}), "bench", None, "bench"
-        )
+        scope[CALLER] = Caller(PartyId(said.decode()), frozenset(roles), "bench", None, "bench")
         await app(scope, receive, send)
 
     return door

@@ -161,7 +161,7 @@ async def _serve(port: int) -> None:
             parts.book, HUB, KeysForGateway(ring), "https://hub.example", parts.clock
         )
         service = ServiceApp(routes.hot_routes(desk), [routes.router(desk)])
-        await serving.server(serving.behind_a_door(service.app), port).serve()
+        await serving.server(serving.behind_a_door(service.app, "evse-operator"), port).serve()
 
 
 if __name__ == "__main__":

@@ -104,6 +104,14 @@ async def raw_connection(connection: AsyncConnection | Hot) -> Hot:
     return raw
 
 
+async def plan_for_these_values(connection: AsyncConnection) -> None:
+    """For what the values of a statement decide how it is best answered, as in a search: plan it
+    for them each time, until the transaction ends. From the sixth time on PostgreSQL may go by one
+    plan for whatever values come, and takes a guess at how many rows an array or a pattern finds.
+    """
+    await connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
+
+
 class Listener:
     """Payloads of one NOTIFY channel, in order; iterate it. An empty text stands for "look again".
 

@@ -6,7 +6,7 @@ the hub itself keeps in memory reads them all.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -45,14 +45,15 @@ from marketplace.framework.model import Clauses
 from marketplace.framework.store import clauses_table
 from marketplace.messages.model import Fact
 from marketplace.messages.store import tell
-from marketplace.offerings.model import Offering, parse_terms
+from marketplace.offerings.model import Offering, Terms
 from marketplace.offerings.store import (
     SELECT_OFFERING,
     keep_terms,
     made_to,
     offerings,
+    reader_of_terms,
     terms_table,
-    to_offering,
+    to_offerings,
     withdraw_service,
 )
 from marketplace.partners.standing import Standing
@@ -177,7 +178,7 @@ class SqlDesk:
         rows = await self._connection.execute(
             SELECT_OFFERING.where(offerings.c.offering_id.in_(ids))
         )
-        return {row.offering_id: to_offering(row) for row in rows}
+        return {one.offering_id: one for one in to_offerings(rows)}
 
     async def public_offerings(
         self, provider: PartyId, roles: Collection[str]
@@ -189,7 +190,7 @@ class SqlDesk:
                 made_to(provider, roles),
             ).order_by(offerings.c.offering_id)
         )
-        return [to_offering(row) for row in rows]
+        return to_offerings(rows)
 
     async def between(
         self, requester: PartyId, offered: Collection[Offering]
@@ -205,7 +206,7 @@ class SqlDesk:
                 ),
             ).order_by(contracts.c.contract_id)
         )
-        return [_to_contract(row) for row in rows]
+        return _to_contracts(rows)
 
     async def add(self, new: Sequence[Contract], now: datetime) -> None:
         if not new:
@@ -341,7 +342,7 @@ class SqlDesk:
             .order_by(contracts.c.contract_id)
             .with_for_update(of=contracts)
         )
-        found = [_to_contract(row) for row in rows]
+        found = _to_contracts(rows)
         return [one for one in found if one.ends is None or one.ends > after]
 
     async def standing_beside(self, contract: Contract) -> Sequence[Contract]:
@@ -354,7 +355,7 @@ class SqlDesk:
                 contracts.c.contract_id != contract.contract_id,
             )
         )
-        return [_to_contract(row) for row in rows]
+        return _to_contracts(rows)
 
     async def find_to_tend(self, contract_id: str, now: datetime) -> tuple[Contract, datetime]:
         row = (
@@ -433,7 +434,7 @@ class SqlDesk:
             .order_by(contracts.c.contract_id)
             .limit(limit)
         )
-        return [_to_contract(row) for row in rows]
+        return _to_contracts(rows)
 
 
 class SqlContracts:
@@ -450,7 +451,7 @@ class SqlContracts:
         if after is not None:
             query = query.where(contracts.c.contract_id > after)
         async with self._database.begin() as connection:
-            return [_to_contract(row) for row in await connection.execute(query)]
+            return _to_contracts(await connection.execute(query))
 
     async def whosever(self, contract_id: str) -> Contract | None:
         if not is_id(contract_id):
@@ -507,11 +508,10 @@ class SqlRegister:
         if binding:
             query = query.where(_BINDING)
         async with self._database.begin() as connection:
-            rows = await connection.execute(query.order_by(contracts.c.contract_id).limit(limit))
-            return [
-                (_to_contract(row), None if row.clauses is None else Clauses.parse(row.clauses))
-                for row in rows
-            ]
+            page = query.order_by(contracts.c.contract_id).limit(limit)
+            rows = (await connection.execute(page)).all()
+        clauses = (None if row.clauses is None else Clauses.parse(row.clauses) for row in rows)
+        return list(zip(_to_contracts(rows), clauses, strict=True))
 
     async def asked_once(self, contract_ids: Collection[str]) -> Mapping[str, Decimal]:
         async with self._database.hot() as connection:
@@ -699,6 +699,16 @@ def _to_row(contract: Contract, digest: bytes, now: datetime) -> dict[str, Any]:
 
 
 def _to_contract(row: Any) -> Contract:
+    [found] = _to_contracts([row])
+    return found
+
+
+def _to_contracts(rows: Iterable[Any]) -> list[Contract]:
+    terms_of = reader_of_terms()
+    return [_on_terms(row, terms_of(row)) for row in rows]
+
+
+def _on_terms(row: Any, terms: Terms) -> Contract:
     return Contract(
         contract_id=row.contract_id,
         offering_id=row.offering_id,
@@ -706,7 +716,7 @@ def _to_contract(row: Any) -> Contract:
         requester=PartyId(row.requester),
         service=row.service,
         major=row.major,
-        terms=parse_terms(row.service, row.terms),
+        terms=terms,
         valid_from=row.valid_from,
         valid_until=row.valid_until,
         history=_history(row.history),

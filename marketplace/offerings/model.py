@@ -47,6 +47,7 @@ LONGEST_RENEWAL_MONTHS = 120
 MOST = 10**12
 MOST_CALLS_IN_A_PACK = 10**9
 _DEEPEST = 40
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class BadOffering(Malformed):
@@ -546,7 +547,7 @@ def _check_texts(value: object, path: str, depth: int) -> None:
     if depth > _DEEPEST:
         raise _bad(path[:200], None, f"at most {_DEEPEST} levels")
     if isinstance(value, str):
-        if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        if _UNKEEPABLE.search(value):
             raise _bad(path[:200], None, "whole Unicode characters without NUL")
     elif isinstance(value, Mapping):
         for key, member in value.items():

@@ -7,7 +7,7 @@ terms share one row, and what was agreed can never be changed by changing someth
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kit.database import Database, metadata
+from kit.database import Database, metadata, plan_for_these_values
 from kit.encoding import encode_json
 from kit.event_log import NewEvent, append
 from kit.sortable_id import is_id
@@ -49,7 +49,7 @@ from marketplace.offerings.model import (
 from marketplace.offerings.ports import Search
 from marketplace.partners.standing import UNTROUBLED, Standing
 from marketplace.partners.store import standings_of
-from marketplace.services.model import Environment, Service
+from marketplace.services.model import ROAMING, Environment, Service
 from marketplace.services.store import services, to_service
 from roaming.events import EventType
 from roaming.party import PartyId
@@ -94,6 +94,12 @@ Index(
     offerings.c.audience,
     offerings.c.offering_id,
     postgresql_where=text("status = 'published'"),
+)
+# Few among the many of the live hub.
+Index(
+    "ix_offering_sandbox",
+    offerings.c.offering_id,
+    postgresql_where=text("environment = 'sandbox'"),
 )
 Index("ix_offering_audience_names", offerings.c.audience_names, postgresql_using="gin")
 
@@ -217,20 +223,23 @@ class SqlStall:
             wanted.append(offerings.c.offering_id > after)
         # Each way of being seen by an index of its own and in order, or a party with few offerings
         # would have those of all others looked through.
+        # Its own it sees in any case.
+        others = () if search.provider == viewer else _ways_to(viewer, roles)
         ways = [
             select(offerings.c.offering_id)
             .where(way, *wanted)
             .order_by(offerings.c.offering_id)
             .limit(limit)
-            for way in (offerings.c.provider == viewer, *_ways_to(viewer, roles))
+            for way in (offerings.c.provider == viewer, *others)
         ]
         some = union(*(way.subquery().select() for way in ways)).subquery()
+        await plan_for_these_values(self._connection)
         rows = await self._connection.execute(
             SELECT_OFFERING.where(offerings.c.offering_id.in_(select(some.c.offering_id)))
             .order_by(offerings.c.offering_id)
             .limit(limit)
         )
-        return [to_offering(row) for row in rows]
+        return to_offerings(rows)
 
 
 class SqlOfferings:
@@ -318,13 +327,37 @@ async def keep_terms(connection: AsyncConnection, terms: Sequence[Terms]) -> lis
     return digests
 
 
+def reader_of_terms() -> Callable[[Any], Terms]:
+    """Reads the terms of rows, those that hundreds of them share only once."""
+    read: dict[tuple[bool, bytes], Terms] = {}
+
+    def terms_of(row: Any) -> Terms:
+        # Those of roaming are of another kind, even where the text is the same.
+        key = row.service == ROAMING, bytes(row.terms_digest)
+        if key not in read:
+            read[key] = parse_terms(row.service, row.terms)
+        return read[key]
+
+    return terms_of
+
+
 def to_offering(row: Any) -> Offering:
+    [found] = to_offerings([row])
+    return found
+
+
+def to_offerings(rows: Iterable[Any]) -> list[Offering]:
+    terms_of = reader_of_terms()
+    return [_on_terms(row, terms_of(row)) for row in rows]
+
+
+def _on_terms(row: Any, terms: Terms) -> Offering:
     return Offering(
         offering_id=row.offering_id,
         service=row.service,
         major=row.major,
         provider=PartyId(row.provider),
-        terms=parse_terms(row.service, row.terms),
+        terms=terms,
         audience=Audience(AudienceKind(row.audience), frozenset(row.audience_names)),
         valid_from=row.valid_from,
         valid_until=row.valid_until,

@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bridge.document import Document
-from kit.database import Database, metadata
+from kit.database import Database, metadata, plan_for_these_values
 from kit.event_log import NewEvent, append
 from marketplace.partners.store import partners
 from marketplace.services.changes import Change
@@ -298,6 +298,7 @@ class SqlShelf:
             found = found.where(services.c.provider == search.provider)
         if search.protocol is not None:
             found = found.where(services.c.protocol == search.protocol.value)
+        await plan_for_these_values(self._connection)
         return await self._page(found, after, limit)
 
     async def _page(

@@ -217,6 +217,10 @@ WHERE sunset IS NOT NULL AND status <> 'retired'
 CREATE INDEX ix_offering_audience_published ON marketplace.offering (audience, offering_id)
 WHERE status = 'published'
 """,
+    """
+CREATE INDEX ix_offering_sandbox ON marketplace.offering (offering_id)
+WHERE environment = 'sandbox'
+""",
     "ALTER TABLE marketplace.contract ADD COLUMN environment TEXT DEFAULT 'live' NOT NULL",
     "CREATE INDEX ix_contract_requester ON marketplace.contract (requester, contract_id)",
 ]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
-from kit.database import Database
+from kit.database import Database, plan_for_these_values
 from tests.hub import until
 
 
@@ -65,6 +65,23 @@ async def test_a_connection_that_was_lost_while_nobody_used_it_costs_nobody_a_re
     await until(lambda: one_connection.pool.fetchval(gone, lost))
     async with one_connection.begin() as connection:
         assert (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() != lost
+
+
+async def test_plans_for_these_values_are_made_until_the_transaction_ends(
+    one_connection: Database,
+) -> None:
+    async with one_connection.begin() as connection:
+        await plan_for_these_values(connection)
+        prepared = "PREPARE twice AS SELECT $1::int + $1"
+        await connection.exec_driver_sql(prepared)
+        for n in range(10):
+            await connection.exec_driver_sql(f"EXECUTE twice ({n})")
+        made = text(
+            "SELECT custom_plans, generic_plans FROM pg_prepared_statements WHERE name = 'twice'"
+        )
+        assert (await connection.execute(made)).one() == (10, 0)
+    async with one_connection.begin() as connection:
+        assert await connection.scalar(text("SHOW plan_cache_mode")) == "auto"
 
 
 async def test_jsonb_comes_and_goes_as_python_objects(one_connection: Database) -> None:
