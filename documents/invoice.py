@@ -3,7 +3,9 @@
 Laws. An invoice's net is the sum of its lines, to the cent what the ledger has of them. VAT is
 reckoned once per VAT rule, on the sum of its lines (EN 16931, BR-CO-17), where each charge had its
 own rounded once; the difference is `vat_rounding_minor`, so that the ledger can be told of it:
-net + VAT of the charges + rounding = what the invoice asks for.
+net + VAT of the charges + rounding = what the invoice asks for. Of an invoice that is credited in
+parts, each part's VAT is that of all parts until then, less what the others had: credited whole, in
+however many parts, its VAT is credited to the cent.
 """
 
 from __future__ import annotations
@@ -166,6 +168,7 @@ class Preceding:
 class Invoice:
     """An invoice, or a credit note with the same signs: what is credited is positive.
 
+    `vat_before`: the VAT of the credit notes that corrected the same invoice before this one.
     `set_off`: how it is paid where no money goes from the buyer to the seller for it alone; else
     it has a due day, and the seller's account takes it. `first_day` to `last_day`: of the supply.
     """
@@ -184,6 +187,7 @@ class Invoice:
     preceding: tuple[Preceding, ...] = ()
     notes: tuple[str, ...] = ()
     items_at: str | None = None
+    vat_before: tuple[VatTotal, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.lines, "an invoice is about something"
@@ -195,7 +199,7 @@ class Invoice:
 
     @property
     def vat_totals(self) -> tuple[VatTotal, ...]:
-        return vat_totals(self.lines)
+        return vat_totals(self.lines, self.vat_before)
 
     @property
     def net_minor(self) -> int:
@@ -215,20 +219,34 @@ class Invoice:
         return self.vat_minor - sum(line.vat_minor for line in self.lines)
 
 
-def vat_totals(lines: Iterable[Line]) -> tuple[VatTotal, ...]:
-    """VAT per category, rate and reason, rounded once for each. At most one for the others' sum."""
-    taxable: defaultdict[tuple[Category, Decimal, str, str], list[Line]] = defaultdict(list)
+def vat_totals(lines: Iterable[Line], before: Iterable[VatTotal] = ()) -> tuple[VatTotal, ...]:
+    """VAT per category, rate and reason, rounded once for each. At most one for the others' sum.
+
+    `before`: what other documents had of it, with which these lines make one sum.
+    """
+    taxable: defaultdict[_Rate, list[Line]] = defaultdict(list)
     for line in lines:
-        words, code = line.vat.told
-        # One line for one category and rate (BR-S-08): 19 % is 19 % whichever rule says so.
-        key = line.vat.category, line.vat.percent.normalize(), words or "", code or ""
-        taxable[key].append(line)
+        taxable[_rate(line.vat)].append(line)
+    had: defaultdict[_Rate, list[VatTotal]] = defaultdict(list)
+    for total in before:
+        had[_rate(total.vat)].append(total)
     totals = []
-    for _, together in sorted(taxable.items()):
+    for rate, together in sorted(taxable.items()):
         amount = sum(line.amount_minor for line in together)
         vat = together[0].vat
-        totals.append(VatTotal(vat, amount, half_up(Fraction(vat.percent) * amount / 100)))
+        whole = amount + sum(total.taxable_minor for total in had[rate])
+        tax = half_up(Fraction(vat.percent) * whole / 100)
+        totals.append(VatTotal(vat, amount, tax - sum(total.tax_minor for total in had[rate])))
     return tuple(totals)
+
+
+_Rate = tuple[Category, Decimal, str, str]
+
+
+def _rate(vat: Vat) -> _Rate:
+    """One line for one category and rate (BR-S-08): 19 % is 19 % whichever rule says so."""
+    words, code = vat.told
+    return vat.category, vat.percent.normalize(), words or "", code or ""
 
 
 def by_scope(lines: Iterable[Line]) -> list[tuple[Line, ...]]:

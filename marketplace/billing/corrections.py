@@ -62,7 +62,7 @@ async def credit(
             *(made, note, now.date()),
             hub=house.hub,
             days=(found.invoice.first_day, found.invoice.last_day),
-            preceding=[Preceding(number, found.invoice.issued_on)],
+            vat_before=(await book.vat_credited([number])).get(number, ()),
             notes=(f"Reason: {reason}",),
         )
         one = Issued(
@@ -71,6 +71,7 @@ async def credit(
             month=found.month,
             lines=tuple(kept for _, kept in made.lines),
             contract_id=found.contract_id,
+            corrects=number,
             share=await _share(book, found, invoice.number, invoice.net_minor),
             reason=reason,
         )
@@ -98,6 +99,7 @@ def _ready(found: Found, given: list[tuple[standing.Billed, Item]], bill_again: 
             *(Kind.INVOICE, invoice.seller, invoice.buyer, invoice.currency, found.about),
             lines=tuple(lines),
             contract_id=found.contract_id,
+            corrects=(Preceding(invoice.number, invoice.issued_on),),
         )
     )
 

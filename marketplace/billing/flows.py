@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from documents.en16931 import to_xml
-from documents.invoice import MOST_PLACES, Business, Kind, Preceding, Vat, missing, number_of
+from documents.invoice import MOST_PLACES, Business, Kind, Vat, VatTotal, missing, number_of
 from kit.sortable_id import sortable_id
 from marketplace.billing import fees as fee_rules
 from marketplace.billing import model, papers
@@ -151,7 +151,7 @@ async def _bill_contracts(run: Run, house: House, limit: int) -> Run | None:
         for draft in drafts:
             page.take(draft)
         issued = await page.issue(book)
-        await book.note_uninvoiced(ids, page.uninvoiced)
+        await book.note_uninvoiced(ids, run.months, page.uninvoiced)
         after = replace(
             run,
             after=ids[-1],
@@ -229,11 +229,10 @@ class _Page:
         if wanted:
             self.uninvoiced.append(
                 Uninvoiced(
-                    *(contract.provider, contract.requester, contract.currency, draft.net_minor),
+                    *(contract.provider, contract.requester, contract.currency, draft.by_month),
                     wanted=tuple(wanted),
                     noted_at=self._now,
                     contract_id=contract.contract_id,
-                    months=tuple(months),
                 )
             )
             return
@@ -264,10 +263,9 @@ class _Page:
             if wanted:
                 self.uninvoiced.append(
                     Uninvoiced(
-                        *(hub, provider, currency, owed),
+                        *(hub, provider, currency, ((month, owed),)),
                         wanted=tuple(wanted),
                         noted_at=self._now,
-                        months=(month,),
                     )
                 )
         return by_currency
@@ -277,42 +275,52 @@ class _Page:
         if not self._ready:
             return []
         year = self._now.year
-        counts = Counter((one.seller.party, year, one.kind) for one in self._ready)
+        ready = await self._parted(book)
+        counts = Counter((one.seller.party, year, one.kind) for one in ready)
         last = dict(await book.take_numbers(counts))
-        credits = [one for one in self._ready if one.kind is Kind.CREDIT_NOTE]
-        before = await book.invoices_for(
-            [one.contract_id for one in credits if one.contract_id is not None], self._run.months
-        )
+        vat = await book.vat_credited([one.corrects[0].number for one in ready if one.corrects])
         fees = await book.fees() if self._categories else []
         issued = []
-        for one in self._ready:
+        for one in ready:
             series = one.seller.party, year, one.kind
             last[series] += 1
-            issued.append(self._issued(one, last[series], before, fees))
+            issued.append(self._issued(one, last[series], vat, fees))
         # A page has hundreds: not the event loop's.
         xmls = await asyncio.to_thread(lambda: [to_xml(one.invoice) for one in issued])
         await book.keep(issued, xmls, self._now)
         return issued
 
+    async def _parted(self, book: Book) -> list[Ready]:
+        """What is taken back of a contract, by the invoices that took it; the rest as it is."""
+        credited = [
+            one.contract_id
+            for one in self._ready
+            if one.kind is Kind.CREDIT_NOTE and one.contract_id is not None
+        ]
+        left = await book.left(credited, self._run.months)
+        ready: list[Ready] = []
+        for one in self._ready:
+            if one.kind is Kind.CREDIT_NOTE and one.contract_id is not None:
+                ready += papers.parted(one, left.get(one.contract_id, {}))
+            else:
+                ready.append(one)
+        return ready
+
     def _issued(
         self,
         one: Ready,
         counted: int,
-        before: Mapping[MonthOf, Sequence[Preceding]],
+        vat: Mapping[str, tuple[VatTotal, ...]],
         fees: Sequence[Fee],
     ) -> Issued:
         number = number_of(one.seller.party, self._now.year, counted, one.kind, papers.SERIES)
         months = [kept.month for _, kept in one.lines]
-        preceding: set[Preceding] = set()
-        if one.kind is Kind.CREDIT_NOTE and one.contract_id is not None:
-            preceding = {
-                each for month in months for each in before.get((one.contract_id, month), ())
-            }
+        corrects = one.corrects[0].number if one.corrects else None
         invoice = papers.write(
             *(one, number, self._now.date()),
             hub=self._house.hub,
             days=papers.supplied(months, self._run.up_to),
-            preceding=preceding,
+            vat_before=vat.get(corrects or "", ()),
         )
         return Issued(
             invoice=invoice,
@@ -321,6 +329,7 @@ class _Page:
             lines=tuple(kept for _, kept in one.lines),
             contract_id=one.contract_id,
             run_id=self._run.run_id,
+            corrects=corrects,
             share=self._share(one, number, fees),
         )
 

@@ -12,7 +12,7 @@ gave away, are what the month comes to. A cut-off never goes back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -284,6 +284,13 @@ class Draft:
     def net_minor(self) -> int:
         return sum(item.amount_minor for _, item in self.items)
 
+    @property
+    def by_month(self) -> tuple[tuple[Month, int], ...]:
+        sums: dict[Month, int] = {}
+        for month, item in self.items:
+            sums[month] = sums.get(month, 0) + item.amount_minor
+        return tuple(sorted(sums.items()))
+
 
 def drawn(
     contract: Contract,
@@ -326,14 +333,21 @@ def supplied_at(month: Month, up_to: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Uninvoiced:
-    """What is due and cannot be invoiced, with what is wanted; a later run does it. `contract_id`
-    None: the marketplace's own fee."""
+    """What is due and cannot be invoiced, with what is wanted; a later run that looks at the months
+    does it, and until then it is told. `contract_id` None: the marketplace's own fee."""
 
     seller: PartyId
     buyer: PartyId
     currency: str
-    net_minor: int
+    by_month: tuple[tuple[Month, int], ...]
     wanted: tuple[str, ...]
     noted_at: datetime
     contract_id: str | None = None
-    months: tuple[Month, ...] = field(default=())
+
+    @property
+    def months(self) -> tuple[Month, ...]:
+        return tuple(month for month, _ in self.by_month)
+
+    @property
+    def net_minor(self) -> int:
+        return sum(minor for _, minor in self.by_month)

@@ -10,7 +10,17 @@ from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 
-from documents.invoice import Business, Category, Counted, Invoice, Kind, Line, Preceding, Vat
+from documents.invoice import (
+    Business,
+    Category,
+    Counted,
+    Invoice,
+    Kind,
+    Line,
+    Preceding,
+    Vat,
+    VatTotal,
+)
 from marketplace.billing.fees import FeeLine, Share
 from marketplace.billing.model import DAYS_TO_PAY, Draft, Item, Run, unit_of
 from roaming.money import Money
@@ -43,7 +53,8 @@ class KeptLine:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """An invoice or a credit note, and what stands beside it. `share`: how a sale is parted."""
+    """An invoice or a credit note, and what stands beside it. `corrects`: the invoice that a credit
+    note counts against. `share`: how a sale is parted."""
 
     invoice: Invoice
     about: About
@@ -51,6 +62,7 @@ class Issued:
     lines: tuple[KeptLine, ...]
     contract_id: str | None = None
     run_id: str | None = None
+    corrects: str | None = None
     share: Share | None = None
     reason: str | None = None
 
@@ -63,7 +75,10 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Lines that make one document, before it has its number."""
+    """Lines that make one document, before it has its number.
+
+    `corrects`: invoices that a credit note is about; it counts against the first of them.
+    """
 
     kind: Kind
     seller: Business
@@ -73,6 +88,7 @@ class Ready:
     lines: tuple[tuple[Line, KeptLine], ...]
     contract_id: str | None = None
     days_to_pay: int = DAYS_TO_PAY
+    corrects: tuple[Preceding, ...] = ()
 
     @property
     def net_minor(self) -> int:
@@ -128,6 +144,81 @@ def signed(made: Ready) -> Ready:
     return replace(made, kind=Kind.CREDIT_NOTE, lines=lines)
 
 
+@dataclass(slots=True)
+class Left:
+    """What an invoice has asked for a contract's month, and has not been credited of it."""
+
+    invoice: Preceding
+    minor: int
+
+
+def parted(note: Ready, left: Mapping[Month, Sequence[Left]]) -> list[Ready]:
+    """A run's credit note as one for each invoice that it corrects: none is credited for more than
+    it asked, as long as another has anything left. `left`: the latest first; what is taken of it
+    here is gone.
+
+    What comes to more meanwhile stands on the first of them, which takes others in where that would
+    leave nothing to be credited.
+    """
+    parts: dict[Preceding | None, list[tuple[Line, KeptLine]]] = {}
+    more: list[tuple[Line, KeptLine]] = []
+    for line, kept in note.lines:
+        if kept.item.amount_minor >= 0:
+            more.append((line, kept))
+            continue
+        shares = _shared(-kept.item.amount_minor, left.get(kept.month, ()))
+        for place, (invoice, minor) in enumerate(shares, 1):
+            one = _part(line, kept, minor, last=place == len(shares))
+            parts.setdefault(invoice, []).append(one)
+    found = sorted(parts.items(), key=lambda part: _net(part[1]))
+    notes: list[Ready] = []
+    corrected: list[Preceding] = []
+    for invoice, lines in found:
+        more += lines
+        corrected += [] if invoice is None else [invoice]
+        if _net(more) < 0:
+            notes.append(replace(note, lines=tuple(more), corrects=tuple(corrected)))
+            more, corrected = [], []
+    assert not more, "in all it is below zero"
+    return notes
+
+
+def _shared(minor: int, left: Sequence[Left]) -> list[tuple[Preceding | None, int]]:
+    """An amount dealt out to invoices. What none of them has left is the latest one's."""
+    shares: dict[Preceding | None, int] = {}
+    for one in left:
+        share = min(max(0, one.minor), minor)
+        if share:
+            one.minor -= share
+            minor -= share
+            shares[one.invoice] = share
+    if minor:
+        latest = left[0].invoice if left else None
+        shares[latest] = shares.get(latest, 0) + minor
+    return list(shares.items())
+
+
+def _part(line: Line, kept: KeptLine, minor: int, *, last: bool) -> tuple[Line, KeptLine]:
+    """So much of a line of a credit note; what was called stands on the last part."""
+    item, counted = kept.item, line.counted
+    assert counted is not None
+    nothing = Decimal(0)
+    quantity = item.quantity if last else nothing
+    return (
+        replace(
+            line,
+            amount_minor=minor,
+            vat_minor=half_up(Fraction(line.vat.percent) * minor / 100),
+            counted=replace(counted, quantity=counted.quantity if last else nothing),
+        ),
+        replace(kept, item=replace(item, amount_minor=-minor, quantity=quantity)),
+    )
+
+
+def _net(lines: Iterable[tuple[Line, KeptLine]]) -> int:
+    return sum(kept.item.amount_minor for _, kept in lines)
+
+
 def write(
     made: Ready,
     number: str,
@@ -135,11 +226,12 @@ def write(
     *,
     hub: PartyId,
     days: tuple[Day, Day],
-    preceding: Iterable[Preceding] = (),
+    vat_before: tuple[VatTotal, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Invoice:
-    """The document itself. `days`: the first and the last of the supply."""
-    corrected = tuple(sorted(preceding, key=lambda one: (one.issued_on, one.number)))
+    """The document itself. `days`: the first and the last of the supply. `vat_before`: of the
+    credit notes that the invoice had before this one."""
+    corrected = tuple(sorted(made.corrects, key=lambda one: (one.issued_on, one.number)))
     due_on: Day | None = today + timedelta(days=made.days_to_pay)
     terms = None
     if made.kind is Kind.CREDIT_NOTE:
@@ -165,6 +257,7 @@ def write(
         set_off=terms,
         preceding=corrected,
         notes=notes,
+        vat_before=vat_before,
     )
 
 

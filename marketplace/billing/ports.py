@@ -9,11 +9,11 @@ from datetime import date as Day
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from documents.invoice import Business, Invoice, Kind, Preceding, Vat
+from documents.invoice import Business, Invoice, Kind, Vat, VatTotal
 from kit.clock import Clock
 from marketplace.billing.fees import Fee, Share
 from marketplace.billing.model import Bought, Contract, Item, Run, Uninvoiced, Used
-from marketplace.billing.papers import About, Issued
+from marketplace.billing.papers import About, Issued, Left
 from marketplace.billing.standing import Billed, Entry, Standing
 from roaming.month import Month
 from roaming.party import PartyId
@@ -93,10 +93,15 @@ class Book(Protocol):
         """What documents took for these contracts' months, by the keys of their lines."""
         ...
 
-    async def invoices_for(
+    async def left(
         self, contract_ids: Collection[str], months: Collection[Month]
-    ) -> Mapping[MonthOf, Sequence[Preceding]]:
-        """The invoices that took anything for these contracts' months."""
+    ) -> Mapping[str, Mapping[Month, Sequence[Left]]]:
+        """What invoices have asked for these contracts' months and was not credited, the latest
+        invoice first."""
+        ...
+
+    async def vat_credited(self, numbers: Collection[str]) -> Mapping[str, tuple[VatTotal, ...]]:
+        """The VAT of all credit notes that these invoices have had."""
         ...
 
     # Documents
@@ -110,9 +115,13 @@ class Book(Protocol):
         ...
 
     async def note_uninvoiced(
-        self, contract_ids: Collection[str], uninvoiced: Sequence[Uninvoiced]
+        self,
+        contract_ids: Collection[str],
+        months: Collection[Month],
+        uninvoiced: Sequence[Uninvoiced],
     ) -> None:
-        """What cannot be invoiced of these contracts, instead of what was noted of them before."""
+        """What cannot be invoiced of these contracts, instead of what was noted of these months of
+        theirs before."""
         ...
 
     async def note_unpaid_fee(

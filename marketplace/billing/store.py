@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from documents.invoice import Invoice, Kind, Preceding
+from documents.invoice import Invoice, Kind, Preceding, VatTotal
 from kit import event_log
 from kit.database import Database, Hot
 from kit.event_log import NewEvent
@@ -29,7 +29,7 @@ from marketplace.billing.model import (
     Tally,
     Uninvoiced,
 )
-from marketplace.billing.papers import About, Issued
+from marketplace.billing.papers import About, Issued, Left
 from marketplace.billing.ports import Found, MonthOf, Recorded, Series
 from marketplace.billing.standing import LEVELS, Billed, Entry, Standing, Way
 from marketplace.contracts.model import Status
@@ -83,11 +83,12 @@ SELECT contract_id, month, key, (array_agg(told ORDER BY number DESC))[1] AS tol
 FROM {_LINES} WHERE contract_id = ANY($1) AND month = ANY($2) AND taken
 GROUP BY contract_id, month, key
 """
-_INVOICES_FOR = f"""
-SELECT DISTINCT l.contract_id, l.month, i.number, i.issued_on
-FROM {_LINES} AS l JOIN {_INVOICES} AS i USING (number)
+_LEFT = f"""
+SELECT l.contract_id, l.month, i.number, i.issued_on, sum(l.amount_minor)::bigint AS minor
+FROM {_LINES} AS l JOIN {_INVOICES} AS d ON d.number = l.number
+JOIN {_INVOICES} AS i ON i.number = coalesce(d.corrects, d.number)
 WHERE l.contract_id = ANY($1) AND l.month = ANY($2) AND i.kind = '{Kind.INVOICE}'
-ORDER BY i.number
+GROUP BY l.contract_id, l.month, i.number ORDER BY i.log_position DESC
 """
 _TAKE_NUMBERS = f"""
 INSERT INTO {_SERIES} AS s (seller, year, kind, counted)
@@ -97,6 +98,14 @@ ON CONFLICT (seller, year, kind) DO UPDATE SET counted = s.counted + excluded.co
 RETURNING seller, year, kind, counted
 """
 _OWN = "($1::text IS NULL OR i.seller = $1 OR i.buyer = $1)"
+# What one run has noted, together.
+_WAITING = f"""
+SELECT contract_id, seller, buyer, currency, wanted, noted_at,
+  array_agg(month ORDER BY month) AS months, array_agg(net_minor ORDER BY month) AS minors
+FROM {_UNINVOICED} AS i WHERE {_OWN}
+GROUP BY contract_id, seller, buyer, currency, wanted, noted_at
+ORDER BY seller, buyer, contract_id, currency, noted_at
+"""
 # How a document stands: nothing of it is kept, everything is added up.
 _FOUND = f"""
 SELECT i.*, coalesce(credited.minor, 0)::bigint AS credited_minor,
@@ -251,18 +260,31 @@ class SqlBook:
             found.setdefault(place, {})[row["key"]] = _to_item(row)
         return found
 
-    async def invoices_for(
+    async def left(
         self, contract_ids: Collection[str], months: Collection[Month]
-    ) -> Mapping[MonthOf, Sequence[Preceding]]:
+    ) -> Mapping[str, Mapping[Month, Sequence[Left]]]:
         if not contract_ids:
             return {}
         rows = await self._connection.fetch(
-            _INVOICES_FOR, list(contract_ids), [str(month) for month in months]
+            _LEFT, list(contract_ids), [str(month) for month in months]
         )
-        found: dict[MonthOf, list[Preceding]] = {}
+        found: dict[str, dict[Month, list[Left]]] = {}
         for row in rows:
-            place = row["contract_id"], Month.parse(row["month"])
-            found.setdefault(place, []).append(Preceding(row["number"], row["issued_on"]))
+            one = Left(Preceding(row["number"], row["issued_on"]), row["minor"])
+            of_contract = found.setdefault(row["contract_id"], {})
+            of_contract.setdefault(Month.parse(row["month"]), []).append(one)
+        return found
+
+    async def vat_credited(self, numbers: Collection[str]) -> Mapping[str, tuple[VatTotal, ...]]:
+        if not numbers:
+            return {}
+        rows = await self._connection.fetch(
+            f"SELECT corrects, content FROM {_INVOICES} WHERE corrects = ANY($1)", list(numbers)
+        )
+        found: dict[str, tuple[VatTotal, ...]] = {}
+        for row in rows:
+            had = found.get(row["corrects"], ())
+            found[row["corrects"]] = had + _to_invoice(row["content"]).vat_totals
         return found
 
     async def take_numbers(self, wanted: Mapping[Series, int]) -> Mapping[Series, int]:
@@ -312,10 +334,14 @@ class SqlBook:
         )
 
     async def note_uninvoiced(
-        self, contract_ids: Collection[str], uninvoiced: Sequence[Uninvoiced]
+        self,
+        contract_ids: Collection[str],
+        months: Collection[Month],
+        uninvoiced: Sequence[Uninvoiced],
     ) -> None:
         await self._connection.execute(
-            f"DELETE FROM {_UNINVOICED} WHERE contract_id = ANY($1)", list(contract_ids)
+            f"DELETE FROM {_UNINVOICED} WHERE contract_id = ANY($1) AND month = ANY($2)",
+            *(list(contract_ids), [str(month) for month in months]),
         )
         await self._note(uninvoiced)
 
@@ -333,19 +359,16 @@ class SqlBook:
             f"INSERT INTO {_UNINVOICED} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             [
                 (
-                    *(one.contract_id or "", one.seller, one.buyer, one.currency, one.net_minor),
-                    *([str(month) for month in one.months], list(one.wanted), one.noted_at),
+                    *(one.contract_id or "", one.seller, one.buyer, one.currency, str(month)),
+                    *(minor, list(one.wanted), one.noted_at),
                 )
                 for one in uninvoiced
+                for month, minor in one.by_month
             ],
         )
 
     async def uninvoiced(self, party: PartyId | None) -> Sequence[Uninvoiced]:
-        rows = await self._connection.fetch(
-            f"SELECT * FROM {_UNINVOICED} AS i WHERE {_OWN}"
-            " ORDER BY seller, buyer, contract_id, currency",
-            party,
-        )
+        rows = await self._connection.fetch(_WAITING, party)
         return [_to_uninvoiced(row) for row in rows]
 
     async def find(self, number: str, party: PartyId | None, *, lock: bool = False) -> Found | None:
@@ -579,12 +602,11 @@ class SqlBooks:
 
 def _invoice_row(one: Issued, position: int) -> tuple[Any, ...]:
     made = one.invoice
-    credit = made.kind is Kind.CREDIT_NOTE and made.preceding
     return (
         *(made.number, position, made.kind.value, one.about.value),
         *(made.seller.party, made.buyer.party, one.contract_id, one.run_id, str(one.month)),
         *(made.currency, made.issued_on, made.due_on, made.net_minor, made.gross_minor),
-        *(made.preceding[0].number if credit else None, one.reason),
+        *(one.corrects, one.reason),
     )
 
 
@@ -703,9 +725,8 @@ def _to_uninvoiced(row: Any) -> Uninvoiced:
         seller=PartyId(row["seller"]),
         buyer=PartyId(row["buyer"]),
         currency=row["currency"],
-        net_minor=row["net_minor"],
+        by_month=tuple(zip(map(Month.parse, row["months"]), row["minors"], strict=True)),
         wanted=tuple(row["wanted"]),
         noted_at=row["noted_at"],
         contract_id=row["contract_id"] or None,
-        months=tuple(Month.parse(month) for month in row["months"]),
     )

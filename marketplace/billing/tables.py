@@ -121,8 +121,9 @@ uninvoiced = Table(
     Column("seller", _Identifier, primary_key=True),
     Column("buyer", _Identifier, primary_key=True),
     Column("currency", _Identifier, primary_key=True),
+    # So that what a run does not look at any more stays noted.
+    Column("month", _Identifier, primary_key=True),
     Column("net_minor", BigInteger, nullable=False),
-    Column("months", ARRAY(Text), nullable=False),
     Column("wanted", JSONB, nullable=False),
     Column("noted_at", DateTime(timezone=True), nullable=False),
     schema="marketplace",

@@ -521,11 +521,11 @@ CREATE TABLE marketplace.billing_uninvoiced (
     seller TEXT COLLATE "C" NOT NULL,
     buyer TEXT COLLATE "C" NOT NULL,
     currency TEXT COLLATE "C" NOT NULL,
+    month TEXT COLLATE "C" NOT NULL,
     net_minor BIGINT NOT NULL,
-    months TEXT[] NOT NULL,
     wanted JSONB NOT NULL,
     noted_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT pk_billing_uninvoiced PRIMARY KEY (contract_id, seller, buyer, currency)
+    CONSTRAINT pk_billing_uninvoiced PRIMARY KEY (contract_id, seller, buyer, currency, month)
 )
 """,
     """

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from documents.invoice import Category, Kind, Line, Vat, by_scope, missing, number_of, vat_totals
+from documents.invoice import (
+    Category,
+    Kind,
+    Line,
+    Vat,
+    VatTotal,
+    by_scope,
+    missing,
+    number_of,
+    vat_totals,
+)
 from roaming.party import PartyId
 from roaming.rounding import half_up
 from tests.documents.samples import (
@@ -72,6 +82,19 @@ def test_vat_is_reckoned_on_the_sum_not_summed_over_charges() -> None:
     # Three charges of 0.13 at 19 %: 0.0247 each, rounded to 0.02; on 0.39 it is 0.0741.
     made = invoice(line(STANDARD_19, 39, vat_minor=6, charges=3))
     assert (made.vat_minor, made.vat_rounding_minor, made.gross_minor) == (7, 1, 46)
+
+
+@given(st.lists(st.tuples(st.sampled_from(RULES), st.integers(1, 5_000)), min_size=1, max_size=12))
+def test_credited_in_parts_an_invoices_vat_is_credited_to_the_cent(
+    parts: list[tuple[Vat, int]],
+) -> None:
+    whole = invoice(*(line(vat, minor) for vat, minor in parts))
+    before: tuple[VatTotal, ...] = ()
+    for vat, minor in parts:
+        note = invoice(line(vat, minor), vat_before=before)
+        assert abs(note.vat_minor - Fraction(vat.percent) * minor / 100) < 1
+        before += note.vat_totals
+    assert sum(total.tax_minor for total in before) == whole.vat_minor
 
 
 def test_one_rate_has_one_line_of_the_breakdown_whichever_rule_says_it() -> None:

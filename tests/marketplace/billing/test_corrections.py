@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from documents.invoice import Kind
+from documents.invoice import Category, Kind, Vat
 from kit import event_log
 from kit.database import Database
 from marketplace.billing import corrections, looking
@@ -86,6 +86,58 @@ async def test_what_a_run_has_taken_back_is_not_credited_once_more(
         await credited(market, number, {1: 1})
     after = await looking.find(number, REQUESTER, house=market.house)
     assert after.standing.credited_minor == after.standing.gross_minor
+
+
+async def test_however_many_parts_an_invoice_is_credited_in_their_vat_is_its_vat(
+    database: Database,
+) -> None:
+    market = Market(database)
+    market.papers.vat = Vat(Category.STANDARD, Decimal("19"), "domestic-service")
+    await market.calls(await market.contract(PER_CALL), day(20), 3)
+    await market.bill()
+    [found] = await market.documents()
+    assert (found.invoice.net_minor, found.invoice.vat_minor) == (15, 3)
+    parts = [await credited(market, found.invoice.number, {1: minor}) for minor in (2, 2, 2, 2)]
+    parts.append(await credited(market, found.invoice.number))
+    # Each rounded by itself would be nothing but for the last one's, which would be 1.
+    assert [one.invoice.vat_minor for one in parts] == [0, 1, 0, 1, 1]
+    assert [broken_rules(one.xml) for one in parts] == [[]] * 5
+    after = await looking.find(found.invoice.number, REQUESTER, house=market.house)
+    assert after.standing.credited_minor == after.standing.gross_minor == 18
+
+
+async def test_what_a_run_takes_back_of_a_month_with_several_invoices_is_taken_of_each(
+    database: Database,
+) -> None:
+    market = Market(database)
+    market.papers.vat = Vat(Category.STANDARD, Decimal("19"), "domestic-service")
+    contract = await market.contract(PER_CALL)
+    await market.calls(contract, day(3), 20)
+    market.now = day(12)
+    await market.bill(up_to=day(11, hour=0))
+    await market.calls(contract, day(13), 10)
+    market.now = day(3, month=11)
+    await market.bill()
+    async with market.database.hot() as connection:
+        await connection.execute("UPDATE gateway.usage SET billable = extract(day FROM at) = 13")
+        await connection.execute(
+            "UPDATE gateway.usage SET billable = false WHERE request_id IN"
+            " (SELECT request_id FROM gateway.usage WHERE billable LIMIT 7)"
+        )
+    assert (await market.bill()).tally.credit_notes == 2
+    first, second, *notes = await market.documents()
+    corrected = {one.invoice.preceding[0].number: one.invoice.net_minor for one in notes}
+    assert corrected == {first.invoice.number: 85, second.invoice.number: 50}
+    assert all(broken_rules(one.xml) == [] for one in notes)
+    assert (first.standing.open_minor, second.standing.state(market.now.date())) == (
+        (100 + 19) - (85 + 16),
+        State.CREDITED,
+    )
+    assert await market.sums() == {(contract.contract_id, MONTH): 15}
+    # What is left of the first is the seller's to give away, to the cent.
+    await credited(market, first.invoice.number, {1: 15})
+    first = await looking.find(first.invoice.number, REQUESTER, house=market.house)
+    assert first.standing.open_minor == 0
 
 
 async def test_what_a_later_invoice_took_back_is_credited_with_the_whole_of_it_alone(

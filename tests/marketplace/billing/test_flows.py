@@ -182,6 +182,31 @@ async def test_what_nobody_can_be_invoiced_for_waits_and_says_what_is_wanted(
     assert (found.invoice.net_minor, found.invoice.vat_minor) == (15, 3)
 
 
+async def test_what_waits_is_told_until_it_is_invoiced_however_old_it_is(market: Market) -> None:
+    contract = await market.contract(PER_CALL, begins=day(1, month=5))
+    await market.calls(contract, day(20, month=5), 3)
+    market.papers.silent = {REQUESTER}
+    await market.bill(Month(2026, 5))
+    await market.calls(contract, day(20), 2)
+    await market.bill()
+    waiting = await looking.uninvoiced(REQUESTER, house=market.house)
+    assert [(one.net_minor, one.months) for one in waiting] == [
+        (15, (Month(2026, 5),)),
+        (10, (MONTH,)),
+    ]
+    # Told again of October, it is told once; May waits for a run of its own.
+    await market.bill()
+    assert len(await looking.uninvoiced(REQUESTER, house=market.house)) == 2
+    market.papers.silent = set()
+    await market.bill()
+    assert [one.net_minor for one in await looking.uninvoiced(REQUESTER, house=market.house)] == [
+        15
+    ]
+    await market.bill(Month(2026, 5))
+    assert await looking.uninvoiced(REQUESTER, house=market.house) == []
+    assert [one.invoice.net_minor for one in await market.documents()] == [10, 15]
+
+
 async def test_use_that_turns_out_to_cost_nothing_is_credited(market: Market) -> None:
     contract = await market.contract(PER_CALL)
     await market.calls(contract, day(20), 3)

@@ -2,12 +2,88 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import Counter
+from datetime import date, timedelta
+from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
-from marketplace.billing.papers import supplied
+from documents.invoice import Kind, Preceding
+from marketplace.billing.model import Item
+from marketplace.billing.papers import About, KeptLine, Left, Ready, parted, signed, supplied
 from roaming.month import Month
+from tests.documents.samples import BUYER, SELLER, counted
+
+SEPTEMBER, OCTOBER = Month(2026, 9), Month(2026, 10)
+
+
+def note(*items: tuple[Month, int]) -> Ready:
+    lines = tuple(
+        (
+            counted(amount_minor=minor),
+            KeptLine(month, Item(f"k{place}", "Calls", Decimal(minor), "call", minor)),
+        )
+        for place, (month, minor) in enumerate(items)
+    )
+    return signed(Ready(Kind.INVOICE, SELLER, BUYER, "EUR", About.SERVICE, lines, "C-1"))
+
+
+def left(month: Month, *minors: int) -> list[Left]:
+    """The latest first."""
+    places = range(len(minors), 0, -1)
+    return [
+        Left(Preceding(f"{month}-{place}", date(2026, 11, place)), minor)
+        for place, minor in zip(places, minors, strict=True)
+    ]
+
+
+def told(notes: list[Ready]) -> list[tuple[list[str], int]]:
+    return [([one.number for one in each.corrects], each.net_minor) for each in notes]
+
+
+def test_what_a_run_takes_back_is_taken_of_the_latest_invoice_first() -> None:
+    notes = parted(note((OCTOBER, -120)), {OCTOBER: left(OCTOBER, 50, 0, 100)})
+    assert told(notes) == [(["2026-10-1"], -70), (["2026-10-3"], -50)]
+    quantities = [kept.item.quantity for each in notes for _, kept in each.lines]
+    assert sum(quantities) == -120, "what was called is taken back once"
+    assert all(line.amount_minor > 0 for each in notes for line, _ in each.lines)
+
+
+def test_what_more_there_is_meanwhile_stands_on_one_that_stays_a_credit_note() -> None:
+    notes = parted(note((SEPTEMBER, 60), (OCTOBER, -120)), {OCTOBER: left(OCTOBER, 50, 100)})
+    assert told(notes) == [(["2026-10-1"], -10), (["2026-10-2"], -50)]
+    notes = parted(note((SEPTEMBER, 80), (OCTOBER, -120)), {OCTOBER: left(OCTOBER, 50, 100)})
+    assert told(notes) == [(["2026-10-1", "2026-10-2"], -40)]
+
+
+def test_what_no_invoice_has_left_is_the_latest_ones() -> None:
+    notes = parted(note((OCTOBER, -9)), {OCTOBER: left(OCTOBER, 2, 3)})
+    assert sorted(told(notes)) == [(["2026-10-1"], -3), (["2026-10-2"], -6)]
+    assert told(parted(note((OCTOBER, -9)), {})) == [([], -9)]
+
+
+_amounts = some.tuples(some.sampled_from([SEPTEMBER, OCTOBER]), some.integers(-500, 500))
+
+
+@given(
+    some.lists(_amounts, min_size=1, max_size=8).filter(lambda every: sum(n for _, n in every) < 0),
+    some.lists(some.integers(0, 600), min_size=1, max_size=4),
+)
+def test_nothing_is_lost_in_the_parts_and_each_is_a_credit_note(
+    items: list[tuple[Month, int]], minors: list[int]
+) -> None:
+    invoices = {month: left(month, *minors) for month in (SEPTEMBER, OCTOBER)}
+    notes = parted(note(*items), invoices)
+    assert all(each.net_minor < 0 and each.kind is Kind.CREDIT_NOTE for each in notes)
+    sums: Counter[tuple[Month, str]] = Counter()
+    for each in notes:
+        assert each.net_minor == -sum(line.amount_minor for line, _ in each.lines)
+        for _, kept in each.lines:
+            sums[kept.month, kept.item.key] += kept.item.amount_minor
+    assert sums == {(month, f"k{n}"): minor for n, (month, minor) in enumerate(items)}
+    assert all(one.minor >= 0 for some_left in invoices.values() for one in some_left)
 
 
 @pytest.mark.parametrize("month", [Month(2026, 12), Month(2028, 2), Month(2027, 1)])
