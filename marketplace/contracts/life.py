@@ -84,9 +84,16 @@ def renews(contract: Contract) -> bool:
         contract.terms.renews_months > 0
         and until is not None
         and until.year <= LAST_YEAR
-        and not any(
-            one.status is Status.TERMINATED and one.since <= until for one in contract.history
-        )
+        and not _ends_by_notice(contract)
+    )
+
+
+def _ends_by_notice(contract: Contract) -> bool:
+    """Whether a termination ends it at its end, or before; one that comes later lets it renew."""
+    until = contract.valid_until
+    return any(
+        one.status is Status.TERMINATED and (until is None or one.since <= until)
+        for one in contract.history
     )
 
 
@@ -137,7 +144,7 @@ def ended(contract: Contract, ends: datetime, by: PartyId, now: datetime, reason
 
 def check_notice(contract: Contract, now: datetime) -> None:
     """NothingToRenew, NoticeTooLate, unless the contract can be kept from renewing, or is."""
-    if any(one.status is Status.TERMINATED for one in contract.history):
+    if _ends_by_notice(contract):
         return
     if not renews(contract):
         raise NothingToRenew(

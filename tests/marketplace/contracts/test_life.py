@@ -140,6 +140,20 @@ def test_a_termination_whose_notice_outlasts_the_end_ends_the_renewed_contract()
     assert told[-1] == Ended(END + 50 * DAY, Because.TERMINATED)
 
 
+def test_a_termination_that_runs_beyond_the_end_makes_no_late_notice_come_in_time() -> None:
+    one = contract(renews_months=12, notice_days=60)
+    late = END - 10 * DAY
+    ended = model.changed(one, Action.TERMINATE, REQUESTER, late)
+    with pytest.raises(NoticeTooLate):
+        life.check_notice(ended, late)
+    # What ends at its end anyway, or before it, is kept from nothing.
+    life.check_notice(model.changed(one, Action.TERMINATE, REQUESTER, END - 61 * DAY), late)
+    with pytest.raises(NothingToRenew):
+        life.check_notice(
+            model.changed(contract(notice_days=60), Action.TERMINATE, PROVIDER, late), late
+        )
+
+
 def test_who_has_declined_a_renewal_may_still_terminate_sooner() -> None:
     one = contract(renews_months=12, notice_days=10)
     stopped = model.changed(one, Action.DO_NOT_RENEW, REQUESTER, NOW + DAY)
