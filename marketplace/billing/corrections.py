@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date as Day
 from datetime import datetime
+from itertools import chain, count
 
 from documents.en16931 import to_xml
 from documents.invoice import Kind, Preceding, number_of
@@ -13,7 +14,7 @@ from marketplace.billing import fees, papers, standing
 from marketplace.billing.fees import Share
 from marketplace.billing.model import Item, NotForYou, UnknownInvoice
 from marketplace.billing.papers import About, Issued, KeptLine, Ready
-from marketplace.billing.ports import Book, Found, House
+from marketplace.billing.ports import Book, Found, House, Recorded
 from marketplace.billing.standing import BadCredit, BadPayment, Entry, NothingToCredit, Way
 from roaming.money import Money
 from roaming.party import PartyId
@@ -117,12 +118,15 @@ async def _share(book: Book, found: Found, note: str, net_minor: int) -> Share |
 
 
 async def record(number: str, party: PartyId, entry: Entry, *, house: House) -> tuple[Found, bool]:
-    """Record a payment, or write off what is open: by the seller or the operator. The same
-    reference again changes nothing (False). UnknownInvoice, NotForYou, BadPayment, NothingOpen."""
+    """Record a payment: by the seller or the operator. What was written off before it came is so no
+    more. The same reference again changes nothing (False).
+
+    UnknownInvoice, NotForYou, BadPayment, NothingOpen."""
     now = house.clock()
     async with house.books.open() as book:
         found = await _to_change(book, number, party, house.hub)
-        for before in await book.entries(number):
+        entries = await book.entries(number)
+        for before in entries:
             if before.entry.reference == entry.reference:
                 if _says_the_same(before.entry, entry):
                     return found, False
@@ -136,28 +140,51 @@ async def record(number: str, party: PartyId, entry: Entry, *, house: House) -> 
             raise BadPayment(
                 "a day to come", field="on", value=entry.on.isoformat(), rule="today, or before"
             )
-        figure = Money(max(0, found.standing.open_minor), found.invoice.currency)
-        after = standing.entered(found.standing, entry, str(figure))
-        await book.record(found, entry, party, after.open_minor, now)
-    return found._replace(standing=after), True
+        back = standing.recovered(found.standing, entry)
+        if back:
+            undone = Entry(
+                reference=_free(f"no longer written off {now.date()}", entries),
+                way=Way.WRITTEN_OFF,
+                amount_minor=-back,
+                on=entry.on,
+                note="paid after all",
+            )
+            found = await _enter(book, found, undone, party, now)
+        found = await _enter(book, found, entry, party, now)
+    return found, True
 
 
 async def write_off(
     number: str, party: PartyId, reason: str, *, house: House
 ) -> tuple[Found, bool]:
     """Write off all that is open of an invoice; of what is open no more, nothing."""
+    now = house.clock()
     async with house.books.open() as book:
         found = await _to_change(book, number, party, house.hub)
-    if found.standing.open_minor <= 0:
-        return found, False
-    entry = Entry(
-        reference=f"written off {house.clock().date()}",
-        way=Way.WRITTEN_OFF,
-        amount_minor=found.standing.open_minor,
-        on=house.clock().date(),
-        note=reason,
-    )
-    return await record(number, party, entry, house=house)
+        if found.standing.open_minor <= 0:
+            return found, False
+        entry = Entry(
+            reference=_free(f"written off {now.date()}", await book.entries(number)),
+            way=Way.WRITTEN_OFF,
+            amount_minor=found.standing.open_minor,
+            on=now.date(),
+            note=reason,
+        )
+        return await _enter(book, found, entry, party, now), True
+
+
+async def _enter(book: Book, found: Found, entry: Entry, by: PartyId, now: datetime) -> Found:
+    figure = Money(max(0, found.standing.open_minor), found.invoice.currency)
+    after = standing.entered(found.standing, entry, str(figure))
+    await book.record(found, entry, by, after.open_minor, now)
+    return found._replace(standing=after)
+
+
+def _free(reference: str, entries: Sequence[Recorded]) -> str:
+    """A reference that no entry of the invoice has: the same may be done twice on one day."""
+    taken = {one.entry.reference for one in entries}
+    numbered = (f"{reference} ({n})" for n in count(2))
+    return next(one for one in chain([reference], numbered) if one not in taken)
 
 
 def _says_the_same(one: Entry, other: Entry) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+from marketplace.services.model import Category
 from roaming.money import places_of
 from roaming.month import Month
 from roaming.party import PartyId
@@ -67,13 +68,21 @@ class Fee:
 
 
 def checked(fee: Fee, now_in: Month) -> Fee:
-    """The fee itself; BadFee where its month is over: nobody is charged by surprise."""
+    """The fee itself; BadFee where its month is over: nobody is charged by surprise; or where it
+    would hold for nothing."""
     if fee.valid_from < now_in:
         raise BadFee(
             f"{fee.valid_from} is over",
             field="valid_from",
             value=str(fee.valid_from),
             rule="this month, or one to come",
+        )
+    if fee.category is not None and fee.category not in list(Category):
+        raise BadFee(
+            "no service is of this category: nobody would ever be asked for it",
+            field="category",
+            value=fee.category[:100],
+            rule=", ".join(Category),
         )
     return fee
 

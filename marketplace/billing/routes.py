@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
@@ -57,7 +57,7 @@ class CreditAsked(BaseModel):
     """`lines` absent: all that is left of the invoice. `bill_again`: a further run bills it."""
 
     reason: str
-    lines: list[LineToCredit] | None = None
+    lines: Annotated[list[LineToCredit], Field(min_length=1)] | None = None
     bill_again: bool = False
 
 
@@ -192,12 +192,7 @@ def _add_corrections(routes: APIRouter, house: House, database: Database) -> Non
         async def run() -> Response:
             found = await looking.find(number, caller.party, house=house)
             currency = found.invoice.currency
-            lines = None
-            if asked.lines is not None:
-                lines = {
-                    one.line: _minor(one.amount, currency, "lines", BadCredit)
-                    for one in asked.lines
-                }
+            lines = None if asked.lines is None else read_lines(asked.lines, currency)
             note = await corrections.credit(
                 *(number, caller.party),
                 reason=asked.reason,
@@ -250,6 +245,18 @@ def _add_corrections(routes: APIRouter, house: House, database: Database) -> Non
             return _shown(found, house, 200)
 
         return await once(request, run, database=database, party=caller.party, clock=house.clock)
+
+
+def read_lines(asked: Sequence[LineToCredit], currency: str) -> dict[int, int]:
+    """How much of which lines is credited, in minor units. BadCredit."""
+    lines: dict[int, int] = {}
+    for one in asked:
+        if one.line in lines:
+            raise BadCredit(
+                "a line is named twice", field="lines", value=one.line, rule="each line once"
+            )
+        lines[one.line] = _minor(one.amount, currency, "lines", BadCredit)
+    return lines
 
 
 def _shown(found: Found, house: House, status: int) -> Response:

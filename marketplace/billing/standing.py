@@ -116,6 +116,13 @@ class Standing:
         return sum(today >= self.due_on + timedelta(days=days) for days in LEVELS)
 
 
+def recovered(standing: Standing, entry: Entry) -> int:
+    """What of a payment was written off before it came: so much is taken back of that first."""
+    if entry.way is not Way.PAYMENT:
+        return 0
+    return max(0, min(entry.amount_minor - standing.open_minor, standing.written_off_minor))
+
+
 def entered(standing: Standing, entry: Entry, figure: str) -> Standing:
     """The standing after an entry. `figure`: what is open, to be read. BadPayment, NothingOpen.
 

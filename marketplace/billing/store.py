@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date as Day
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -305,10 +305,12 @@ class SqlBook:
         if not issued:
             return
         digests = [sha256(xml).digest() for xml in xmls]
-        cursors = await event_log.append(
-            self._connection,
-            [_event(one, digest, now) for one, digest in zip(issued, digests, strict=True)],
-        )
+        sellers = [_event(one, digest, now) for one, digest in zip(issued, digests, strict=True)]
+        buyers = [
+            _told_to(event, one.invoice.buyer.party)
+            for event, one in zip(sellers, issued, strict=True)
+        ]
+        cursors = (await event_log.append(self._connection, [*sellers, *buyers]))[: len(issued)]
         await self._connection.copy_records_to_table(
             tables.invoices.name,
             schema_name="marketplace",
@@ -483,7 +485,8 @@ class SqlBook:
     ) -> None:
         seller = found.invoice.seller.party
         event = NewEvent(f"service-invoices/{seller}", kind, seller, dict(body), now)
-        await event_log.append(self._connection, [event])
+        buyer = found.invoice.buyer.party
+        await event_log.append(self._connection, [event, _told_to(event, buyer)])
 
     async def fees(self) -> Sequence[Fee]:
         return [
@@ -645,6 +648,11 @@ def _event(one: Issued, digest: bytes, now: datetime) -> NewEvent:
     }
     seller = made.seller.party
     return NewEvent(f"service-invoices/{seller}", kind, seller, body, now)
+
+
+def _told_to(event: NewEvent, buyer: PartyId) -> NewEvent:
+    """The same to the other side: who is billed, reminded or paid back hears of it as well."""
+    return replace(event, party=buyer)
 
 
 def _parties(made: Invoice) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from marketplace.billing import corrections, looking
 from marketplace.billing.fees import Fee
 from marketplace.billing.model import NotForYou, UnknownInvoice
 from marketplace.billing.ports import Found
-from marketplace.billing.standing import BadCredit, Entry, NothingToCredit, State, Way
+from marketplace.billing.standing import BadCredit, BadPayment, Entry, NothingToCredit, State, Way
 from marketplace.offerings.model import ServiceTerms
 from roaming.events import EventType
 from roaming.party import PartyId
@@ -223,8 +223,36 @@ async def test_who_has_not_paid_is_reminded_once_for_each_level(
         told = await event_log.read(
             connection, event_log.START, limit=1_000, types=[EventType.SERVICE_PAYMENT_REMINDED]
         )
-    levels = [one.body["level"] for one in told if one.party == PROVIDER]
-    assert levels == [1, 2, 3]
+    sale = [one for one in told if one.body["number"] == found.invoice.number]
+    for party in (PROVIDER, REQUESTER):
+        assert [one.body["level"] for one in sale if one.party == party] == [1, 2, 3]
+
+
+async def test_both_sides_hear_of_all_that_happens_to_an_invoice(
+    sold: tuple[Market, Found],
+) -> None:
+    market, found = sold
+    number, house = found.invoice.number, market.house
+    market.now = day(30, month=12)
+    await credited(market, number, {1: 400})
+    await corrections.record(
+        *(number, PROVIDER), Entry("1", Way.PAYMENT, 100, market.now.date()), house=house
+    )
+    await corrections.write_off(number, PROVIDER, "insolvent", house=house)
+    async with market.database.begin() as connection:
+        log = await event_log.read(connection, event_log.START, limit=1_000)
+    told = [one for one in log if one.stream == f"service-invoices/{PROVIDER}"]
+    sellers, buyers = (
+        [(one.type, one.body) for one in told if one.party == party]
+        for party in (PROVIDER, REQUESTER)
+    )
+    assert sellers == buyers
+    assert [kind for kind, _ in buyers] == [
+        EventType.SERVICE_INVOICE_ISSUED,
+        EventType.SERVICE_CREDIT_NOTE_ISSUED,
+        EventType.SERVICE_PAYMENT_RECORDED,
+        EventType.SERVICE_INVOICE_WRITTEN_OFF,
+    ]
 
 
 async def test_what_is_written_off_is_open_no_more_and_reminded_of_no_more(
@@ -237,3 +265,32 @@ async def test_what_is_written_off_is_open_no_more_and_reminded_of_no_more(
     assert (new, written.standing.state(market.now.date())) == (True, State.WRITTEN_OFF)
     assert not (await corrections.write_off(number, HUB, "again", house=market.house))[1]
     assert await corrections.remind(house=market.house) == 1  # of the fee alone
+
+
+async def test_what_is_paid_after_it_was_written_off_is_recorded_and_written_off_no_more(
+    sold: tuple[Market, Found],
+) -> None:
+    market, found = sold
+    number, house = found.invoice.number, market.house
+    market.now = day(30, month=12)
+    gross = found.standing.gross_minor
+
+    async def pay(reference: str, minor: int) -> Found:
+        entry = Entry(reference, Way.PAYMENT, minor, market.now.date())
+        return (await corrections.record(number, PROVIDER, entry, house=house))[0]
+
+    await pay("1", 100)
+    await corrections.write_off(number, PROVIDER, "insolvent", house=house)
+    # Part of it comes, goes back to the bank, and is given up once more on the same day.
+    assert (await pay("2", 300)).standing.written_off_minor == gross - 400
+    assert (await pay("2 returned", -300)).standing.open_minor == 300
+    written, new = await corrections.write_off(number, PROVIDER, "insolvent", house=house)
+    assert (new, written.standing.written_off_minor) == (True, gross - 100)
+    with pytest.raises(BadPayment):
+        await pay("3", gross - 99)
+    paid = await pay("4", gross - 100)
+    assert (paid.standing.written_off_minor, paid.standing.state(market.now.date())) == (
+        *(0, State.PAID),
+    )
+    kept = await looking.find(number, REQUESTER, house=house)
+    assert kept.standing == paid.standing

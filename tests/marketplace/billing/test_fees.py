@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from marketplace.billing.fees import BadFee, Fee, Share, applying, credited, fee_lines, share_of
+from marketplace.billing.fees import (
+    BadFee,
+    Fee,
+    Share,
+    applying,
+    checked,
+    credited,
+    fee_lines,
+    share_of,
+)
 from roaming.month import Month
 from roaming.party import PartyId
 from tests.marketplace.billing.market import MONTH, PROVIDER
@@ -49,6 +58,15 @@ def test_the_lines_of_the_fee_are_the_fees_of_the_sales(sold: list[tuple[Fee, in
     lines = fee_lines(shares)
     assert sum(line.fee_minor for line in lines) == sum(share.fee_minor for share in shares)
     assert sum(line.documents for line in lines) == len(shares)
+
+
+def test_a_fee_on_services_of_a_category_that_there_is_none_of_is_refused() -> None:
+    known = Fee(MONTH, Decimal(2), category="value-added")
+    assert checked(known, MONTH) is known
+    with pytest.raises(BadFee) as refused:
+        checked(Fee(MONTH, Decimal(2), category="value added"), MONTH)
+    assert (refused.value.field, refused.value.value) == ("category", "value added")
+    assert "value-added" in str(refused.value.rule)
 
 
 def test_the_most_special_fee_holds_and_of_two_alike_the_later() -> None:
