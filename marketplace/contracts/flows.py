@@ -15,7 +15,13 @@ from marketplace.contracts.model import (
     UnknownContract,
 )
 from marketplace.contracts.ports import Contracts, Desk, Memory
-from marketplace.offerings.model import Offering, OfferingWithdrawn, Status, UnknownOffering
+from marketplace.offerings.model import (
+    Offering,
+    OfferingWithdrawn,
+    Status,
+    UnknownOffering,
+    check_published,
+)
 from marketplace.offerings.model import check_going_on as check_service
 from marketplace.partners.model import check_present
 from marketplace.partners.standing import UNTROUBLED, Standing
@@ -38,7 +44,8 @@ async def accept(
 ) -> list[Contract]:
     """Accept offerings, all or none; one accepted before gives the contract there is.
 
-    UnknownOffering, OfferingWithdrawn, OwnOffering, ContractsOverlap, PartnerAbsent, ServiceEnding.
+    UnknownOffering, OfferingWithdrawn, OwnOffering, ContractsOverlap, PartnerAbsent, ServiceEnding,
+    ServiceNotPublished.
     """
     async with contracts.open() as desk:
         await desk.lock(requester)
@@ -158,7 +165,9 @@ class _Hand:
             )
         for party in (offering.provider, self.requester):
             check_present(party, self.stand.get(party, UNTROUBLED), self.now, "offering_id")
-        check_service(self.services[offering.service, offering.major])
+        service = self.services[offering.service, offering.major]
+        check_service(service)
+        check_published(service, sandbox=offering.sandbox)
         contract = model.agreed(sortable_id(self.now), offering, self.requester, self.now)
         _check_overlap(contract, self.standing)
         self.standing.append(contract)

@@ -74,6 +74,10 @@ class ServiceEnding(Clash):
     """What is deprecated or retired is neither offered nor agreed upon any more."""
 
 
+class ServiceNotPublished(Clash):
+    """A draft is agreed upon by nobody, and what is in test for the sandbox alone."""
+
+
 class Status(StrEnum):
     PUBLISHED = "published"
     WITHDRAWN = "withdrawn"
@@ -490,6 +494,19 @@ def check_going_on(service: Service) -> None:
             field="service",
             value=f"{service.name} v{service.major}",
             rule=f"one of its other versions: GET /marketplace/services/{service.name}",
+        )
+
+
+def check_published(service: Service, *, sandbox: bool) -> None:
+    """ServiceNotPublished where contracts would cost what cannot be called yet."""
+    if service.status is ServiceStatus.DRAFT or (
+        service.status is ServiceStatus.IN_TEST and not sandbox
+    ):
+        raise ServiceNotPublished(
+            f"the service is {service.status} yet: it may be offered, and is agreed upon later",
+            field="service",
+            value=f"{service.name} v{service.major}",
+            rule=f"once {service.provider} has published it; for the sandbox, put it in test",
         )
 
 

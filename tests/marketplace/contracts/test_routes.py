@@ -261,3 +261,33 @@ async def test_the_same_key_gives_the_same_answer(operator: Member, evsp: Member
     assert again.headers["idempotency-replayed"] == "true"
     changed = await evsp.http.post(CONTRACTS, json={"offering_id": "x"}, headers=headers)
     assert changed.status_code == 422
+
+
+async def test_what_is_not_published_yet_is_agreed_upon_for_the_sandbox_alone(
+    operator: Member, evsp: Member
+) -> None:
+    """A contract would cost money by the day, on what nobody can call."""
+    trial = {"url": "http://127.0.0.1:9/try", "environment": "sandbox"}
+    service = {
+        "name": "forecast",
+        "category": "value-added",
+        "description": "",
+        "endpoint": "http://127.0.0.1:9/live",
+        "more_endpoints": [trial],
+    }
+    assert (await operator.http.post("/marketplace/services", json=service)).status_code == 201
+
+    async def accept(environment: str) -> tuple[int, str]:
+        terms = {"currency": "EUR", "plan": {"recurring": {"price": "49", "every": "month"}}}
+        body = {"service": "forecast", "terms": terms, "environment": environment}
+        offered = (await operator.http.post("/marketplace/offerings", json=body)).json()
+        answer = await evsp.http.post(CONTRACTS, json={"offering_id": offered["offering_id"]})
+        return answer.status_code, answer.json().get("type", "").rpartition("/")[2]
+
+    refused = (409, "service-not-published")
+    assert [await accept("live"), await accept("sandbox")] == [refused, refused]
+    one = "/marketplace/services/forecast/v1"
+    await operator.http.post(f"{one}/test", json={"testers": [EVSP]})
+    assert [await accept("live"), await accept("sandbox")] == [refused, (201, "")]
+    await operator.http.post(f"{one}/publish")
+    assert await accept("live") == (201, "")
