@@ -215,6 +215,7 @@ def serve(
       gridroam serve --oidc-issuer https://login.example --oidc-client-id gridroam \\
         --oidc-secret-file oidc.secret
     """
+    garbage.look_when_ready()
     from gridroam import serve as serving
     from gridroam.logging import LEVELS
     from gridroam.proxies import networks_of
@@ -278,6 +279,7 @@ def serve_worker(
     lifeline_fd: Lifeline = None,
 ) -> None:
     """One process of `serve --workers N`; started by it alone."""
+    garbage.look_when_ready()
     from gridroam import serve as serving
     from gridroam.proxies import networks_of
     from gridroam.settings import Settings, oidc_of, parts_of

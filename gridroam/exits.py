@@ -17,8 +17,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
-import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
 from typer.exceptions import Abort, TyperException
 
 from kit.actor import OFFICE, acting_as
@@ -102,13 +100,21 @@ def told(error: BaseException) -> tuple[int, str]:
         return 1, _one_line(str(error))
     if isinstance(error, PostgresFailed):
         return 1, _one_line(f"PostgreSQL: {error}")
-    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | SQLAlchemyError):
-        return 1, _one_line(f"the database: {error}")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return 1, _one_line(f"{where}{error.strerror or error}")
+    if _is_of_the_database(error):
+        return 1, _one_line(f"the database: {error}")
     bug = _one_line(f"a bug, please tell: {type(error).__name__}: {error}")
     return 1, f"{bug} ({TRACEBACK}=1 shows where)"
+
+
+def _is_of_the_database(error: BaseException) -> bool:
+    # Here, since it takes half of a command that asks no database: its help, a signature.
+    import asyncpg
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | SQLAlchemyError)
 
 
 def write_no_more() -> None:

@@ -215,6 +215,7 @@ class _Supervising:
         ):
             for number in range(self._workers):
                 processes.append(await self._worker(number, database_url, lifeline_fd))
+            garbage.spare_what_is_held()
             # Queued here, a call would wait for a process that never takes it.
             self._listening.close()
             if all(await asyncio.gather(*(_is_ready(process) for process in processes))):

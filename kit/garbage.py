@@ -13,6 +13,11 @@ import gc
 THRESHOLDS = (20_000, 20, 50)
 
 
+def look_when_ready() -> None:
+    """Call at the start of a server: until `spare_what_is_held`, nothing is looked through."""
+    gc.disable()
+
+
 def look_rarely() -> None:
     """Call at the start of a process: what is imported stays, and to look through it again and
     again is a quarter of the time that a start takes."""
@@ -24,3 +29,4 @@ def spare_what_is_held() -> None:
     gc.collect()
     gc.freeze()
     look_rarely()
+    gc.enable()

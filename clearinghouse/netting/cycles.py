@@ -15,14 +15,14 @@ Two facts keep it small and true:
   first, 25 are freed and two payments of 5 are left.
 
 Nodes and edges are put in by name, so that the same debts get the same answer on any machine.
+
+networkx is imported where it is needed: every start would wait for it, and few clear by circles.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-
-import networkx as nx
 
 from roaming.party import PartyId
 
@@ -35,6 +35,8 @@ def most_cancelled(debts: Debts) -> dict[tuple[PartyId, PartyId], int]:
 
     What a party owes itself is not looked at, nor is a debt of nothing.
     """
+    import networkx as nx
+
     owed = {pair: debts[pair] for pair in sorted(debts) if debts[pair] > 0 and pair[0] != pair[1]}
     graph = nx.DiGraph(owed.keys())
     part_of: dict[PartyId, int] = {}
@@ -60,6 +62,8 @@ def _least_paid(debts: Debts) -> dict[tuple[PartyId, PartyId], int]:
     for (debtor, creditor), amount in debts.items():
         demand[debtor] -= amount
         demand[creditor] += amount
+    import networkx as nx
+
     network = nx.DiGraph()
     for party in sorted(demand):
         network.add_node(party, demand=demand[party])

@@ -11,6 +11,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -82,6 +83,11 @@ def differences(connection: Connection) -> list[object]:
         },
     )
     return list(compare_metadata(context, metadata))
+
+
+def test_files_are_named_as_the_migrations_in_them() -> None:
+    read = ScriptDirectory.from_config(migrating.config()).walk_revisions()
+    assert migrating.known() == [one.revision for one in read][::-1]
 
 
 async def test_alembic_finds_nothing_to_add(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kit.garbage import spare_what_is_held
+from kit.garbage import look_when_ready, spare_what_is_held
 
 
 class Node:
@@ -22,6 +22,7 @@ class Node:
 def collector() -> Iterator[None]:
     thresholds = gc.get_threshold()
     yield
+    gc.enable()
     gc.unfreeze()
     gc.set_threshold(*thresholds)
 
@@ -36,6 +37,7 @@ def test_what_is_held_is_no_longer_looked_through() -> None:
 
 @pytest.mark.usefixtures("collector")
 def test_cycles_that_come_later_are_freed_by_themselves() -> None:
+    look_when_ready()
     spare_what_is_held()
     later = weakref.ref(Node())
     kept = []
