@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from gateway.reports import flows, sheets
-from gateway.reports.exports import Form, written
 from gateway.reports.model import BadQuestion, By, Every, Question, Row
 from gateway.reports.routes import RowShown
 from gateway.reports.store import SqlDays
 from gridroam import reports
 from gridroam.core import Core
 from gridroam.office import open_core
+from kit.sheet import Form, written
 from roaming.party import PartyId
 from roaming.refusal import Malformed
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from gateway.reports import flows, sheets
-from gateway.reports.exports import MEDIA_TYPES, Form, Row, Sheet, wanted, written
 from gateway.reports.model import (
     BadQuestion,
     By,
@@ -27,15 +25,10 @@ from gateway.reports.model import Row as ReportRow
 from gateway.reports.ports import Agreements, Records
 from kit.clock import Clock
 from kit.http import Caller, caller_of, page_link
+from kit.sheet import FILES, Form, Row, file_response, wanted
 from roaming.party import PartyId
 
 USUAL = timedelta(days=30)
-_FILES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "As asked for by `format` or `Accept`",
-        "content": {MEDIA_TYPES[form]: {} for form in (Form.CSV, Form.PARQUET)},
-    }
-}
 
 
 class AmountShown(BaseModel):
@@ -215,7 +208,7 @@ def router(records: Records, agreements: Agreements, clock: Clock, *, hub: Party
         "/figures",
         summary="Calls, errors, times and money by day or month",
         response_model=ReportShown,
-        responses=_FILES,
+        responses=FILES,
     )
     async def figures(
         request: Request,
@@ -238,7 +231,7 @@ def router(records: Records, agreements: Agreements, clock: Clock, *, hub: Party
                     rule="contract: whoever reads the file adds up what it likes",
                 )
             rows = flows.report(question, records=records, agreements=agreements)
-            return await _file(form, sheets.FIGURES, rows, "figures")
+            return await file_response(form, sheets.FIGURES, rows, "figures")
         begins = max(question.first, cursor or question.first)
         shown: list[RowShown] = []
         rest: date | None = None
@@ -255,7 +248,7 @@ def router(records: Records, agreements: Agreements, clock: Clock, *, hub: Party
         "/levels",
         summary="What was agreed of services, and whether it was kept",
         response_model=LevelsShown,
-        responses=_FILES,
+        responses=FILES,
     )
     async def levels(
         request: Request,
@@ -267,13 +260,13 @@ def router(records: Records, agreements: Agreements, clock: Clock, *, hub: Party
         form = _form(format, request)
         if form is not Form.JSON:
             rows = _at_once(list(sheets.promises(found)))
-            return await _file(form, sheets.LEVELS, rows, "levels")
+            return await file_response(form, sheets.LEVELS, rows, "levels")
         return LevelsShown(months=[MonthShown.of(one) for one in found])
 
     @routes.get(
         "/calls",
         summary="Own usage records, each call a row: CSV or Parquet",
-        responses=_FILES,
+        responses=FILES,
         response_class=Response,
     )
     async def calls(
@@ -284,12 +277,12 @@ def router(records: Records, agreements: Agreements, clock: Clock, *, hub: Party
         question = asked.question(hub, clock().date())
         own = replace(question, party=question.party or asked.caller.party)
         form = _file_form(_form(format, request))
-        return await _file(form, sheets.CALLS, records.calls(own), "calls")
+        return await file_response(form, sheets.CALLS, records.calls(own), "calls")
 
     @routes.get(
         "/contracts",
         summary="Contracts of a time, each a row: CSV or Parquet",
-        responses=_FILES,
+        responses=FILES,
         response_class=Response,
     )
     async def contracts(
@@ -299,7 +292,7 @@ def router(records: Records, agreements: Agreements, clock: Clock, *, hub: Party
     ) -> Response:
         question = asked.question(hub, clock().date())
         form = _file_form(_form(format, request))
-        return await _file(form, sheets.CONTRACTS, agreements.listed(question), "contracts")
+        return await file_response(form, sheets.CONTRACTS, agreements.listed(question), "contracts")
 
     return routes
 
@@ -325,24 +318,6 @@ def _form(said: Form | None, request: Request) -> Form:
 
 def _file_form(form: Form) -> Form:
     return Form.CSV if form is Form.JSON else form
-
-
-async def _file(
-    form: Form, sheet: Sheet[Row], batches: AsyncIterator[Sequence[Row]], name: str
-) -> Response:
-    """A file that is written while it is read. What refuses its first piece is told as a refusal;
-    what breaks off later, breaks the file off, so that nobody takes it as whole.
-    """
-    pieces = written(form, sheet, batches)
-    begun = await anext(pieces)
-
-    async def whole() -> AsyncIterator[bytes]:
-        yield begun
-        async for piece in pieces:
-            yield piece
-
-    headers = {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
-    return StreamingResponse(whole(), media_type=MEDIA_TYPES[form], headers=headers)
 
 
 async def _at_once(rows: Sequence[Row]) -> AsyncIterator[Sequence[Row]]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from gateway.reports.exports import Column, Kind, Sheet
 from gateway.reports.model import Amount, Kept, Listed, MonthOfService, Row
 from gateway.usage.model import UsageRecord
+from kit.sheet import Column, Kind, Sheet
 from roaming.money import Money
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from kit.encoding import encode_json
 from kit.http import Caller, Instant, caller_of, json_response, page_link
+from kit.sheet import plain
 from marketplace.audit import model
 from marketplace.audit.model import END, MOST_AT_ONCE, Entry, Question, told_to
 from marketplace.audit.ports import Audit
@@ -24,8 +25,6 @@ _COLUMNS = (
     *("cursor", "occurred_at", "recorded_at", "type", "actor", "actor_name", "on_behalf_of"),
     *("party", "stream", "correlation_id", "body"),
 )
-# A spreadsheet takes what begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class EntryShown(BaseModel):
@@ -125,10 +124,5 @@ def _csv(entries: Sequence[EntryShown]) -> str:
     for entry in entries:
         told = entry.model_dump(mode="json")
         told["body"] = encode_json(told["body"]).decode()
-        writer.writerow([_cell(told[name]) for name in _COLUMNS])
+        writer.writerow([plain(told[name]) for name in _COLUMNS])
     return written.getvalue()
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from marketplace.billing import fees, model
@@ -88,6 +88,14 @@ async def page(
             after = some[-1].position
             found += [one for one in some if wanted.state in (None, one.standing.state(today))]
     return found[:limit]
+
+
+async def every(party: PartyId, wanted: Wanted, *, house: House) -> AsyncIterator[Sequence[Found]]:
+    """All documents, a page at a time; each page as it stands when it is read."""
+    after = 0
+    while found := await page(party, wanted, after=after, limit=READ_AT_ONCE, house=house):
+        yield found
+        after = found[-1].position
 
 
 async def uninvoiced(party: PartyId, *, house: House) -> Sequence[Uninvoiced]:

@@ -18,7 +18,9 @@ from documents.printed import printer
 from kit.database import Database
 from kit.http import Caller, Instant, caller_of, json_response, page_link
 from kit.idempotency import once
-from marketplace.billing import corrections, flows, looking
+from kit.sheet import FILES, Form, file_response
+from kit.sheet import wanted as form_of
+from marketplace.billing import corrections, flows, looking, sheets
 from marketplace.billing.fees import BadFee, Fee
 from marketplace.billing.looking import Wanted
 from marketplace.billing.ports import Found, House
@@ -102,7 +104,12 @@ def router(house: House, database: Database, wake: Callable[[], None] = lambda: 
 
 
 def _add_reading(routes: APIRouter, house: House) -> None:
-    @routes.get("/invoices", summary="Invoices and credit notes for services, own ones")
+    @routes.get(
+        "/invoices",
+        summary="Invoices and credit notes for services, own ones; as CSV or Parquet, all of them",
+        response_model=InvoicePage,
+        responses=FILES,
+    )
     async def list_service_invoices(
         request: Request,
         response: Response,
@@ -113,20 +120,25 @@ def _add_reading(routes: APIRouter, house: House) -> None:
         state: State | None = None,
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
         cursor: Annotated[str | None, Query()] = None,
-    ) -> InvoicePage:
+        format: Annotated[Form | None, Query(description="else as `Accept` says")] = None,
+    ) -> InvoicePage | Response:
         wanted = Wanted(
             month=None if month is None else Month.parse(month, "month"),
             contract_id=contract_id,
             counterparty=None if party is None else PartyId(party),
             state=state,
         )
+        today = house.clock().date()
+        form = form_of(format, request.headers.get("accept", ""))
+        if form is not Form.JSON:
+            rows = looking.every(caller.party, wanted, house=house)
+            return await file_response(form, sheets.invoices(today), rows, "invoices")
         found = await looking.page(
             caller.party, wanted, after=_after(cursor), limit=limit, house=house
         )
         waiting = [] if cursor else await looking.uninvoiced(caller.party, house=house)
         more = str(found[-1].position) if len(found) == limit else None
         response.headers.update(page_link(request, more))
-        today = house.clock().date()
         return InvoicePage(
             invoices=[InvoiceHead.of(one, today) for one in found],
             not_invoiced=[UninvoicedShown.of(one) for one in waiting],

@@ -112,6 +112,7 @@ class Route:
     template: str
     parameters: Sequence[Mapping[str, Any]]
     has_body: bool
+    as_csv: bool = False
 
     @property
     def name(self) -> str:
@@ -614,7 +615,10 @@ async def routes(hub: Hub) -> list[Route]:
                     if one.get("required")
                 ]
                 has_body = "requestBody" in operation
-                found.append(Route(method.upper(), template, parameters, has_body))
+                forms = operation.get("responses", {}).get("200", {}).get("content", {})
+                found.append(
+                    Route(method.upper(), template, parameters, has_body, "text/csv" in forms)
+                )
     assert len(found) > 40
     return found
 
@@ -650,6 +654,8 @@ def paths_of(route: Route, ids: Mapping[str, str]) -> Iterator[str]:
                 query += f"{'&' if query else '?'}{name}={quote(value)}"
         assert "{" not in path
         yield path + query
+        if route.as_csv:
+            yield f"{path}{query}{'&' if query else '?'}format=csv"
 
 
 async def call(partner: Partner, route: Route, path: str, victims: Victims) -> Answer:

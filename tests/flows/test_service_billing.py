@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from io import BytesIO
+from io import BytesIO, StringIO
 from typing import Any
 
 import facturx
+import pyarrow.parquet
 import pytest
 from pypdf import PdfReader
 
@@ -107,8 +109,18 @@ async def invoices(partner: Partner, query: str = "") -> list[Any]:
     return list(found["invoices"])
 
 
+async def file_of(partner: Partner, form: str, query: str = "") -> bytes:
+    return await text_of(partner, f"/marketplace/invoices?format={form}{query}")
+
+
+TOLD_ALIKE = (
+    *("number", "kind", "about", "month", "contract_id", "issued_on", "seller", "buyer"),
+    *("currency", "net", "vat", "total", "credited", "paid", "written_off", "open", "state"),
+)
+
+
 async def test_a_month_of_calls_becomes_an_invoice_that_is_corrected_and_paid(
-    market: Market,
+    hub: Hub, market: Market
 ) -> None:
     provider, requester, operator = market.provider, market.requester, market.operator
     await told(provider, PROVIDER)
@@ -187,6 +199,23 @@ async def test_a_month_of_calls_becomes_an_invoice_that_is_corrected_and_paid(
     assert due == issued + timedelta(days=14)
     *_, again = await invoices(requester, "?state=open")
     assert (again["net"], again["number"] > sale["number"]) == ("12.04", True)
+    # Each side's documents as a file are those of its list, and a stranger's are none.
+    for partner in (provider, requester):
+        rows = list(csv.DictReader(StringIO((await file_of(partner, "csv")).decode())))
+        own = await invoices(partner)
+        assert [{name: row[name] for name in TOLD_ALIKE} for row in rows] == [
+            {name: one[name] or "" for name in TOLD_ALIKE} for one in own
+        ]
+        table = pyarrow.parquet.read_table(BytesIO(await file_of(partner, "parquet")))
+        assert table.column_names == list(rows[0])
+        assert [f"{value:.2f}" for value in table["open"].to_pylist()] == [
+            one["open"] for one in own
+        ]
+    [row] = csv.DictReader(StringIO((await file_of(requester, "csv", "&state=open")).decode()))
+    assert (row["number"], row["due_on"]) == (again["number"], again["due_on"])
+    stranger = await hub.partner("NL*FCS", "service-provider")
+    assert (await file_of(stranger, "csv")).decode().count("\r\n") == 1
+
     # What goes back of the fee on the first, 0.93, and the fee on this one are one sum.
     fees = [one for one in await invoices(operator) if one["about"] == "fee"]
     assert [(one["kind"], one["net"]) for one in fees] == [

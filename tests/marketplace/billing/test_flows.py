@@ -187,6 +187,7 @@ async def test_what_waits_is_told_until_it_is_invoiced_however_old_it_is(market:
     await market.calls(contract, day(20, month=5), 3)
     market.papers.silent = {REQUESTER}
     await market.bill(Month(2026, 5))
+    market.now += timedelta(days=1)
     await market.calls(contract, day(20), 2)
     await market.bill()
     waiting = await looking.uninvoiced(REQUESTER, house=market.house)

@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from gateway.reports.exports import (
+from kit.sheet import (
     ROWS_AT_ONCE,
     Column,
     Form,

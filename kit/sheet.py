@@ -16,6 +16,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from starlette.responses import StreamingResponse
+
 Row = TypeVar("Row")
 
 ROWS_AT_ONCE = 10_000
@@ -23,7 +25,7 @@ ROWS_AT_ONCE = 10_000
 
 
 class Form(StrEnum):
-    """In what form a report is told."""
+    """In what form rows are told."""
 
     JSON = "json"
     CSV = "csv"
@@ -73,6 +75,33 @@ def wanted(said: str | None, accept: str) -> Form:
     return Form.JSON
 
 
+async def file_response(
+    form: Form, sheet: Sheet[Row], batches: AsyncIterator[Sequence[Row]], name: str
+) -> StreamingResponse:
+    """A file that is written while it is read. What refuses its first piece is told as a refusal;
+    what breaks off later, breaks the file off, so that nobody takes it as whole.
+    """
+    pieces = written(form, sheet, batches)
+    begun = await anext(pieces)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield begun
+        async for piece in pieces:
+            yield piece
+
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
+    return StreamingResponse(whole(), media_type=MEDIA_TYPES[form], headers=headers)
+
+
+FILES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "As asked for by `format` or `Accept`",
+        "content": {MEDIA_TYPES[form]: {} for form in (Form.CSV, Form.PARQUET)},
+    }
+}
+"""What an operation that answers so says of it in the OpenAPI document."""
+
+
 def written(
     form: Form, sheet: Sheet[Row], batches: AsyncIterator[Sequence[Row]]
 ) -> AsyncIterator[bytes]:
@@ -87,7 +116,7 @@ async def as_csv(sheet: Sheet[Row], batches: AsyncIterator[Sequence[Row]]) -> As
     lines = csv.writer(text)
     lines.writerow([column.name for column in sheet])
     async for rows in batches:
-        lines.writerows([[_plain(column.value(row)) for column in sheet] for row in rows])
+        lines.writerows([[plain(column.value(row)) for column in sheet] for row in rows])
         yield text.getvalue().encode()
         text.seek(0)
         text.truncate()
@@ -112,7 +141,7 @@ async def as_parquet(
     yield await asyncio.to_thread(file.end)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """As it stands in a text: nothing for None, RFC 3339 for times, every place of a decimal."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
