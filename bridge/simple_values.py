@@ -20,7 +20,7 @@ import binascii
 import re
 from calendar import monthrange
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 
 from bridge.payload import BadPayload
@@ -340,6 +340,18 @@ def union_of(members: Iterable[Simple]) -> Simple:
     schema: dict[str, object] = {"anyOf": [one.schema for one in tried]}
     # The members collapse white space each by its own rule.
     return Simple("union", text_of, value_of, False, schema=schema)
+
+
+def fixed_to(simple: Simple, text: str) -> Simple:
+    """The same type where a schema allows one value alone."""
+    only = simple.read(text, False)
+
+    def check(value: object, _: str) -> None:
+        if value != only:
+            raise wrong(value, f"{text}, which is fixed")
+
+    schema = {**simple.schema, "const": plain(only)}
+    return replace(simple, checks=(*simple.checks, check), schema=schema)
 
 
 def compared(value: object) -> Decimal | None:

@@ -14,6 +14,7 @@ import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from lxml import etree
@@ -135,7 +136,7 @@ class Untyped:
             out.append(f"{start}>{inner_xml(value['$xml'])}{end}")
         elif isinstance(value, bool):
             out.append(f"{start}>{'true' if value else 'false'}{end}")
-        elif isinstance(value, str | int | float):
+        elif isinstance(value, str | int | float | Decimal):
             out.append(f"{start}>{escaped(_STRING.write(str(value)))}{end}")
         else:
             raise wrong(value, 'a string, or an object with "$xml"')

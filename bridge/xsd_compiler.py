@@ -11,7 +11,7 @@ from xmlschema.validators import XsdAnyElement, XsdElement, XsdGlobals
 from bridge.complex_node import Attribute, Complex, Variant
 from bridge.content_model import Either, Group, Items, Member, Step, Wildcard
 from bridge.simple_types import SimpleTypes
-from bridge.simple_values import Simple
+from bridge.simple_values import Simple, fixed_to
 from bridge.wsdl_files import bad
 from bridge.xml_nodes import Codec, Element, Name, Text, Untyped
 from bridge.xsd_reading import XSD, documentation_of
@@ -79,10 +79,16 @@ class Compiler:
             str(declared.name),
             f"<{written}",
             f"</{written}>",
-            self.type(declared.type),
+            self._of_element(declared),
             bool(declared.nillable),
             documentation_of(declared),
         )
+
+    def _of_element(self, declared: XsdElement) -> Codec:
+        codec = self.type(declared.type)
+        if declared.fixed is None or not isinstance(codec, Text):
+            return codec
+        return Text(fixed_to(codec.simple, declared.fixed))
 
     def type(self, xsd_type: Any) -> Codec:
         made = self._made.get(id(xsd_type))
@@ -143,6 +149,8 @@ class Compiler:
             key = f"@{local if local not in names else tag}"
             names.add(local)
             simple: Simple = self._simple.of(declared.type)
+            if declared.fixed is not None:
+                simple = fixed_to(simple, declared.fixed)
             written = "xml:" + local if tag.startswith(_XML) else self._prefixes.written(tag)
             required = declared.use == "required"
             yield Attribute(key, tag, written, simple, required, declared.default)

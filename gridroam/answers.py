@@ -120,6 +120,7 @@ def _service(entry: ServiceEntry) -> Service:
         operations=_naming(entry),
         maps={name: ContentMap(m.request, m.answer) for name, m in handling.maps.items()},
         health_path=handling.health_path,
+        headers={name.lower().encode(): name for name in handling.headers},
     )
 
 

@@ -5,6 +5,8 @@ The service is a partner's, or one of the hub's own: then it is an application o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bridge.payload import BadAnswer
 from bridge.soap_envelope import content_type
 from gateway.bridging import content_maps
@@ -13,10 +15,12 @@ from gateway.bridging.envelope import Envelope
 from gateway.bridging.exchange import Written, ask, asked_otherwise, broken, write
 from gateway.bridging.faults import fault_status
 from gateway.bridging.ports import Face, SoapAnswer
-from gateway.calls.flows import Door, straight_to
+from gateway.calls.flows import SIGNATURE, Door, straight_to
+from gateway.calls.forwarded_headers import REQUEST_HEADERS
 from gateway.calls.model import Call
 from gateway.calls.paths import check_path
 from gateway.calls.ports import Answer, Body, Carry
+from kit.header_names import may_be_passed_on
 
 
 async def turn(call: Call, asked: Envelope, theirs: Body, door: Door, face: Face) -> Carry:
@@ -32,12 +36,13 @@ async def turn(call: Call, asked: Envelope, theirs: Body, door: Door, face: Face
     content = request.content
     if maps.request is not None and content:
         content = await aside(UNKNOWN, lambda: maps.asked_json(content))
-    headers = {"Accept": "application/json", **request.headers}
+    headers, parameters = _headers(call, request.headers)
 
     async def carry(call: Call, body: Body, answer: Answer) -> None:
         inner = asked_otherwise(
             call, request.method, request.path, request.query, request.content_type, headers
         )
+        inner.parameters = parameters
         told = await ask(inner, Written(content, theirs), straight)
         if maps.answer is not None:
             told = await aside(UNKNOWN, lambda: maps.told(told, call))
@@ -56,3 +61,21 @@ async def turn(call: Call, asked: Envelope, theirs: Body, door: Door, face: Face
         await write(answer, status, content_type(asked.version, ""), found.content, told.units)
 
     return carry
+
+
+def _headers(
+    call: Call, told: Mapping[str, str]
+) -> tuple[Mapping[str, str], tuple[tuple[str, str], ...]]:
+    """What an operation's parameters say in headers; and those of them that are on no list.
+
+    A signature of an envelope's own nobody has verified, and so nobody passes it on.
+    """
+    assert call.service is not None
+    said = {name: value for name, value in told.items() if name.lower().encode() != SIGNATURE}
+    listed = REQUEST_HEADERS.keys() | call.service.headers.keys()
+    further = tuple(
+        (name, value)
+        for name, value in said.items()
+        if name.lower().encode() not in listed and may_be_passed_on(name)
+    )
+    return {"Accept": "application/json", **said}, further

@@ -7,7 +7,7 @@ assertion of the hub's in their place.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.calls.connections import Address
 from gateway.calls.model import Call
@@ -23,9 +23,11 @@ REQUEST_HEADERS = {
         "Content-Language",
         "Content-Type",
         "Idempotency-Key",
+        "Last-Event-ID",
         "If-Match",
         "If-Modified-Since",
         "If-None-Match",
+        "If-Range",
         "If-Unmodified-Since",
         "Prefer",
         "Range",
@@ -41,9 +43,11 @@ RESPONSE_HEADERS = frozenset(
         "age",
         "allow",
         "cache-control",
+        "content-disposition",
         "content-encoding",
         "content-language",
         "content-length",
+        "content-location",
         "content-range",
         "content-type",
         "etag",
@@ -73,6 +77,7 @@ _POINTING = frozenset((b"location", b"link", b"content-location"))
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 # What these mean lies in the body, so where there is none its length is told as 0 (RFC 9110, 8.6).
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
+_NONE: Mapping[bytes, str] = {}
 # What a header's value may not hold (RFC 9110, section 5.5): it could end the line.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -93,13 +98,15 @@ def request_headers(call: Call) -> list[tuple[str, str]]:
         ("X-Request-Id", call.request_id),
         ("traceparent", call.traceparent),
         ("X-Caller-Party", str(call.party)),
+        *call.parameters,
     ]
+    further = _NONE if call.service is None else call.service.headers
     if call.credentials is not None:
         headers.append(("Authorization", call.credentials))
     if call.grant is not None:
         headers.append(("X-Contract-Id", call.grant.contract_id))
     for name, value in call.headers.items():
-        known = REQUEST_HEADERS.get(name)
+        known = REQUEST_HEADERS.get(name) or further.get(name)
         if known is not None:
             text = value.decode("latin-1")
             if _CONTROL.search(text):
@@ -113,15 +120,16 @@ def request_headers(call: Call) -> list[tuple[str, str]]:
 
 
 def response_headers(
-    raw: Iterable[tuple[bytes, bytes]], address: Address, root: str
+    raw: Iterable[tuple[bytes, bytes]], address: Address, call: Call
 ) -> list[tuple[bytes, bytes]]:
     """What of a partner's headers the caller is told."""
+    further = _NONE if call.service is None else call.service.headers
     kept = [_NOSNIFF]
     for given, value in raw:
         name = given.lower()
-        if name in RESPONSE_HEADERS:
+        if name in RESPONSE_HEADERS or name in further:
             if name in _POINTING:
-                ours = _in_our_house(name, value, address.beginning, root.encode())
+                ours = _in_our_house(name, value, address.beginning, call.root.encode())
                 if ours is None:
                     continue
                 value = ours
@@ -153,7 +161,7 @@ def _in_our_house(
 
     A redirect elsewhere would carry the caller, and its access token, past the door.
     """
-    if name == b"location":
+    if name != b"link":
         found = beginning.match(value)
         return None if found is None else root + value[found.end() :]
     told = re.sub(b"<" + beginning.pattern, lambda _: b"<" + root, value)

@@ -64,7 +64,8 @@ class Service:
     `timeouts_s` go by operation; where it names none, `timeout_s` counts. So do `maps`.
     `operations`: what calls at its paths are called; None: `METHOD /path`. `turned`: what is said
     in a call of it is put into other words on the way. `aside`: it is carried otherwise than
-    straight, being turned, or since its answers tell of its end. `health_path`: where, below each
+    straight, being turned, or since its answers tell of its end. `headers`: further ones that are
+    passed on both ways, by their names in lower case. `health_path`: where, below each
     endpoint, it tells whether it is well; None: it is not asked.
     """
 
@@ -85,6 +86,7 @@ class Service:
     operations: Naming | None = None
     maps: Mapping[str, ContentMap] = field(default_factory=dict)
     health_path: str | None = None
+    headers: Mapping[bytes, str] = field(default_factory=dict)
     in_test: bool = False
     testers: frozenset[PartyId] = frozenset()
     deprecated_at: datetime | None = None
@@ -301,6 +303,7 @@ class Call:
     `credentials` are what its provider knows it by, and never the caller's own.
     `sandbox`: it is tried out, so it goes to an endpoint that is there for that and counts nowhere.
     `alias` is `METHOD /path` where the operation has a name: a contract may say either.
+    `parameters`: headers that are parameters of its operation, and passed on whatever their names.
     `says_no`: its answer does, whatever its status says, and so costs nothing.
     `metered_bytes_out`: of an answer that costs money, what had gone out when it was recorded.
     """
@@ -328,6 +331,7 @@ class Call:
     grant: Grant | None = None
     allowance: Allowance | None = None
     credentials: str | None = field(default=None, repr=False)
+    parameters: tuple[tuple[str, str], ...] = ()
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0

@@ -191,7 +191,7 @@ class Upstream:
             watch.content = content
             # The connection is free for the next call as soon as the answer has come.
             content.on_eof(connection.release)
-            headers = response_headers(message.raw_headers, endpoint.address, call.root)
+            headers = response_headers(message.raw_headers, endpoint.address, call)
             length = _length(message)
             if length is None or length > WHOLE_BYTES:
                 turn.heard()
@@ -316,7 +316,7 @@ class Upstream:
                 if response.status in _AILING and "Retry-After" not in response.headers:
                     turn.failed(Failure.AILING, call)
                 watch.content = response.content
-                told = response_headers(response.raw_headers, address, call.root)
+                told = response_headers(response.raw_headers, address, call)
                 await _pass_on(response.status, told, response.content, answer, watch)
                 turn.succeeded()
                 return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from marketplace.services.handling import BadHandling, Handling, Mode
+from marketplace.services.handling import USUAL, BadHandling, Handling, Mode
 from marketplace.services.lifecycle import complete
 from marketplace.services.model import (
     LONGEST_VERSION,
@@ -65,6 +65,7 @@ def with_endpoints(service: Service, endpoint: str | None, more: Sequence[Endpoi
 
 def with_handling(service: Service, handling: Handling) -> Service:
     """The service, its calls carried otherwise. BadHandling names an operation it has not."""
+    _is_carried(service, handling)
     known = {operation.name for operation in service.operations}
     for part, names in (("timeouts_s", handling.timeouts_s), ("maps", handling.maps)):
         unknown = names.keys() - known if known else ()
@@ -79,7 +80,18 @@ def with_handling(service: Service, handling: Handling) -> Service:
 
 
 def with_mode(service: Service, mode: Mode) -> Service:
-    return replace(service, handling=replace(service.handling, mode=mode))
+    handling = replace(service.handling, mode=mode)
+    _is_carried(service, handling)
+    return replace(service, handling=handling)
+
+
+def _is_carried(service: Service, handling: Handling) -> None:
+    if handling != USUAL and not service.callable:
+        raise BadHandling(
+            f"a service of protocol {service.protocol} is not called",
+            field=f"handling.{next(iter(handling.to_json()))}",
+            rule="nothing: it is subscribed to at the hub, under its contracts",
+        )
 
 
 def fits(service: Service, kind: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kit.header_names import may_be_passed_on
 from roaming.refusal import Malformed
 
 LONGEST_TIMEOUT_S = 120.0
@@ -18,6 +19,7 @@ USUAL_TIMEOUT_S = 30.0
 MOST_OPERATIONS = 500
 LONGEST_EXPRESSION = 4_000
 LONGEST_HEALTH_PATH = 200
+MOST_HEADERS = 20
 # What every server reads the same way (RFC 3986, section 3.3): no query, and no way up or out.
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")
 
@@ -51,6 +53,7 @@ class Handling:
     """`timeouts_s` and `maps` go by the operation's name, or `METHOD /path` where it has none.
 
     `health_path`: below each endpoint, where it says whether it is well. None: it is not asked.
+    `headers`: further ones that are passed on, of what is asked and of what is answered.
     """
 
     mode: Mode = Mode.ENFORCE
@@ -58,6 +61,7 @@ class Handling:
     timeouts_s: Mapping[str, float] = field(default_factory=dict)
     maps: Mapping[str, ContentMap] = field(default_factory=dict)
     health_path: str | None = None
+    headers: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, raw: object) -> Handling:
@@ -82,6 +86,7 @@ class Handling:
                 for name, value in _by_operation(told, "maps").items()
             },
             health_path=_path(told.get("health_path"), "handling.health_path"),
+            headers=_headers(told.get("headers", []), "handling.headers"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -100,10 +105,12 @@ class Handling:
             }
         if self.health_path is not None:
             told["health_path"] = self.health_path
+        if self.headers:
+            told["headers"] = list(self.headers)
         return told
 
 
-_MEMBERS = ("mode", "timeout_s", "timeouts_s", "maps", "health_path")
+_MEMBERS = ("mode", "timeout_s", "timeouts_s", "maps", "health_path", "headers")
 USUAL = Handling()
 
 
@@ -144,6 +151,20 @@ def _path(raw: object, path: str) -> str | None:
     ):
         raise _bad(path, raw, f"a path as /health, of at most {LONGEST_HEALTH_PATH} characters")
     return raw
+
+
+def _headers(raw: object, path: str) -> tuple[str, ...]:
+    if not isinstance(raw, list) or len(raw) > MOST_HEADERS:
+        raise _bad(path, raw, f"a list of at most {MOST_HEADERS} names of headers")
+    known: set[str] = set()
+    for n, name in enumerate(raw):
+        if not isinstance(name, str) or not may_be_passed_on(name):
+            rule = "a header's name, and none that tells who calls or belongs to one connection"
+            raise _bad(f"{path}.{n}", name, rule)
+        if name.lower() in known:
+            raise _bad(f"{path}.{n}", name, "each name once")
+        known.add(name.lower())
+    return tuple(raw)
 
 
 def _seconds(raw: object, path: str) -> float:

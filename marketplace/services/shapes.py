@@ -57,7 +57,8 @@ class HandlingShape(BaseModel):
     """How calls are carried. What is left out is as usual: contracts enforced, 30 seconds, no maps.
 
     `timeouts_s` and `maps` go by the names of operations. `health_path`: below each endpoint, as
-    `/health`, where `GET` answers 2xx while it is well; null: it is not asked.
+    `/health`, where `GET` answers 2xx while it is well; null: it is not asked. `headers`: further
+    headers that are passed on, of what is asked and of what is answered.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -66,6 +67,7 @@ class HandlingShape(BaseModel):
     timeouts_s: dict[str, float] = Field(default_factory=dict)
     maps: dict[str, dict[str, str | None]] = Field(default_factory=dict)
     health_path: str | None = None
+    headers: list[str] = Field(default_factory=list)
 
 
 class LoginAsked(BaseModel):

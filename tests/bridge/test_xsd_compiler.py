@@ -118,6 +118,10 @@ FEATURES: list[tuple[str, str, str, list[str], list[str]]] = [
     ("range", restricted("x:decimal", '<x:minExclusive value="0"/><x:maxInclusive value="1.5"/>'),
      "", ['{"a":1.5}', '{"a":0.1}'], ['{"a":0}', '{"a":1.51}']),
     ("nillable", element("x:int", 'nillable="true"'), "", ['{"a":null}', '{"a":1}'], ['{}']),
+    ("fixed", element("x:decimal", 'minOccurs="0" fixed="1.4"'), "", ["{}", '{"a":1.4}'],
+     ['{"a":1.5}']),
+    ("a fixed attribute", '<x:attribute name="n" fixed="1.4"/>', "", ["{}", '{"@n":"1.4"}'],
+     ['{"@n":"2"}']),
     ("optional", element("x:int", 'minOccurs="0"'), "", ["{}", '{"a":1}'], ['{"a":null}']),
     ("many", element("x:int", 'minOccurs="1" maxOccurs="3"'), "", ['{"a":[1]}', '{"a":[1,2,3]}'],
      ['{"a":[]}', '{"a":[1,2,3,4]}', '{"a":1}', '{}', '{"a":[null]}']),
@@ -282,3 +286,9 @@ def test_whatever_is_allowed_arrives_as_it_was_told(content: str, types: str) ->
         schema.validate(json.loads(write_json(payload)))
 
     law()
+
+
+@pytest.mark.parametrize(("told", "text"), [("1.50", "1.50"), ("7", "7"), ("true", "true")])
+def test_a_number_may_stand_where_anything_may(told: str, text: str) -> None:
+    written = asking(element("x:anyType")).request("Ask", read_json(f'{{"a":{told}}}'.encode()))
+    assert f":a>{text}</" in written.content.decode()

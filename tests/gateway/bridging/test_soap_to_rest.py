@@ -33,6 +33,9 @@ paths:
       parameters:
         - {name: id, in: path, required: true, schema: {type: string}}
         - {name: kind, in: query, schema: {type: string, enum: [sun, rain]}}
+        - {name: X-Version, in: header, schema: {type: string}}
+        - {name: X-Caller-Party, in: header, schema: {type: string}}
+        - {name: X-JWS-Signature, in: header, schema: {type: string}}
       responses:
         "200":
           description: OK
@@ -115,6 +118,21 @@ async def test_an_envelope_becomes_a_request_and_the_answer_an_envelope(
     assert "Content-Type" not in request.headers
     assert house.book.asked == [(OPERATOR, "weather", 1, "hours")]
     assert [(one.operation, one.status) for one in house.meter.noted] == [("hours", 200)]
+
+
+async def test_parameters_in_headers_arrive_but_for_those_that_are_the_hubs_own(
+    house: BridgedHouse, client: httpx.AsyncClient
+) -> None:
+    said = {"X-Version": "7", "X-Caller-Party": "DE*BAD", "X-JWS-Signature": "a..b"}
+    for named in ({}, {b"x-version": "X-Version"}):
+        async with partner(telling({"hours": 7})) as provider:
+            offer(house, provider.address, headers=named)
+            answer = await post(client, asking("hours", {**PARIS, **said}))
+        assert answer.status_code == 200, answer.text
+        told = provider.requests[0].headers
+        assert told.getall("X-Version") == ["7"]
+        assert told.getall("X-Caller-Party") == [OPERATOR]
+        assert "X-JWS-Signature" not in told
 
 
 async def test_a_body_becomes_json_and_an_empty_answer_an_empty_envelope(

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,8 +45,14 @@ async def client(house: House) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def publish(house: House, endpoint: str, name: str = "weather", grant: Grant | None = None) -> None:
-    house.book.add(Service(name, 1, PROVIDER, endpoint))
+def publish(
+    house: House,
+    endpoint: str,
+    name: str = "weather",
+    grant: Grant | None = None,
+    headers: Mapping[bytes, str] | None = None,
+) -> None:
+    house.book.add(Service(name, 1, PROVIDER, endpoint, headers=headers or {}))
     house.book.answers[OPERATOR, name] = grant or Grant("C-7")
 
 
@@ -116,6 +122,24 @@ async def test_a_partner_is_told_who_calls_and_none_of_the_callers_credentials(
     }
 
 
+async def test_headers_that_a_provider_has_named_are_passed_on_both_ways(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    async def paged(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(headers={"X-Page": "2", "X-Other": "3"})
+
+    named = {b"x-version": "X-Version", b"x-page": "X-Page"}
+    async with partner(paged) as theirs:
+        publish(house, theirs.address, headers=named)
+        for content in (b"", b"x" * 100_000):
+            headers = {"x-version": "7", "X-Other": "8"}
+            answer = await client.post("/services/weather/", content=content, headers=headers)
+            assert answer.headers["X-Page"] == "2"
+            assert "X-Other" not in answer.headers
+    assert [one.headers.get("X-Version") for one in theirs.requests] == ["7", "7"]
+    assert not [one for one in theirs.requests if "X-Other" in one.headers]
+
+
 async def test_of_a_partners_headers_only_those_listed_come_back(
     house: House, client: httpx.AsyncClient
 ) -> None:
@@ -129,6 +153,9 @@ async def test_of_a_partners_headers_only_those_listed_come_back(
             "WWW-Authenticate": "Basic",
             "ETag": '"1"',
             "Cache-Control": "no-store",
+            "Content-Disposition": 'attachment; filename="a.csv"',
+            "X-Page": "2",
+            "X-Other": "3",
         }
         return web.Response(body=b"{}", content_type="application/json", headers=headers)
 
@@ -138,6 +165,7 @@ async def test_of_a_partners_headers_only_those_listed_come_back(
     names = {name.lower() for name in answer.headers} - {"date", "server"}
     assert names == {
         "cache-control",
+        "content-disposition",
         "content-length",
         "content-type",
         "etag",
@@ -317,12 +345,14 @@ async def test_redirects_are_not_followed_and_lead_nowhere_else(
     places: list[str] = []
 
     async def redirects(_: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(status=302, headers={"Location": places[-1]})
+        pointing = dict.fromkeys(("Location", "Content-Location"), places[-1])
+        return web.Response(status=302, headers=pointing)
 
     async def location_for(place: str) -> str | None:
         places.append(place)
         answer = await client.get("/services/weather/old")
         assert answer.status_code == 302
+        assert answer.headers.get("Content-Location") == answer.headers.get("Location")
         told: str | None = answer.headers.get("Location")
         return told
 

@@ -14,6 +14,7 @@ WHOLE = {
     "timeouts_s": {"forecast": 60.0},
     "maps": {"forecast": {"request": "{id: point}", "answer": None}},
     "health_path": "/health",
+    "headers": ["X-Version", "X-Page"],
 }
 
 
@@ -43,6 +44,11 @@ def test_what_was_told_is_told_again() -> None:
         ({"maps": {"a": {"reply": "x"}}}, "handling.maps.a.reply"),
         ({"maps": {"a": {"request": ""}}}, "handling.maps.a.request"),
         ({"maps": {"a": {"answer": 1}}}, "handling.maps.a.answer"),
+        ({"headers": "X-Version"}, "handling.headers"),
+        ({"headers": [f"X-{n}" for n in range(21)]}, "handling.headers"),
+        ({"headers": ["X-Version", "X Version"]}, "handling.headers.1"),
+        ({"headers": ["Authorization"]}, "handling.headers.0"),
+        ({"headers": ["X-Version", "x-version"]}, "handling.headers.1"),
         ({"health_path": ""}, "handling.health_path"),
         ({"health_path": 1}, "handling.health_path"),
         ({"health_path": "/" + "a" * 200}, "handling.health_path"),
