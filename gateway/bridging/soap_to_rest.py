@@ -20,7 +20,7 @@ from gateway.calls.forwarded_headers import REQUEST_HEADERS
 from gateway.calls.model import Call
 from gateway.calls.paths import check_path
 from gateway.calls.ports import Answer, Body, Carry
-from kit.header_names import may_be_passed_on
+from roaming.header_names import may_be_passed_on
 
 
 async def turn(call: Call, asked: Envelope, theirs: Body, door: Door, face: Face) -> Carry:

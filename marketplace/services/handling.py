@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from kit.header_names import may_be_passed_on
+from roaming.header_names import may_be_passed_on
 from roaming.refusal import Malformed
 
 LONGEST_TIMEOUT_S = 120.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.calls.forwarded_headers import UNITS
-from kit.header_names import may_be_passed_on
+from roaming.header_names import may_be_passed_on
 
 
 @pytest.mark.parametrize(
