@@ -32,7 +32,7 @@ run: setup
 
 # Four at a time, each with a PostgreSQL of its own: most of a test's time is waiting. ARGS="-n 0 …" is one at a time.
 test: setup-dev
-	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff format --check .

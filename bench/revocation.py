@@ -73,8 +73,9 @@ def _p99(values: list[float]) -> float:
 async def _suspended(place: Market, probes: list[_Probe]) -> float:
     """Seconds from the request that suspends the contract until the last connection is refused."""
     contract = f"/marketplace/contracts/{place.contract_id}"
-    spent = await _until_all(place, probes, f"{contract}/suspend", 403)
-    await _until_all(place, probes, f"{contract}/resume", 200)
+    why = {"reason": "bench"}
+    spent = await _until_all(place, probes, f"{contract}/suspend", 403, why)
+    await _until_all(place, probes, f"{contract}/resume", 200, why)
     return spent
 
 
@@ -85,12 +86,21 @@ async def _published(place: Market, probes: list[_Probe]) -> float:
     return await _until_all(place, probes, f"{service}/publish", 200)
 
 
-async def _until_all(place: Market, probes: list[_Probe], path: str, status: int) -> float:
-    calling = [asyncio.create_task(probe.until(status)) for probe in probes]
+async def _until_all(
+    place: Market,
+    probes: list[_Probe],
+    path: str,
+    status: int,
+    body: dict[str, str] | None = None,
+) -> float:
     began = time.perf_counter()
-    await post(place.http, place.provider, path, {"reason": "bench"})
     async with asyncio.timeout(30):
-        await asyncio.gather(*calling)
+        calling = asyncio.gather(*(probe.until(status) for probe in probes))
+        try:
+            await post(place.http, place.provider, path, body)
+            await calling
+        finally:
+            calling.cancel()
     return time.perf_counter() - began
 
 

@@ -3,15 +3,70 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
+import json
 import os
 import signal
+import socket
+import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 DEADLINE_S = 60.0
+
+
+class Process:
+    """One that the nursery forked, told as asyncio tells a subprocess."""
+
+    def __init__(self, pid: int, stdout: asyncio.StreamReader, told: asyncio.StreamReader) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._ended = asyncio.create_task(self._end(told))
+
+    async def _end(self, told: asyncio.StreamReader) -> int:
+        self.returncode = int(await told.readline())
+        return self.returncode
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self._ended)
+
+    def send_signal(self, number: int) -> None:
+        # Its number may be somebody else's after its end.
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@functools.cache
+def _nursery() -> Path:
+    """The socket of this test process's own nursery, which ends and tidies up with it."""
+    place = Path(tempfile.mkdtemp(prefix="gridroam-nursery-")) / "births"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        listener.listen()
+        number = listener.fileno()
+        nursery = subprocess.Popen(
+            [sys.executable, "-m", "tests.gridroam.nursery", str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[number],
+        )
+
+    @atexit.register
+    def end() -> None:
+        assert nursery.stdin is not None
+        nursery.stdin.close()
+        nursery.wait()
+
+    return place
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +90,7 @@ class Done:
 class Started:
     """A running process. What it writes to standard error is kept in a file."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     errors: Path
 
     @property
@@ -48,7 +103,6 @@ class Started:
 
     async def line(self) -> str:
         """The next line of standard output; empty when there is none any more."""
-        assert self.process.stdout is not None
         async with asyncio.timeout(DEADLINE_S):
             return (await self.process.stdout.readline()).decode().rstrip("\n")
 
@@ -59,9 +113,9 @@ class Started:
 
     async def done(self, within_s: float = DEADLINE_S) -> Done:
         async with asyncio.timeout(within_s):
-            out, _ = await self.process.communicate()
-        assert self.process.returncode is not None
-        return Done(self.process.returncode, out.decode(), self.err)
+            out = await self.process.stdout.read()
+            code = await self.process.wait()
+        return Done(code, out.decode(), self.err)
 
 
 @asynccontextmanager
@@ -69,21 +123,30 @@ async def started(
     *arguments: str | Path, errors: Path, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Started]:
     """Start a command; it is killed with the block, if it has not ended."""
+    asked = {
+        "arguments": [str(argument) for argument in arguments],
+        "environment": {**os.environ, **(environment or {})},
+    }
+    reading, writing = os.pipe()
+    asking = socket.socket(socket.AF_UNIX)
+    asking.connect(str(_nursery()))
     with errors.open("w") as err:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gridroam.cli", *map(str, arguments)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=err,
-            env={**os.environ, **(environment or {})},
-        )
+        line = json.dumps(asked).encode() + b"\n"
+        socket.send_fds(asking, [line], [writing, err.fileno()])
+    os.close(writing)
+    stdout = asyncio.StreamReader()
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stdout), os.fdopen(reading, "rb", buffering=0)
+    )
+    told, connection = await asyncio.open_unix_connection(sock=asking)
+    process = Process(int(await told.readline()), stdout, told)
     try:
         yield Started(process, errors)
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-        await process.communicate()
+        process.kill()
+        await process.wait()
+        pipe.close()
+        connection.close()
 
 
 async def gridroam(

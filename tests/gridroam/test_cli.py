@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ async def test_a_reader_that_has_seen_enough_is_no_failure(
         *("events", "--home", tmp_path, "--database-url", hub_database_url),
         errors=tmp_path / "stderr",
     ) as running:
-        transport = running.process.stdout._transport  # type: ignore[union-attr]
+        transport = running.process.stdout._transport  # type: ignore[attr-defined]
         transport.close()
         await asyncio.wait_for(running.process.wait(), 60)
         assert (running.process.returncode, running.err) == (0, "")
@@ -281,15 +282,21 @@ async def test_help_has_examples_for_every_command(tmp_path: Path) -> None:
         assert command[0] in whole.out
 
 
-async def test_without_its_assertions_it_does_not_run(tmp_path: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-O", "-m", "gridroam.cli", "--help"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert (process.returncode, out) == (2, b"")
-    assert err == b"gridroam does not run under python -O: its assertions guard money\n"
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--help"], 0), (["serve", "--port", "http"], 2), (["import", "evses", "nowhere.csv"], 2)],
+)
+async def test_started_by_hand_it_says_what_it_says_when_tests_fork_it(
+    tmp_path: Path, arguments: list[str], code: int
+) -> None:
+    done = await gridroam(*arguments, tmp_path=tmp_path)
+    assert done == await _by_hand(*arguments)
+    assert done.code == code
+
+
+async def test_without_its_assertions_it_does_not_run() -> None:
+    said = "gridroam does not run under python -O: its assertions guard money\n"
+    assert await _by_hand("--help", options=["-O"]) == Done(2, "", said)
 
 
 async def test_what_nobody_foresaw_is_one_line_and_can_be_asked_about(
@@ -308,6 +315,17 @@ async def test_what_nobody_foresaw_is_one_line_and_can_be_asked_about(
     )
     assert asked.code == 1
     assert asked.err.startswith("Traceback")
+
+
+async def _by_hand(*arguments: str, options: Sequence[str] = ()) -> Done:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *options, "-m", "gridroam.cli", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Done(process.returncode, out.decode(), err.decode())
 
 
 async def _run_sql(url: str, statement: str) -> None:

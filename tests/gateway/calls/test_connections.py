@@ -13,12 +13,17 @@ from gateway.calls.upstream import Upstream
 from tests.gateway.calls.fakes import House
 from tests.gateway.calls.servers import partner, served, until
 
-KEPT_S = 0.3
+KEPT_S = 60.0
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    house = House(upstream=Upstream(idle_connection_s=KEPT_S, allow_loopback=True))
+def kept_s() -> float:
+    return KEPT_S
+
+
+@pytest.fixture
+async def house(kept_s: float) -> AsyncIterator[House]:
+    house = House(upstream=Upstream(idle_connection_s=kept_s, allow_loopback=True))
     yield house
     await house.upstream.close()
 
@@ -70,6 +75,7 @@ async def test_as_many_calls_at_once_take_at_most_as_many_connections_again_and_
         assert (len(theirs.requests), len(theirs.connections)) == (40, 8)
 
 
+@pytest.mark.parametrize("kept_s", [0.3])
 async def test_a_connection_that_nobody_needs_is_closed_and_the_next_call_makes_another(
     house: House, client: httpx.AsyncClient
 ) -> None:
