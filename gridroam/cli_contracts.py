@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -53,8 +54,14 @@ def contract_list(
         for one in found:
             print_json(one)
         return
+    Console().print(table_of(found))
+
+
+def table_of(found: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("contract", "service", "provider", "requester", "status", "from", "until"):
+    # An id is copied: it stands in one line.
+    table.add_column("contract", no_wrap=True)
+    for heading in ("service", "provider", "requester", "status", "from", "until"):
         table.add_column(heading, overflow="fold")
     for one in found:
         table.add_row(
@@ -66,7 +73,7 @@ def contract_list(
             one["valid_from"][:10],
             (one["valid_until"] or "")[:10],
         )
-    Console().print(table)
+    return table
 
 
 @contract.command("show")

@@ -69,8 +69,8 @@ async def applications(
         while page := await application_flows.page(
             parts.applications, parts.hub, hub=parts.hub, status=status, after=after, limit=AT_ONCE
         ):
-            found += [ApplicationShown.of(one).told() for one in page]
-            after = page[-1].application_id
+            found += [ApplicationShown.seen(one).told() for one in page]
+            after = page[-1].application.application_id
     return found
 
 

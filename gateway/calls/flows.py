@@ -357,7 +357,8 @@ def _not_covered(call: Call, service: Service, denial: Denial) -> NotCovered:
     what = f"{call.party} may not call {service.name} ({call.operation})"
     next_step = {
         Reason.NO_CONTRACT: f"agree a contract with {service.provider}: GET /marketplace/offerings",
-        Reason.CONTRACT_SUSPENDED: f"ask {service.provider} to resume the contract",
+        Reason.CONTRACT_SUSPENDED: "who suspended it resumes it: the history of GET"
+        f" /marketplace/contracts/{denial.contract_id}",
         Reason.CONTRACT_EXPIRED: "agree a new contract: GET /marketplace/offerings",
         Reason.CONTRACT_TERMINATED: "agree a new contract: GET /marketplace/offerings",
         Reason.NOT_YET_VALID: "wait until the contract begins",

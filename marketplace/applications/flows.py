@@ -199,13 +199,15 @@ async def page(
     status: RoleStatus | None,
     after: str | None,
     limit: int,
-) -> Sequence[Application]:
+) -> Sequence[Seen]:
     """Applications in the order in which they came: all for the hub's operator, its own for a
     partner that asked for further roles.
     """
     applicant = None if caller == hub else caller
     async with applications.open() as desk:
-        return await desk.page(status=status, applicant=applicant, after=after, limit=limit)
+        found = await desk.page(status=status, applicant=applicant, after=after, limit=limit)
+        owners = await desk.owners({party for one in found for party in one.parties})
+    return [Seen(one, _taken(one, owners, hub)) for one in found]
 
 
 async def decide(

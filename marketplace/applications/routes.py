@@ -256,9 +256,9 @@ def router(
             after=cursor,
             limit=limit + 1,
         )
-        more = found[limit - 1].application_id if len(found) > limit else None
+        more = found[limit - 1].application.application_id if len(found) > limit else None
         response.headers.update(page_link(request, more))
-        return [ApplicationShown.of(one) for one in found[:limit]]
+        return [ApplicationShown.seen(one) for one in found[:limit]]
 
     @routes.get(
         f"{PATH}/{{application_id}}",

@@ -308,6 +308,12 @@ async def test_of_two_that_claim_one_party_id_the_first_approved_has_it(
     # And the applicant reads which, by name; nothing of what else it claimed is taken from anybody.
     assert (await shown(client, other))["taken"] == [EVSP]
     assert (await shown(client, one))["taken"] == []
+    # So does the operator, who decides by the list.
+    listed = (await keeper.http.get(PATH)).json()
+    assert {found["application_id"]: found["taken"] for found in listed} == {
+        one["application_id"]: [],
+        other["application_id"]: [EVSP],
+    }
     assert (await keeper.http.get(f"/marketplace/partners/{OTHER}")).status_code == 404
     # From now on nobody even applies with it.
     late = await client.post(PATH, json=told(EVSP, legal_name="Late BV"))
