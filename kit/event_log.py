@@ -115,10 +115,13 @@ DECLARE
   current_stream text;
   indexes int[];
   i int;
+  said jsonb[] := bodies::jsonb[];
+  begun boolean;
   head_version bigint;
   head bytea;
   -- Not before its predecessor: of two writers of a stream the later may have begun first.
   place xid8;
+  hashes bytea[] := array_fill('\\x'::bytea, ARRAY[cardinality(streams)]);
   positions bigint[] := array_fill(0::bigint, ARRAY[cardinality(streams)]);
   places xid8[] := array_fill('0'::xid8, ARRAY[cardinality(streams)]);
   wrote bigint;
@@ -128,24 +131,44 @@ BEGIN
     SELECT s, array_agg(n ORDER BY n) FROM unnest(streams) WITH ORDINALITY AS u(s, n)
       GROUP BY s ORDER BY s
   LOOP
-    INSERT INTO kit.stream AS t VALUES (current_stream, 0, '\\x', pg_current_xact_id())
-      ON CONFLICT (stream) DO UPDATE SET version = t.version
-      RETURNING t.version, t.head_hash, greatest(t.head_xid, pg_current_xact_id())
-      INTO head_version, head, place;
+    -- Most streams are begun and ended here, so a head is written once: when all is known. Twice
+    -- only where somebody else begins the same one meanwhile.
+    LOOP
+      SELECT t.version, t.head_hash, greatest(t.head_xid, pg_current_xact_id())
+        INTO head_version, head, place
+        FROM kit.stream AS t WHERE t.stream = current_stream FOR NO KEY UPDATE;
+      begun := FOUND;
+      IF NOT begun THEN
+        head_version := 0;
+        head := '\\x';
+        place := pg_current_xact_id();
+      END IF;
+      FOREACH i IN ARRAY indexes LOOP
+        head_version := head_version + 1;
+        head := kit.event_hash(head, current_stream, head_version, types[i], parties[i],
+          occurred[i], said[i], actors[i]);
+        hashes[i] := head;
+      END LOOP;
+      IF begun THEN
+        UPDATE kit.stream AS t SET version = head_version, head_hash = head, head_xid = place
+          WHERE t.stream = current_stream;
+      ELSE
+        INSERT INTO kit.stream VALUES (current_stream, head_version, head, place)
+          ON CONFLICT DO NOTHING;
+      END IF;
+      EXIT WHEN FOUND;
+    END LOOP;
+    head_version := head_version - cardinality(indexes);
     FOREACH i IN ARRAY indexes LOOP
       head_version := head_version + 1;
-      head := kit.event_hash(head, current_stream, head_version, types[i], parties[i], occurred[i],
-        bodies[i]::jsonb, actors[i]);
       INSERT INTO kit.event AS e (xid, stream, version, type, party, occurred_at, correlation_id,
           causation_id, body, hash, actor)
         VALUES (place, current_stream, head_version, types[i], parties[i], occurred[i],
-          correlations[i], causations[i], bodies[i]::jsonb, head, actors[i])
+          correlations[i], causations[i], said[i], hashes[i], actors[i])
         RETURNING e.position INTO wrote;
       positions[i] := wrote;
       places[i] := place;
     END LOOP;
-    UPDATE kit.stream AS t SET version = head_version, head_hash = head, head_xid = place
-      WHERE t.stream = current_stream;
   END LOOP;
   PERFORM pg_notify('events', '');
   RETURN QUERY SELECT x, p FROM unnest(places, positions) WITH ORDINALITY AS u(x, p, n) ORDER BY n;

@@ -6,7 +6,7 @@ import asyncio
 import random
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -15,8 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from kit import event_log
 from kit.actor import acting_as
-from kit.database import Database
+from kit.database import Database, Hot
 from kit.event_log import START, Cursor, NewEvent
+from tests.hub import until
 
 NOON = datetime(2024, 12, 19, 12, tzinfo=UTC)
 
@@ -174,6 +175,31 @@ async def test_two_writers_of_one_stream_never_share_a_version(database: Databas
             events = await event_log.read(hot, START, stream=stream)
             assert sorted(event.version for event in events) == list(range(1, 61))
             assert await event_log.broken_links(hot, stream) == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_who_begins_a_stream_beside_another_goes_on_from_what_the_other_kept(
+    database: Database, kept: bool
+) -> None:
+    async def write_later() -> None:
+        async with database.hot() as hot:
+            await event_log.append(hot, [fact(n=2), fact(n=3)])
+
+    async with database.pool.acquire() as early:
+        begun = early.transaction()
+        await begun.start()
+        await event_log.append(cast(Hot, early), [fact(n=1)])
+        later = asyncio.create_task(write_later())
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+        await until(lambda: database.pool.fetchval(waits))
+        await (begun.commit() if kept else begun.rollback())
+        await later
+    async with database.hot() as hot:
+        events = await event_log.read(hot, START)
+        assert await event_log.broken_links(hot, events[0].stream) == []
+    numbers = [1, 2, 3] if kept else [2, 3]
+    assert [event.body["n"] for event in events] == numbers
+    assert [event.version for event in events] == list(range(1, len(numbers) + 1))
 
 
 async def test_a_stream_is_read_in_its_own_order_whichever_writer_began_first(
