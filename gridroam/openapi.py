@@ -75,9 +75,18 @@ def document(
                 operation.setdefault("responses", {}).setdefault("default", NO)
                 # FastAPI promises a shape of its own for bad input; ours is the problem document.
                 operation["responses"].pop("422", None)
+                _name_what_is_answered(operation)
     shapes.pop("HTTPValidationError", None)
     shapes.pop("ValidationError", None)
     return whole
+
+
+def _name_what_is_answered(operation: dict[str, Any]) -> None:
+    """FastAPI calls an answer that is no model by its route's function and path."""
+    for answer in operation["responses"].values():
+        for content in answer.get("content", {}).values():
+            if content.get("schema", {}).get("title", "").startswith("Response "):
+                content["schema"]["title"] = f"Response {operation['operationId'].title()}"
 
 
 def _told_apart(told: dict[str, Any], known: Mapping[str, Any], service: str) -> dict[str, Any]:

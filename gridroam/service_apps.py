@@ -23,6 +23,15 @@ def operation_name(route: APIRoute) -> str:
     return route.name.replace("_", "-")
 
 
+def tie_in(app: FastAPI, *routers: APIRouter) -> None:
+    """As `include_router`, which would make each route anew at the first call that passes it."""
+    for router in routers:
+        for route in router.routes:
+            assert isinstance(route, APIRoute), "our routers hold nothing else"
+            route.operation_id = route.operation_id or operation_name(route)
+        app.router.routes.extend(router.routes)
+
+
 class ServiceApp:
     """`app` answers, `routers` and `hot` are what its part of the OpenAPI document is made from.
 
@@ -31,7 +40,6 @@ class ServiceApp:
 
     def __init__(self, hot: Sequence[HotRoute], routers: Sequence[APIRouter]) -> None:
         self.hot = hot
-        self.routers = routers
         self.described = FastAPI(
             openapi_url=None,
             docs_url=None,
@@ -43,21 +51,18 @@ class ServiceApp:
             self.described.router.routes.append(
                 Route(route.path, route.handler, methods=[route.method])
             )
-        for router in routers:
-            self.described.include_router(router)
+        tie_in(self.described, *routers)
         self.app: ASGIApp = _past_the_framework(hot, self.described)
 
     @property
     def operations(self) -> list[tuple[str, str, str]]:
         """As the OpenAPI document has them, which takes half a second to write."""
         found = [(route.method, route.path, route.operation) for route in self.hot]
-        for router in self.routers:
-            for route in router.routes:
-                assert isinstance(route, APIRoute), "a service's routers hold nothing else"
-                name = route.operation_id or operation_name(route)
-                found += [
-                    (method, route.path_format, name) for method in sorted(route.methods or ())
-                ]
+        for route in self.described.routes:
+            if isinstance(route, APIRoute):
+                assert route.operation_id is not None, "all are tied in"
+                for method in sorted(route.methods or ()):
+                    found.append((method, route.path_format, route.operation_id))
         return found
 
 

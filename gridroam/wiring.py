@@ -118,7 +118,7 @@ from gridroam.home import Home
 from gridroam.negotiating import Negotiating
 from gridroam.papers import AgreementsForFramework
 from gridroam.pulse import PulseOfServices
-from gridroam.service_apps import ServiceApp, operation_name
+from gridroam.service_apps import ServiceApp, operation_name, tie_in
 from gridroam.services_seen import ServicesForConsole
 from gridroam.settings import Settings
 from gridroam.signatures import ClientsForSigning, KeysForGateway
@@ -298,7 +298,8 @@ class _Hub:
             registered = Registration(oidc.issuer, oidc.client_id, secret)
             provider = OpenIdProvider.open(registered, self.url)
             self.stack.push_async_callback(provider.close)
-        main.include_router(
+        tie_in(
+            main,
             people_routes.router(
                 SqlPeople(parts.database, parts.box),
                 self.tokens,
@@ -308,9 +309,9 @@ class _Hub:
                 parts.clock,
                 hub=parts.hub,
                 provider=provider,
-            )
+            ),
         )
-        main.include_router(audit_routes.router(SqlAudit(parts.database), hub=parts.hub))
+        tie_in(main, audit_routes.router(SqlAudit(parts.database), hub=parts.hub))
 
     async def _access(self, main: FastAPI) -> None:
         parts = self.parts
@@ -331,7 +332,7 @@ class _Hub:
                 clock=parts.clock,
             )
         )
-        main.include_router(access_routes.router(parts.access, server, parts.checker, parts.clock))
+        tie_in(main, access_routes.router(parts.access, server, parts.checker, parts.clock))
 
     def _marketplace(self, main: FastAPI) -> None:
         parts = self.parts
@@ -348,7 +349,8 @@ class _Hub:
         biller = billing_tasks.biller(accounts, billing_day=self.settings.billing_day)
         if self.settings.runs_tasks:
             self._start(biller, billing_tasks.reminders(accounts), reports.roller(parts))
-        for router in (
+        tie_in(
+            main,
             *negotiating.routers,
             partner_routes.router(
                 parts.partners,
@@ -411,8 +413,7 @@ class _Hub:
             health_routes.router(
                 EndpointsForHealth(parts.book), self.reports, parts.clock, hub=parts.hub
             ),
-        ):
-            main.include_router(router)
+        )
         if self.settings.runs_tasks:
             self._start(
                 partner_tasks.leave_taker(parts.partners, parts.clock),
@@ -589,7 +590,7 @@ class _Hub:
             stopping=self.stopping,
         )
         self._start(topics)
-        main.include_router(topics.router)
+        tie_in(main, topics.router)
         upstream = Upstream(allow_loopback=self.settings.allow_loopback_endpoints)
         stack.push_async_callback(upstream.close)
         self._start(
@@ -671,8 +672,7 @@ class _Hub:
         )
         endpoint.start()
         stack.push_async_callback(endpoint.close)
-        main.include_router(station_routes.router(stations, parts.clock))
-        main.include_router(card_routes.router(cards))
+        tie_in(main, station_routes.router(stations, parts.clock), card_routes.router(cards))
         return endpoint
 
     async def _whole_hub(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
+from httpx import ASGITransport, AsyncClient
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gridroam import openapi
 from gridroam.core import core
 from gridroam.home import Home
-from gridroam.service_apps import ServiceApp
+from gridroam.service_apps import ServiceApp, operation_name, tie_in
 from gridroam.settings import Settings
 from gridroam.wiring import _Hub
 from kit.clock import utc_now
@@ -61,3 +63,34 @@ def test_a_path_without_its_parameters_kinds_and_each_method_is_an_operation() -
         ("PUT", "/things/{name}", "one-thing"),
         ("DELETE", "/things/{name}", "end-thing"),
     ]
+
+
+def things() -> APIRouter:
+    router = APIRouter(prefix="/things", tags=["things"])
+
+    @router.get("", summary="All of them")
+    async def list_things() -> list[str]:
+        return ["one"]
+
+    @router.get("/{name}", operation_id="see-thing")
+    async def thing(name: str) -> dict[str, str]:
+        return {"name": name}
+
+    return router
+
+
+def test_routers_are_told_of_as_if_the_framework_had_included_them() -> None:
+    tied, included = (FastAPI(generate_unique_id_function=operation_name) for _ in range(2))
+    tie_in(tied, things())
+    included.include_router(things())
+    assert openapi.document(URL, tied, {}, {}) == openapi.document(URL, included, {}, {})
+
+
+async def test_what_answers_is_the_route_that_was_made_at_the_start() -> None:
+    app, router = FastAPI(openapi_url=None), things()
+    tie_in(app, router)
+    assert app.routes == router.routes
+    async with AsyncClient(transport=ASGITransport(app), base_url=URL) as http:
+        assert (await http.get("/things")).json() == ["one"]
+        assert (await http.get("/things/two")).json() == {"name": "two"}
+        assert (await http.post("/things")).status_code == 405
