@@ -216,6 +216,27 @@ class Hub:
         await until(known)
         return partner
 
+    async def expired(self, contract_id: str, requester: Partner) -> None:
+        """As if its days had gone by: the contract ended yesterday, and the hub has heard of it."""
+        async with self.parts.database.hot() as connection:
+            await connection.execute(
+                "UPDATE marketplace.contract SET valid_until = now() - interval '1 day',"
+                " valid_from = now() - interval '2 days', version = version + 1,"
+                " changed_xid = pg_current_xact_id()::text::bigint WHERE contract_id = $1",
+                contract_id,
+            )
+            await connection.execute("SELECT pg_notify('contracts', $1)", contract_id)
+        contract = await requester.get(f"/marketplace/contracts/{contract_id}")
+        asked = "&".join(
+            f"{name}={contract[name]}" for name in ("requester", "provider", "service")
+        )
+        path = f"/services/contract-validation/validate?{asked}"
+
+        async def heard() -> bool:
+            return bool((await requester.get(path))["reason"] == "expired")
+
+        await until(heard)
+
     async def operator(self) -> Partner:
         """Who runs the hub, logged in: its party is the hub's own."""
         roles = roles_of(["service-provider"])

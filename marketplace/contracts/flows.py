@@ -44,7 +44,8 @@ async def accept(
 ) -> list[Contract]:
     """Accept offerings, all or none; one accepted before gives the contract there is.
 
-    UnknownOffering, OfferingWithdrawn, OwnOffering, ContractsOverlap, PartnerAbsent, ServiceEnding,
+    UnknownOffering, OfferingWithdrawn, OfferingOver, OwnOffering, ContractsOverlap, PartnerAbsent,
+    ServiceEnding,
     ServiceNotPublished.
     """
     async with contracts.open() as desk:
@@ -113,7 +114,9 @@ async def accept_public(
     offered = [
         one
         for one in await desk.public_offerings(hub, roles)
-        if one.provider != party and (services is None or one.service in services)
+        if one.provider != party
+        and (services is None or one.service in services)
+        and (one.valid_until is None or one.valid_until > now)
     ]
     held = [one for one in await desk.between(party, offered) if one.ends is None or one.ends > now]
     free = [
@@ -155,7 +158,8 @@ class _Hand:
         return cls(requester, standing, stand, services, now, [])
 
     def agree(self, offering: Offering) -> Contract:
-        """The contract there is, or a new one. OfferingWithdrawn, ContractsOverlap and others."""
+        """The contract there is, or a new one. OfferingWithdrawn, OfferingOver, ContractsOverlap
+        and others."""
         known = next((one for one in self.standing if _same(one, offering, self.now)), None)
         if known is not None:
             return known
@@ -163,6 +167,7 @@ class _Hand:
             raise OfferingWithdrawn(
                 "the offering is no longer made", field="offering_id", value=offering.offering_id
             )
+        model.check_time(offering, self.now)
         for party in (offering.provider, self.requester):
             check_present(party, self.stand.get(party, UNTROUBLED), self.now, "offering_id")
         service = self.services[offering.service, offering.major]

@@ -84,6 +84,10 @@ class OwnOffering(Clash):
     """Nobody makes a contract with itself."""
 
 
+class OfferingOver(Clash):
+    """The time for which it was made is over: its contract would never be in force."""
+
+
 class ContractsOverlap(Clash):
     """Two contracts on one service between the same parties would be in force at once."""
 
@@ -181,6 +185,21 @@ def agreed(contract_id: str, offering: Offering, requester: PartyId, now: dateti
         version=1,
         clauses_digest=offering.clauses_digest,
         environment=offering.environment,
+    )
+
+
+def check_time(offering: Offering, now: datetime) -> None:
+    """OfferingOver where nothing could come of a contract. Roaming may be agreed upon afterwards,
+    for a time that is named: it is for charges, and those of then are cleared by it."""
+    if offering.valid_until is None or offering.valid_until > now:
+        return
+    if offering.service == ROAMING and offering.valid_from is not None:
+        return
+    raise OfferingOver(
+        f"the offering was for the time until {offering.valid_until.isoformat()}",
+        field="offering_id",
+        value=offering.offering_id,
+        rule="one that goes on: GET /marketplace/offerings, or negotiate",
     )
 
 

@@ -147,25 +147,20 @@ async def test_a_terminated_contract_is_over(market: Market) -> None:
         assert provider.came == []
 
 
-@pytest.mark.parametrize(
-    ("begins_days", "ends_days", "reason"),
-    [(1, 2, "not-yet-valid"), (-2, -1, "contract-expired"), (-1, 1, None)],
-)
-async def test_a_contract_holds_within_its_validity(
-    market: Market, begins_days: int, ends_days: int, reason: str | None
-) -> None:
-    now = utc_now()
+@pytest.mark.parametrize("reason", ["not-yet-valid", "contract-expired", None])
+async def test_a_contract_holds_within_its_validity(market: Market, reason: str | None) -> None:
+    begins = utc_now() + timedelta(days=1 if reason == "not-yet-valid" else -1)
+    validity = {
+        "valid_from": begins.isoformat(),
+        "valid_until": (begins + timedelta(days=2)).isoformat(),
+    }
     async with server() as provider:
         await registered(market, provider)
-        offering = await market.provider.post(
-            "/marketplace/offerings",
-            {
-                "service": "load-forecast",
-                "valid_from": (now + timedelta(days=begins_days)).isoformat(),
-                "valid_until": (now + timedelta(days=ends_days)).isoformat(),
-            },
-        )
-        await market.requester.accepts(offering["offering_id"])
+        asked = {"service": "load-forecast", **validity}
+        offering = await market.provider.post("/marketplace/offerings", asked)
+        contract = await market.requester.accepts(offering["offering_id"])
+        if reason == "contract-expired":
+            await market.hub.expired(contract, market.requester)
         answer = await market.requester.call("GET", f"{FORECAST}/points/7")
         if reason is None:
             assert answer.status == 200
@@ -177,6 +172,24 @@ async def test_a_contract_holds_within_its_validity(
             "&service=load-forecast"
         )
         assert valid["valid"] is (reason is None)
+
+
+async def test_an_offering_whose_time_is_over_makes_no_contract(market: Market) -> None:
+    ends = utc_now() - timedelta(days=1)
+    over = {"service": "load-forecast", "valid_until": ends.isoformat()}
+    over |= {"valid_from": (ends - timedelta(days=1)).isoformat()}
+    async with server() as provider:
+        await registered(market, provider)
+        offering = await market.provider.post("/marketplace/offerings", over)
+        wish = {"offering_id": offering["offering_id"]}
+        refused = await market.requester.call("POST", "/marketplace/contracts", wish)
+        assert (refused.status, refused.problem) == (409, "offering-over")
+        assert refused.body["value"] == offering["offering_id"]
+        assert "GET /marketplace/offerings" in refused.body["rule"]
+        many = {"offering_ids": [offering["offering_id"]], "continue": True}
+        told = await market.requester.post("/marketplace/contracts", many)
+        assert (told["contracts"], len(told["failed"])) == ([], 1)
+        assert await market.requester.get("/marketplace/contracts?service=load-forecast") == []
 
 
 async def test_a_contract_covers_its_operations_and_no_others(market: Market) -> None:

@@ -117,15 +117,14 @@ async def terminated(market: Market) -> str:
     return contract
 
 
-def valid(begins_days: int, ends_days: int) -> Way:
-    async def way(market: Market) -> str:
-        now = utc_now()
-        return await market.agreed(
-            valid_from=(now + timedelta(days=begins_days)).isoformat(),
-            valid_until=(now + timedelta(days=ends_days)).isoformat(),
-        )
+async def expired(market: Market) -> str:
+    contract = await market.agreed()
+    await market.hub.expired(contract, market.requester)
+    return contract
 
-    return way
+
+async def not_yet_valid(market: Market) -> str:
+    return await market.agreed(valid_from=(utc_now() + timedelta(days=1)).isoformat())
 
 
 async def another_operation(market: Market) -> str:
@@ -156,8 +155,8 @@ WAYS: dict[str, tuple[Way, Reason]] = {
     "no contract": (no_contract, Reason.NO_CONTRACT),
     "suspended": (suspended, Reason.CONTRACT_SUSPENDED),
     "terminated": (terminated, Reason.CONTRACT_TERMINATED),
-    "expired": (valid(-2, -1), Reason.CONTRACT_EXPIRED),
-    "not yet valid": (valid(1, 2), Reason.NOT_YET_VALID),
+    "expired": (expired, Reason.CONTRACT_EXPIRED),
+    "not yet valid": (not_yet_valid, Reason.NOT_YET_VALID),
     "another operation": (another_operation, Reason.OPERATION_NOT_COVERED),
     "day used up": (used_up("calls_per_day"), Reason.QUOTA_EXCEEDED),
     "month used up": (used_up("calls_per_month"), Reason.QUOTA_EXCEEDED),

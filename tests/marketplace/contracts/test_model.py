@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from marketplace.contracts.model import (
     Contract,
     ContractCannot,
     NotYoursToResume,
+    OfferingOver,
     OwnOffering,
     Status,
     StatusChange,
@@ -69,6 +71,26 @@ def test_nobody_makes_a_contract_with_itself() -> None:
 def test_without_a_beginning_it_begins_when_it_is_accepted() -> None:
     assert contract().valid_from == NOW
     assert contract(valid_from=NOW - HOUR).valid_from == NOW - HOUR
+
+
+@pytest.mark.parametrize(
+    ("service", "begins", "ends", "over"),
+    [
+        ("search", -2 * HOUR, -HOUR, True),
+        ("search", -2 * HOUR, 0 * HOUR, True),
+        ("search", -2 * HOUR, HOUR, False),
+        ("search", None, None, False),
+        ("roaming", -2 * HOUR, -HOUR, False),
+        # It would begin when it is accepted, and have ended by then.
+        ("roaming", None, -HOUR, True),
+    ],
+)
+def test_of_a_time_that_is_over_roaming_alone_is_agreed_upon(
+    service: str, begins: timedelta | None, ends: timedelta | None, over: bool
+) -> None:
+    one = offering(None if begins is None else NOW + begins, None if ends is None else NOW + ends)
+    with pytest.raises(OfferingOver) if over else nullcontext():
+        model.check_time(replace(one, service=service), NOW)
 
 
 @given(
