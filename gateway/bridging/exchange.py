@@ -13,7 +13,7 @@ from dataclasses import replace
 from starlette.types import Message, Receive
 
 from gateway.bridging.model import BodyTooSlow, NotJson, Told, is_json, media_type_of
-from gateway.calls.model import Call
+from gateway.calls.model import Call, Held
 from gateway.calls.ports import Answer, Body, Carry, Words
 from gateway.calls.refusals import BodyTooLarge, ProviderBroken
 from roaming.refusal import Refusal
@@ -32,8 +32,10 @@ _OF_THE_BODY = frozenset(
 )
 
 
-async def whole(body: Body, most_bytes: int, *, within_s: float = READ_WITHIN_S) -> bytes:
-    """All of a body. Raises BodyTooLarge, BodyTooSlow, CallerGone."""
+async def whole(
+    body: Body, most_bytes: int, held: Held | None = None, *, within_s: float = READ_WITHIN_S
+) -> bytes:
+    """All of a body. Raises BodyTooLarge, BodyTooSlow, CallerGone, and what `held` raises."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -47,6 +49,8 @@ async def whole(body: Body, most_bytes: int, *, within_s: float = READ_WITHIN_S)
                         value=size,
                         rule=f"at most {most_bytes} bytes here",
                     )
+                if held is not None:
+                    held.more(len(piece))
                 pieces.append(piece)
     except TimeoutError:
         raise BodyTooSlow(
@@ -57,7 +61,7 @@ async def whole(body: Body, most_bytes: int, *, within_s: float = READ_WITHIN_S)
 
 async def json_of(call: Call, body: Body, most_bytes: int) -> bytes:
     """A body that is announced as JSON, or b"". Raises NotJson, and what `whole` raises."""
-    content = await whole(body, most_bytes)
+    content = await whole(body, most_bytes, call.holding)
     announced = call.headers.get(b"content-type", b"").decode("latin-1")
     coding = call.headers.get(b"content-encoding", b"identity")
     if content and (not is_json(media_type_of(announced)) or coding.lower() != b"identity"):
@@ -77,6 +81,8 @@ def asked_otherwise(
     headers = {name: value for name, value in call.headers.items() if name not in _OF_THE_BODY}
     if content_type:
         headers[b"content-type"] = content_type.encode()
+    # Without a word on it any coding would do (RFC 9110, section 12.5.3).
+    headers[b"accept-encoding"] = b"identity"
     headers |= {name.lower().encode(): value.encode("latin-1") for name, value in more.items()}
     scope = {
         **call.scope,
@@ -151,6 +157,8 @@ class _Taken:
         self._size += len(chunk)
         if self._size > MOST_ANSWER_BYTES:
             raise broken(self._call, f"answered more than {MOST_ANSWER_BYTES} bytes")
+        if self._call.holding is not None:
+            self._call.holding.more(len(chunk))
         self._pieces.append(chunk)
 
     async def send(self, message: Message) -> None:

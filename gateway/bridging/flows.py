@@ -27,6 +27,7 @@ from gateway.calls.flows import (
     pass_through,
     permit,
 )
+from gateway.calls.holding import Holding
 from gateway.calls.model import Call, Speaks
 from gateway.calls.ports import Answer, Body, Carry, Words
 
@@ -48,6 +49,7 @@ class Bridge:
         """A REST caller's question, to a SOAP provider or through the operation's content map."""
         service = call.service
         assert service is not None
+        call.holding = Holding(door.pot, call.client_id)
         if service.speaks is Speaks.SOAP:
             return await json_to_soap.turn(call, body, door, self._desk)
         return await content_maps.turn(call, body, door)
@@ -86,8 +88,10 @@ class SoapEntrance:
         if b"authorization" in call.headers:
             identify(call, door)
             admit(call, door)
+            call.holding = Holding(door.pot, call.client_id)
             asked = await _read(call, body, answer, door.limits.body_bytes)
         else:
+            call.holding = Holding(door.pot, None)
             asked = await _read(call, body, answer, UNKNOWN_CALLERS_BYTES)
             await log_in(call, asked, self._desk)
             admit(call, door)
@@ -111,7 +115,7 @@ class SoapEntrance:
 
 async def _read(call: Call, body: Body, answer: Answer, most_bytes: int) -> Envelope:
     """The caller's envelope; from here on a no is told in its version. Raises BadEnvelope."""
-    content = await whole(body, most_bytes)
+    content = await whole(body, most_bytes, call.holding)
     asked = await aside(len(content), lambda: envelope.read(content, call.headers))
     answer.words = faults.words(asked.version)
     return asked

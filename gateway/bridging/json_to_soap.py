@@ -72,7 +72,7 @@ def _read(call: Call, interface: SoapInterface, operation: str, told: Told) -> o
     if told.content and told.media_type not in ("text/xml", "application/soap+xml"):
         raise broken(call, f"answered {told.status} with {told.media_type or 'nothing'}, no SOAP")
     try:
-        found = interface.answer(operation, told.content)
+        found = interface.answer(operation, told.xml)
     except BadAnswer as bad:
         raise broken(call, f"answered what its WSDL does not say: {bad.detail}") from None
     if not told.good and not isinstance(found, SoapFault):

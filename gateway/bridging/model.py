@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from roaming.refusal import Malformed, TooMuch, Unauthenticated, Unavailable, Unknown
 
 JSON = "application/json"
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9._-]+)", re.IGNORECASE)
+# A declaration of its own, or a byte order mark.
+_DECLARED = re.compile(rb"<\?xml[^>]*\sencoding\s*=|\xef\xbb\xbf|\xff\xfe|\xfe\xff")
 
 
 def media_type_of(content_type: str) -> str:
@@ -37,6 +41,20 @@ class Told:
     @property
     def media_type(self) -> str:
         return media_type_of(self.content_type)
+
+    @property
+    def xml(self) -> bytes:
+        """The content as XML that says of itself how it is encoded, or is in UTF-8.
+
+        Of XML that says nothing, HTTP's word holds (RFC 7303, section 3).
+        """
+        found = _CHARSET.search(self.content_type)
+        if found is None or _DECLARED.match(self.content):
+            return self.content
+        try:
+            return self.content.decode(found[1]).encode()
+        except (LookupError, UnicodeError):
+            return self.content
 
     @property
     def good(self) -> bool:

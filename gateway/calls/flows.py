@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from gateway.calls import duties
 from gateway.calls.endings import telling_of_end
+from gateway.calls.holding import Pot
 from gateway.calls.model import Call, Denial, Lane, Limits, Mode, Reason, RefusedCall, Service
 from gateway.calls.paths import Operations
 from gateway.calls.ports import (
@@ -77,6 +78,7 @@ class Door:
     assertions: Assertions
     limits: Limits
     lanes: dict[str, Lane]
+    pot: Pot
     sandboxed: frozenset[str] = frozenset()
     bridge: Bridge | None = None
     signing: Signing | None = None
@@ -224,10 +226,12 @@ def admit(call: Call, door: Door) -> None:
 
 
 def leave(call: Call) -> None:
-    """The call no longer counts among its client's calls at once."""
+    """The call no longer counts among its client's calls at once, and holds nothing any more."""
     if call.lane is not None:
         call.lane.leave()
         call.lane = None
+    if call.holding is not None:
+        call.holding.let_go()
 
 
 def locate(call: Call, door: Door) -> Service:

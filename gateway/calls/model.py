@@ -247,7 +247,9 @@ class RefusedCall:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one call, and of one caller. Sizes in bytes.
+    """Bounds of one call, of one caller, and of all together. Sizes in bytes.
+
+    `held_bytes`: of bodies that are read whole, in all and of one client.
 
     `streams` are paths at which a service of the hub itself reads a body as it comes, line by line,
     and holds none of it. One that ends in a slash stands for all that are one step below it.
@@ -258,6 +260,8 @@ class Limits:
     body_bytes: int = 10 * 1024 * 1024
     stream_bytes: int = 4 * 1024 * 1024 * 1024
     streams: frozenset[str] = frozenset()
+    held_bytes: int = 512 * 1024 * 1024
+    held_bytes_of_one: int = 128 * 1024 * 1024
     calls_per_second: float = 2_000.0
     calls_at_once: int = 256
     oldest_contracts_s: float = 30.0
@@ -295,6 +299,14 @@ class Lane:
         self.under_way -= 1
 
 
+class Held(Protocol):
+    """As much of a process's memory as one call takes (`gateway/calls/holding.py`)."""
+
+    def more(self, size: int) -> None: ...
+
+    def let_go(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Call:
     """One call, filled in step by step on its way through the pipeline.
@@ -304,6 +316,7 @@ class Call:
     `sandbox`: it is tried out, so it goes to an endpoint that is there for that and counts nowhere.
     `alias` is `METHOD /path` where the operation has a name: a contract may say either.
     `parameters`: headers that are parameters of its operation, and passed on whatever their names.
+    `holding`: what it keeps of bodies that are read whole.
     `says_no`: its answer does, whatever its status says, and so costs nothing.
     `metered_bytes_out`: of an answer that costs money, what had gone out when it was recorded.
     """
@@ -325,6 +338,7 @@ class Call:
     sandbox: bool = False
     person: str | None = None
     lane: Lane | None = None
+    holding: Held | None = None
     service: Service | None = None
     operation: str | None = None
     alias: str | None = None

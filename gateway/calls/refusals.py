@@ -153,6 +153,12 @@ class CallerTooBusy(CallRefused, TooMuch):
         self.reason = reason
 
 
+class HubBusy(Unavailable):
+    """What all callers together have under way is as much as this process can hold."""
+
+    retry_after_s = 1
+
+
 class ContractsTooOld(Unavailable):
     """The contract table could not be refreshed for too long to be trusted."""
 

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.calls.flows import Bridge, Door, Signing, meter_billable, pass_through
 from gateway.calls.forwarded_headers import comes_bit_by_bit, units_of
+from gateway.calls.holding import Pot
 from gateway.calls.local import local_service
 from gateway.calls.metrics import CallMetrics
 from gateway.calls.model import Call, Left, Limits, Period, tightest
@@ -100,6 +101,7 @@ def gateway(
     operation is (method, path template behind the service's name, name in contracts). `sandboxed`
     names those of `local` that a caller of the sandbox may read.
     """
+    limits = limits or Limits()
     door = Door(
         verifier=verifier,
         catalogue=catalogue,
@@ -111,8 +113,9 @@ def gateway(
         operations={_versioned(key): Operations(table) for key, table in operations.items()},
         remote=upstream.carry,
         assertions=assertions,
-        limits=limits or Limits(),
+        limits=limits,
         lanes={},
+        pot=Pot(limits.held_bytes, limits.held_bytes_of_one),
         sandboxed=frozenset(sandboxed),
         bridge=bridge,
         signing=signing,

@@ -356,7 +356,7 @@ def _now_s() -> float:
 
 
 def _is_repeatable(call: Call) -> bool:
-    return call.method in IDEMPOTENT or b"idempotency-key" in call.headers
+    return call.method in IDEMPOTENT or bool(call.headers.get(b"idempotency-key"))
 
 
 def _forgiven(call: Call, choice: Choice, tried: tuple[Endpoint, ...], failure: Failure) -> bool:

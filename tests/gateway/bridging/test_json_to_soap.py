@@ -17,7 +17,7 @@ from lxml import etree
 from bridge.document import Document, Kind
 from bridge.soap_envelope import SOAP_11
 from bridge.username_token import PASSWORD_DIGEST, WSSE, WSU, digest
-from gateway.calls.model import ContentMap, Grant, Quota
+from gateway.calls.model import ContentMap, Grant, Limits, Quota
 from tests.gateway.bridging.fakes import BridgedHouse, HubLogin, document, interface, saying
 from tests.gateway.calls.fakes import NOON, OPERATOR, CountedQuotas
 from tests.gateway.calls.servers import free_port, partner, served, until
@@ -59,6 +59,7 @@ async def test_json_becomes_an_envelope_and_the_answer_json(
     [request], [content] = provider.requests, provider.bodies
     assert (request.method, request.path_qs) == ("POST", "/soap/weather")
     assert request.headers["SOAPAction"] == '"urn:t/Ask"'
+    assert request.headers["Accept-Encoding"] == "identity"
     assert request.headers["Content-Type"] == "text/xml; charset=utf-8"
     assert request.headers["Content-Length"] == str(len(content))
     assert request.headers["X-Request-Id"] == answer.headers["X-Request-Id"]
@@ -70,6 +71,42 @@ async def test_json_becomes_an_envelope_and_the_answer_json(
     assert house.book.asked == [(OPERATOR, "weather", 1, "Ask")]
     [record] = house.meter.noted
     assert (record.operation, record.status, record.bytes_out) == ("Ask", 200, len(answer.content))
+
+
+async def test_bodies_that_are_read_whole_take_no_more_than_a_clients_share(
+    house: BridgedHouse, client: httpx.AsyncClient
+) -> None:
+    house.limits = Limits(held_bytes_of_one=1_000)
+    async with (
+        partner(saying(told())) as provider,
+        served(house.open()) as address,
+        httpx.AsyncClient(base_url=address, headers=client.headers) as asking,
+    ):
+        house.weather(provider.address)
+        refused = await asking.post(PATH, json={"place": "x" * 1_000})
+        assert (refused.status_code, refused.json()["reason"]) == (429, "too-many-at-once")
+        assert refused.headers["Retry-After"] == "1"
+        # Each lets go of what it held.
+        for _ in range(5):
+            assert (await asking.post(PATH, json={"place": "x" * 500})).status_code == 200
+    assert len(provider.requests) == 5
+
+
+async def test_an_answer_is_in_the_encoding_that_http_says_where_its_xml_says_none(
+    house: BridgedHouse, client: httpx.AsyncClient
+) -> None:
+    space = f'xmlns:e="{SOAP_11}"'
+    no = "<faultcode>e:Client</faultcode><faultstring>O\u00f9 ?</faultstring>"
+    content = f"<e:Envelope {space}><e:Body><e:Fault>{no}</e:Fault></e:Body></e:Envelope>"
+    for body, charset in (
+        (content.encode("latin-1"), "ISO-8859-1"),
+        (f"<?xml version='1.0' encoding='UTF-8'?>{content}".encode(), "ISO-8859-1"),
+        (content.encode(), "no-such-encoding"),
+    ):
+        async with partner(saying(body, 500, f"text/xml; charset={charset}")) as provider:
+            house.weather(provider.address)
+            answer = await client.post(PATH, json={"place": "Paris"})
+        assert (answer.status_code, answer.json()["detail"]) == (422, "O\u00f9 ?"), charset
 
 
 async def test_an_address_without_a_path_is_asked_at_its_root(

@@ -132,9 +132,10 @@ async def test_what_may_be_done_twice_is_asked_again_elsewhere_and_nothing_else(
             ("GET", {}),
             ("PUT", {}),
             ("POST", {"Idempotency-Key": "k-1"}),
+            ("POST", {"Idempotency-Key": ""}),
             ("POST", {}),
         ):
-            name = " ".join((method, *headers))
+            name = " ".join((method, *(f"{key}: {value}" for key, value in headers.items())))
             asked = [
                 await client.request(method, "/services/weather/", headers=headers)
                 for _ in range(2)
@@ -145,7 +146,9 @@ async def test_what_may_be_done_twice_is_asked_again_elsewhere_and_nothing_else(
     assert statuses == {
         "GET": {200: 2},
         "PUT": {200: 2},
-        "POST Idempotency-Key": {200: 2},
+        "POST Idempotency-Key: k-1": {200: 2},
+        # An empty one is none.
+        "POST Idempotency-Key: ": {200: 1, 502: 1},
         "POST": {200: 1, 502: 1},
     }
 
