@@ -22,6 +22,7 @@ from gridroam import (
     cli_framework,
     cli_onboarding,
     cli_partners,
+    cli_people,
     cli_rates,
     cli_reports,
     cli_roaming,
@@ -55,6 +56,7 @@ Examples:
 )
 imports = typer.Typer(help="Bring master data in.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cli_partners.partner, name="partner")
+app.add_typer(cli_people.people, name="people")
 app.add_typer(cli_onboarding.operator, name="operator")
 app.add_typer(cli_services.service, name="service")
 app.add_typer(cli_framework.framework, name="framework")

@@ -94,6 +94,43 @@ async def invite_again(
     return Invited(person, token, invitation.until)
 
 
+async def start_anew(
+    people: People, caller: PartyId, party: PartyId, person_id: str, *, hub: PartyId, now: datetime
+) -> Invited:
+    """The authenticator, or the password, is in other hands: nothing that the person logs in with
+    is good any more, its tokens end, and it joins again by a new invitation. UnknownPerson."""
+    _may(caller, party, hub)
+    token, invitation = _invitation(now)
+    async with people.open() as book:
+        await book.hold(party)
+        person = await _find(book, party, person_id)
+        await book.start_anew(person, invitation, now)
+    return Invited(replace(person, subject=None), token, invitation.until)
+
+
+async def end_log_ins(
+    people: People,
+    caller: PartyId,
+    party: PartyId,
+    person_id: str | None,
+    *,
+    hub: PartyId,
+    now: datetime,
+) -> Sequence[Person]:
+    """The tokens of a person, or of all who have joined, end; whoever may log in does so again.
+    Whose. UnknownPerson."""
+    _may(caller, party, hub)
+    async with people.open() as book:
+        await book.hold(party)
+        if person_id is not None:
+            ended = [await _find(book, party, person_id)]
+        else:
+            ended = [one for one in await book.of(party) if one.status is PersonStatus.ACTIVE]
+        for one in ended:
+            await book.log_ins_ended(one, now)
+    return ended
+
+
 async def people_of(
     people: People, caller: PartyId, party: PartyId, *, hub: PartyId
 ) -> Sequence[Person]:

@@ -63,6 +63,14 @@ class Book(Protocol):
 
     async def invite_again(self, person: Person, invitation: Invitation, now: datetime) -> None: ...
 
+    async def start_anew(self, person: Person, invitation: Invitation, now: datetime) -> None:
+        """All that it could show and its tokens end; the invitation is what is left."""
+        ...
+
+    async def log_ins_ended(self, person: Person, now: datetime) -> None:
+        """Its tokens end; it may log in again."""
+        ...
+
     async def change(self, person: Person, now: datetime) -> None:
         """Its name and duties; its tokens end."""
         ...

@@ -3,7 +3,7 @@ their names nor their addresses, since it forgets nothing."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -91,6 +91,15 @@ pending_logins = Table(
     Column("until", DateTime(timezone=True), nullable=False),
     schema="marketplace",
 )
+
+
+_NOTHING_TO_SHOW: Mapping[str, Any] = {
+    "password_hash": None,
+    "sealed_secret": None,
+    "recovery_hashes": [],
+    "issuer": None,
+    "subject": None,
+}
 
 
 class SqlBook:
@@ -209,6 +218,23 @@ class SqlBook:
         )
         await self._tell(EventType.PERSON_INVITED, person, now, until=invitation.until, again=True)
 
+    async def start_anew(self, person: Person, invitation: Invitation, now: datetime) -> None:
+        await self._set(
+            person.person_id,
+            **_NOTHING_TO_SHOW,
+            failed=0,
+            failed_at=None,
+            invitation_hash=invitation.token_hash,
+            invitation_until=invitation.until,
+        )
+        await end_tokens_of(self._connection, person_holder(person.person_id), now)
+        more: dict[str, object] = {"until": invitation.until, "again": True, "anew": True}
+        await self._tell(EventType.PERSON_INVITED, person, now, **more)
+
+    async def log_ins_ended(self, person: Person, now: datetime) -> None:
+        await end_tokens_of(self._connection, person_holder(person.person_id), now)
+        await self._tell(EventType.PERSON_LOGGED_OUT, person, now, everywhere=True)
+
     async def change(self, person: Person, now: datetime) -> None:
         await self._set(person.person_id, name=person.name, duties=sorted(person.duties))
         await end_tokens_of(self._connection, person_holder(person.person_id), now)
@@ -220,11 +246,7 @@ class SqlBook:
             status=PersonStatus.REMOVED.value,
             invitation_hash=None,
             invitation_until=None,
-            password_hash=None,
-            sealed_secret=None,
-            recovery_hashes=[],
-            issuer=None,
-            subject=None,
+            **_NOTHING_TO_SHOW,
         )
         await end_tokens_of(self._connection, person_holder(person.person_id), now)
         await self._tell(EventType.PERSON_REMOVED, person, now)
