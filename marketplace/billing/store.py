@@ -517,7 +517,8 @@ class SqlBook:
             "currency": fee.currency,
         }
         event = NewEvent("marketplace-fees", EventType.MARKETPLACE_FEE_SET, by, body, now)
-        await event_log.append(self._connection, [event])
+        of_one = [] if fee.provider is None else [_told_to(event, fee.provider)]
+        await event_log.append(self._connection, [event, *of_one])
 
     async def has_billed(self, month: Month) -> bool:
         return bool(
@@ -650,9 +651,9 @@ def _event(one: Issued, digest: bytes, now: datetime) -> NewEvent:
     return NewEvent(f"service-invoices/{seller}", kind, seller, body, now)
 
 
-def _told_to(event: NewEvent, buyer: PartyId) -> NewEvent:
-    """The same to the other side: who is billed, reminded or paid back hears of it as well."""
-    return replace(event, party=buyer)
+def _told_to(event: NewEvent, party: PartyId) -> NewEvent:
+    """The same to the other side: who is to pay, or is paid back, hears of it as well."""
+    return replace(event, party=party)
 
 
 def _parties(made: Invoice) -> dict[str, Any]:

@@ -199,10 +199,11 @@ def _check_overlap(contract: Contract, standing: Sequence[Contract]) -> None:
         if _subject(contract) != _subject(other):
             continue
         if model.overlap(contract.valid_from, contract.valid_until, other.valid_from, other.ends):
+            came_of = "offering_id" if contract.negotiation_id is None else "negotiation_id"
             raise ContractsOverlap(
                 "another contract on this service would be in force at the same time",
-                field="offering_id",
-                value=contract.offering_id,
+                field=came_of,
+                value=contract.negotiation_id or contract.offering_id,
                 rule=f"a validity apart from that of contract {other.contract_id}",
             )
 

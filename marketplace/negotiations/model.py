@@ -420,6 +420,14 @@ def _proposal(number: int, side: Side, by: PartyId, draft: Draft, now: datetime)
             value=ends.isoformat(),
             rule=f"after {begins.isoformat()}",
         )
+    if ends is not None and ends <= now:
+        # It would lapse as it is made, and nobody could ever accept it.
+        raise BadProposal(
+            "it would be over before anybody could accept it",
+            field="valid_until",
+            value=ends.isoformat(),
+            rule=f"after {now.isoformat()}",
+        )
     stands_until = draft.stands_until or now + STANDS_FOR
     if not now < stands_until <= now + STANDS_AT_MOST:
         raise BadProposal(

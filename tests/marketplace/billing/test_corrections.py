@@ -267,6 +267,18 @@ async def test_what_is_written_off_is_open_no_more_and_reminded_of_no_more(
     assert await corrections.remind(house=market.house) == 1  # of the fee alone
 
 
+async def test_a_fee_of_one_provider_alone_is_told_to_it(sold: tuple[Market, Found]) -> None:
+    market, _ = sold
+    for provider in (None, PROVIDER):
+        fee = Fee(MONTH.next, Decimal(3), provider=provider)
+        await looking.set_fee(fee, HUB, house=market.house)
+    async with market.database.begin() as connection:
+        log = await event_log.read(
+            connection, event_log.START, limit=1_000, types=[EventType.MARKETPLACE_FEE_SET]
+        )
+    assert [one.party for one in log][-3:] == [HUB, HUB, PROVIDER]
+
+
 async def test_what_is_paid_after_it_was_written_off_is_recorded_and_written_off_no_more(
     sold: tuple[Market, Found],
 ) -> None:

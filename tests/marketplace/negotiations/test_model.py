@@ -256,6 +256,12 @@ def test_a_proposal_that_breaks_a_rule_is_refused() -> None:
             begun(**wrong)
     with pytest.raises(BadProposal):
         model.proposed(begun(), PROVIDER, Draft(ServiceTerms(), None, None, NOW, answers=1), NOW)
+    # Nor what lies wholly behind: it would lapse as it is made, without a word.
+    day = timedelta(days=1)
+    over = Draft(ServiceTerms(), None, NOW - 2 * day, NOW - day, answers=1)
+    with pytest.raises(BadProposal) as refused:
+        model.proposed(begun(), PROVIDER, over, NOW)
+    assert refused.value.field == "valid_until"
     with pytest.raises(OwnNegotiation):
         model.begun(
             "n", HUB, draft(), NOW, requester=HUB, provider=HUB, service="forecast", major=1

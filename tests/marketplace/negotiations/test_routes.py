@@ -317,6 +317,8 @@ async def test_what_would_overlap_is_refused_at_acceptance_and_at_the_last_signa
     third = await requested(requester, terms=terms(3))
     refused = await provider.post(f"/{third['negotiation_id']}/accept", {"proposal": 1})
     assert problem(refused) == (409, "contracts-overlap")
+    named = refused.json()["field"], refused.json()["value"]
+    assert named == ("negotiation_id", third["negotiation_id"])
     await requester.http.post(f"/marketplace/contracts/{done['contract_id']}/terminate")
     assert (await requester.sign(second["negotiation_id"])).json()["state"] == "finalised"
 
