@@ -220,7 +220,8 @@ class _Page:
             for month in months
         }
         known = {month: vat for month, vat in vats.items() if vat is not None}
-        wanted = wanted_for(contract.currency, seller, buyer, known, months)
+        undecided = self._undecided(contract.provider, contract.requester, known, months)
+        wanted = wanted_for(contract.currency, seller, buyer, undecided)
         made: list[Ready] = []
         if seller is not None and buyer is not None and len(known) == len(vats):
             made = papers.ready(draft, run, seller, buyer, known)
@@ -253,7 +254,8 @@ class _Page:
             seller, buyer = self._sides(hub, provider)
             vat = self._vat(hub, provider, model.supplied_at(month, self._run.up_to))
             known = {} if vat is None else {month: vat}
-            wanted = wanted_for(currency, seller, buyer, known, [month])
+            undecided = self._undecided(hub, provider, known, [month])
+            wanted = wanted_for(currency, seller, buyer, undecided)
             if seller is not None and buyer is not None and vat is not None:
                 lines = fee_rules.fee_lines(some)
                 made = papers.ready_fee(lines, self._run, seller, buyer, currency, vat)
@@ -349,18 +351,40 @@ class _Page:
         known = self._house.businesses
         return known.business_at(seller, self._now), known.business_at(buyer, self._now)
 
+    def _undecided(
+        self,
+        seller: PartyId,
+        buyer: PartyId,
+        vats: Mapping[Month, Vat],
+        months: Sequence[Month],
+    ) -> list[str]:
+        """What is wanted for the months whose VAT no rule decides: by what they were then."""
+        told = []
+        for month in months:
+            if month in vats:
+                continue
+            at = model.supplied_at(month, self._run.up_to)
+            untold = [
+                who
+                for who, party in (("seller", seller), ("buyer", buyer))
+                if self._house.businesses.business_at(party, at) is None
+            ]
+            if untold:
+                details = "business details that held then, told with their valid_from"
+                told.append(f"{month}: {' and '.join(untold)}: {details}")
+            else:
+                told.append(f"{month}: VAT details by which a rule decides (see docs/vat.md)")
+        return told
+
     def _vat(self, seller: PartyId, buyer: PartyId, at: datetime) -> Vat | None:
         return self._house.taxes.vat_of(seller, buyer, at)
 
 
 def wanted_for(
-    currency: str,
-    seller: Business | None,
-    buyer: Business | None,
-    vats: Mapping[Month, Vat],
-    months: Sequence[Month],
+    currency: str, seller: Business | None, buyer: Business | None, undecided: Sequence[str]
 ) -> list[str]:
-    """What keeps an invoice from being issued before its lines are looked at; in words."""
+    """What keeps an invoice from being issued before its lines are looked at; in words.
+    `undecided`: what VAT wants."""
     wanted = [
         f"{who}: business details"
         for who, business in (("seller", seller), ("buyer", buyer))
@@ -368,13 +392,7 @@ def wanted_for(
     ]
     if places_of(currency) > MOST_PLACES:
         wanted.append(f"a currency of at most {MOST_PLACES} places, as EN 16931 has them")
-    if not wanted:
-        wanted += [
-            f"{month}: VAT details by which a rule decides (see docs/vat.md)"
-            for month in months
-            if month not in vats
-        ]
-    return wanted
+    return wanted or list(undecided)
 
 
 def _of(

@@ -37,13 +37,15 @@ VAT = Vat(Category.REVERSE_CHARGE, Decimal(0), "reverse-charge-service")
 
 @dataclass(slots=True)
 class Papers:
-    """Everybody has told its business details, but for `silent`; VAT is as it is told."""
+    """Everybody has told its business details, but for `silent`, and those of whom `since` says
+    from when on they hold; VAT is as it is told."""
 
     silent: set[PartyId] = field(default_factory=set)
+    since: dict[PartyId, datetime] = field(default_factory=dict)
     vat: Vat | None = VAT
 
     def business_at(self, party: PartyId, at: datetime) -> Business | None:
-        if party in self.silent:
+        if party in self.silent or at < self.since.get(party, at):
             return None
         known = BUYER if party.startswith("DE") else SELLER
         return replace(known, party=party, legal_name=f"{party} Ltd")

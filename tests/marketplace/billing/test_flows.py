@@ -175,6 +175,14 @@ async def test_what_nobody_can_be_invoiced_for_waits_and_says_what_is_wanted(
     await market.bill()
     [waiting] = await looking.uninvoiced(PROVIDER, house=market.house)
     assert waiting.wanted == ("2026-10: VAT details by which a rule decides (see docs/vat.md)",)
+    # Who has told its details since then may tell what held before.
+    market.papers.since = {REQUESTER: market.now}
+    await market.bill()
+    [waiting] = await looking.uninvoiced(PROVIDER, house=market.house)
+    assert waiting.wanted == (
+        "2026-10: buyer: business details that held then, told with their valid_from",
+    )
+    market.papers.since = {}
     market.papers.vat = Vat(Category.STANDARD, Decimal(20), "domestic-service")
     await market.bill()
     assert await looking.uninvoiced(REQUESTER, house=market.house) == []
