@@ -22,7 +22,6 @@ from bridge.document import Document
 from bridge.parsing import parse
 from bridge.payload import write_json
 from bridge.wsdl_files import XmlFiles
-from bridge.wsdl_reading import BINDINGS
 from gateway.bridging.exchange import write
 from gateway.bridging.model import JSON, LoginRefused, NoSuchDocument
 from gateway.bridging.sides import Desk, Side, SoapSide, face_of
@@ -174,9 +173,11 @@ def wsdl(side: Side, address: str, name: str) -> bytes:
     files = XmlFiles(document)
     root = files.root(name)
     for one in root.iter(etree.Element):
-        namespace = etree.QName(one).namespace
-        if namespace in BINDINGS.values() and etree.QName(one).localname == "address":
+        if etree.QName(one).localname == "address" and one.get("location") is not None:
+            # Of SOAP, or of whatever else the provider is called by.
             one.set("location", address)
+        elif one.tag in _ADDRESSES:
+            one.text = address
         elif etree.QName(one).localname in _IMPORTING:
             for attribute in ("location", "schemaLocation"):
                 imported = one.get(attribute)
@@ -186,6 +187,14 @@ def wsdl(side: Side, address: str, name: str) -> bytes:
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8"))
 
 
+# What WS-Addressing tells of a port beside its address.
+_ADDRESSES = frozenset(
+    f"{{{space}}}Address"
+    for space in (
+        "http://www.w3.org/2005/08/addressing",
+        "http://schemas.xmlsoap.org/ws/2004/08/addressing",
+    )
+)
 _IMPORTING = frozenset(("import", "include", "redefine"))
 
 
@@ -204,19 +213,23 @@ def openapi(side: Side, service: Service, url: str, name: str | None) -> bytes:
     name = name or document.root
     if name not in document.files:
         raise _no_file(name)
-    told = parse(name, document.files[name])
+    told = _pointing_here(parse(name, document.files[name]), name, document, f"{url}/openapi.json")
     if name == document.root and isinstance(told, dict):
         told["servers"] = [{"url": url}]
-    return write_json(_pointing_here(told, name, document, f"{url}/openapi.json"))
+    return write_json(told)
 
 
 def _pointing_here(told: Any, name: str, document: Document, address: str) -> Any:
-    """References to other files lead to where the door tells those."""
+    """References to other files lead to where the door tells those; servers are nobody's affair."""
     if isinstance(told, list):
         return [_pointing_here(one, name, document, address) for one in told]
     if not isinstance(told, dict):
         return told
-    made = {key: _pointing_here(one, name, document, address) for key, one in told.items()}
+    made = {
+        key: _pointing_here(one, name, document, address)
+        for key, one in told.items()
+        if not _names_servers(key, one)
+    }
     reference = made.get("$ref")
     if isinstance(reference, str) and not reference.startswith("#"):
         path, mark, pointer = reference.partition("#")
@@ -224,6 +237,17 @@ def _pointing_here(told: Any, name: str, document: Document, address: str) -> An
         if found in document.files:
             made["$ref"] = f"{address}?file={quote(found, safe='/')}{mark}{pointer}"
     return made
+
+
+def _names_servers(key: object, told: object) -> bool:
+    """Whether it says where something is answered: of the document, a path, an operation, a link.
+
+    A schema may describe a member of that name: that is an object of other members.
+    """
+    servers = told if isinstance(told, list) else [told]
+    return key in ("server", "servers") and all(
+        isinstance(one, dict) and isinstance(one.get("url"), str) for one in servers
+    )
 
 
 def _no_file(name: str) -> NoSuchDocument:

@@ -179,6 +179,7 @@ class Desk:
             bytes_in=0,
             bytes_out=bytes_out,
             billable=access.priced,
+            units=len(events),
         )
         if access.priced:
             await self.meter.commit(record)

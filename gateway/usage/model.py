@@ -16,7 +16,8 @@ class UsageRecord(NamedTuple):
     `billable` only when its contract has a price and it was answered with a 2xx.
     `contract_id` None: it went through without one (mode off or shadow). `status` 499: the caller
     went away before it was answered. `sandbox`: it was tried out, and is never billable.
-    `units`: as the provider told with its answer, where the contract's price goes by them.
+    `units`: as the provider told with its answer, where the contract's price goes by them; of what
+    a topic delivers, its events.
     """
 
     request_id: str

@@ -56,6 +56,23 @@ async def test_a_wsdl_is_told_with_the_doors_address_and_its_imports_where_they_
     assert b"rain" in kinds.content
 
 
+async def test_of_a_wsdl_nothing_is_told_of_where_its_provider_is(
+    house: BridgedHouse, client: httpx.AsyncClient
+) -> None:
+    files = dict(document().files)
+    more = (
+        b'<a:EndpointReference xmlns:a="http://www.w3.org/2005/08/addressing"><a:Address>'
+        b"https://provider.example/secret</a:Address></a:EndpointReference>"
+        b'<h:address xmlns:h="http://schemas.xmlsoap.org/wsdl/http/" '
+        b'location="https://provider.example/secret"/></port>'
+    )
+    files["weather.wsdl"] = files["weather.wsdl"].replace(b"</port>", more)
+    house.library.documents[b"weather"] = Document(Kind.WSDL, "weather.wsdl", files)
+    told = (await client.get("/services/weather/soap?wsdl")).text
+    assert "provider.example" not in told
+    assert told.count(f"{HUB}/soap<") == 1
+
+
 async def test_zeep_makes_a_client_of_what_it_is_told(
     house: BridgedHouse, client: httpx.AsyncClient
 ) -> None:
@@ -92,10 +109,15 @@ info: {title: Weather, version: "1"}
 servers: [{url: "https://provider.example/secret"}]
 paths:
   /points/{id}:
+    servers: [{url: "https://provider.example/secret/of/the/path"}]
     get:
       operationId: forecast
+      servers: [{url: "https://provider.example/secret/of/the/operation"}]
       parameters: [{name: id, in: path, required: true, schema: {$ref: "types/all.yaml#/Id"}}]
       responses: {"200": {description: OK}}
+components:
+  schemas:
+    Site: {type: object, properties: {servers: {type: array}, server: {type: string}}}
 """
 
 
@@ -110,6 +132,8 @@ async def test_an_openapi_document_is_told_with_the_doors_address_and_its_refere
     told = answer.json()
     assert told["servers"] == [{"url": HUB}]
     assert "secret" not in answer.text
+    shown = told["components"]["schemas"]["Site"]["properties"]
+    assert shown == {"servers": {"type": "array"}, "server": {"type": "string"}}
     [parameter] = told["paths"]["/points/{id}"]["get"]["parameters"]
     reference = parameter["schema"]["$ref"]
     assert reference == f"{HUB}/openapi.json?file=types/all.yaml#/Id"

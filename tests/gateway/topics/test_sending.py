@@ -103,6 +103,7 @@ async def test_events_go_in_one_call_and_each_delivery_is_metered(database: Data
         "contract",
         SUBSCRIBER,
     )
+    assert record.units == 3
     assert (await stands(database)).delivered_at == NOW
 
 
