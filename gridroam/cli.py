@@ -328,10 +328,12 @@ def operator_key(
     2. register that at the hub: POST /marketplace/partners/FR*PD1/clients {"jwks": …}
     3. gridroam operator-key 'FR*PD1' --client-id ID keeps the client id that it answered
     """
-    from gridroam import office
+    from gridroam import office_keys
 
     print_json(
-        exits.run(lambda: office.operator_key(home, database_url, PartyId(operator), client_id))
+        exits.run(
+            lambda: office_keys.operator_key(home, database_url, PartyId(operator), client_id)
+        )
     )
 
 
@@ -385,12 +387,12 @@ def clear(
       gridroam clear --from 2025-01-01 --to 2025-01-08 --time-zone Europe/Paris \\
         --currency EUR --strategy bilateral
     """
-    from gridroam import office
+    from gridroam import office_clearing
 
-    chosen = office.period_of(period, start, end, time_zone)
+    chosen = office_clearing.period_of(period, start, end, time_zone)
     cleared = exits.run(
-        lambda: office.clear_period(
-            home, database_url, chosen, currency, office.strategy_named(strategy)
+        lambda: office_clearing.clear_period(
+            home, database_url, chosen, currency, office_clearing.strategy_named(strategy)
         )
     )
     print_json(cleared)
@@ -416,15 +418,15 @@ def events(
       gridroam events --type cdr-accepted --party 'FR*PD1' --limit 10
       gridroam events --after 7431-1024
     """
-    from gridroam import office
+    from gridroam import office_events
 
-    asked = office.EventsAsked(
-        after=office.cursor_of(after),
-        types=office.types_named(type_ or []),
+    asked = office_events.EventsAsked(
+        after=office_events.cursor_of(after),
+        types=office_events.types_named(type_ or []),
         party=None if party is None else PartyId(party),
         limit=limit,
     )
-    exits.run(lambda: office.tell_events(home, database_url, asked, print_json))
+    exits.run(lambda: office_events.tell_events(home, database_url, asked, print_json))
 
 
 @app.command(

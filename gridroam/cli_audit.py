@@ -45,7 +45,7 @@ def audit(
       gridroam audit --actor office --limit 20
       gridroam audit --stream service:parking:1 --type service-status-changed
     """
-    from gridroam import office, office_audit
+    from gridroam import office_audit, office_events
     from marketplace.audit.model import Question
 
     asked = Question(
@@ -53,7 +53,7 @@ def audit(
         reader=None,
         since=None if since is None else since.replace(tzinfo=UTC),
         until=None if until is None else until.replace(tzinfo=UTC),
-        types=tuple(office.types_named(type_ or [])),
+        types=tuple(office_events.types_named(type_ or [])),
         actor=actor,
         stream=stream,
         limit=limit,

@@ -50,9 +50,9 @@ def partner_add(
 @partner.command("list")
 def partner_list(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = None) -> None:
     """Every partner, one JSON object a line."""
-    from gridroam import office
+    from gridroam import office_partners
 
-    for one in exits.run(lambda: office.list_partners(home, database_url)):
+    for one in exits.run(lambda: office_partners.list_partners(home, database_url)):
         print_json(one)
 
 
@@ -72,6 +72,8 @@ def partner_details(
       gridroam partner details 'FR*PD1' --file details.json
       gridroam partner details 'EU*GRD'
     """
-    from gridroam import office
+    from gridroam import office_partners
 
-    print_json(exits.run(lambda: office.partner_details(home, database_url, PartyId(party), file)))
+    print_json(
+        exits.run(lambda: office_partners.partner_details(home, database_url, PartyId(party), file))
+    )

@@ -37,18 +37,18 @@ def fees_set(
       gridroam fees set --payer operator --valid-from 2027-01 --currency EUR --per-kwh 0.0005 \\
         --party 'FR*PD1'
     """
-    from gridroam import office
+    from gridroam import office_rates
 
-    asked = office.fee_schedule(payer, valid_from, currency, per_cdr, per_kwh, party)
-    print_json(exits.run(lambda: office.set_fees(home, database_url, asked)))
+    asked = office_rates.fee_schedule(payer, valid_from, currency, per_cdr, per_kwh, party)
+    print_json(exits.run(lambda: office_rates.set_fees(home, database_url, asked)))
 
 
 @fees.command("list")
 def fees_list(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = None) -> None:
     """Every schedule there ever was, in the order of telling, one JSON object a line."""
-    from gridroam import office
+    from gridroam import office_rates
 
-    for one in exits.run(lambda: office.list_fees(home, database_url)):
+    for one in exits.run(lambda: office_rates.list_fees(home, database_url)):
         print_json(one)
 
 
@@ -64,15 +64,15 @@ def rates_import(
     Example:
       gridroam rates import eurofxref-hist.zip
     """
-    from gridroam import office
+    from gridroam import office_rates
 
-    print_json(exits.run(lambda: office.import_rates(home, database_url, file)))
+    print_json(exits.run(lambda: office_rates.import_rates(home, database_url, file)))
 
 
 @rates.command("show")
 def rates_show(home: HomeFolder = DEFAULT_HOME, database_url: DatabaseUrl = None) -> None:
     """The last rate of each pair of currencies, one JSON object a line."""
-    from gridroam import office
+    from gridroam import office_rates
 
-    for one in exits.run(lambda: office.latest_rates(home, database_url)):
+    for one in exits.run(lambda: office_rates.latest_rates(home, database_url)):
         print_json(one)

@@ -27,7 +27,7 @@ from clearinghouse.cdrs import store as cdr_store
 from clearinghouse.forwarding.store import SqlOutbox
 from clearinghouse.ledger.store import SqlLedger
 from clearinghouse.netting.model import ClearingRun, Period, Strategy
-from gridroam import office
+from gridroam import office, office_clearing
 from gridroam.core import Core
 from gridroam.home import Home
 from gridroam.rehearsal import evsp as evsp_endpoints
@@ -334,7 +334,7 @@ class _Rehearsal:
         with self.stages.stage("clear", "Clearing the period each way", ways) as stage:
             for currency in currencies:
                 for strategy in Strategy:
-                    run = await office.clear(self.parts, period, currency, strategy)
+                    run = await office_clearing.clear(self.parts, period, currency, strategy)
                     _into(report, run)
                     stage.step()
         async with self.parts.database.hot() as connection:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clearinghouse.netting.model import Period, Strategy
-from gridroam import office
+from gridroam import office, office_clearing
 from kit.clock import utc_now
 from kit.event_log import NewEvent
 from roaming.party import PartyId
@@ -145,7 +145,7 @@ async def test_a_real_charge_from_the_card_to_the_cleared_day(
     assert await desktop.text("#n-charging") == "0"
     assert (await desktop.text("#story")).startswith("Drivers charge at other companies' points")
     period = Period(ended - timedelta(days=1), ended + timedelta(days=1))
-    await office.clear(hub.parts, period, "EUR", Strategy.MULTILATERAL)
+    await office_clearing.clear(hub.parts, period, "EUR", Strategy.MULTILATERAL)
     await desktop.until_text(
         "#story", "The day is cleared: 1 debt of €10.00 became 1 payment of €10.00."
     )

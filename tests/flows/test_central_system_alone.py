@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from gridroam import office
+from gridroam import office, office_keys
 from gridroam.rehearsal import hub_process
 from gridroam.rehearsal.charge_point import VirtualChargePoint
 from gridroam.rehearsal.client import Partner
@@ -96,11 +96,11 @@ async def test_a_charge_at_a_far_operators_point_is_authorised_and_billed_by_the
         )
         await evsp.call("POST", "/marketplace/contracts", {"offering_id": offering["offering_id"]})
         # The operator registers the key of its central system at the hub, once.
-        shown = await office.operator_key(own_home, None, OPERATOR, None)
+        shown = await office_keys.operator_key(own_home, None, OPERATOR, None)
         client = await operator.call(
             "POST", f"/marketplace/partners/{OPERATOR}/clients", {"jwks": shown["jwks"]}
         )
-        await office.operator_key(own_home, None, OPERATOR, client["client_id"])
+        await office_keys.operator_key(own_home, None, OPERATOR, client["client_id"])
         options = ["--only", "central-system", "--hub-url", hub.url]
         async with hub_process.running(own_home, options=options) as central_system:
             own = await partner(session, central_system.url, own_home, OPERATOR, "evse-operator")

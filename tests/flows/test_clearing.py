@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clearinghouse.netting.model import ClearingRun, Period, Strategy
-from gridroam import office
+from gridroam import office_clearing
 from kit.clock import utc_now
 from tests.flows.world import agreed
 from tests.hub import CLEARING_HOUSE, Hub, Partner
@@ -89,7 +89,7 @@ def debts(run: Any) -> list[tuple[str, str, str]]:
 
 async def cleared_by_the_hub(hub: Hub, strategy: Strategy) -> ClearingRun:
     period = Period(ENDED - timedelta(days=1), ENDED + timedelta(days=1))
-    return await office.clear(hub.parts, period, "EUR", strategy)
+    return await office_clearing.clear(hub.parts, period, "EUR", strategy)
 
 
 async def test_the_hub_clears_for_all_by_each_strategy(ring: Ring) -> None:
