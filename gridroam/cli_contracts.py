@@ -69,9 +69,9 @@ def table_of(found: Sequence[Mapping[str, Any]]) -> Table:
             one["service"] if one["major"] == 1 else f"{one['service']} v{one['major']}",
             one["provider"],
             one["requester"],
-            one["status"],
+            one["absence"] or one["status"],
             one["valid_from"][:10],
-            (one["valid_until"] or "")[:10],
+            (one["ends"] or "")[:10],
         )
     return table
 

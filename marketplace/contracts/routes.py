@@ -14,7 +14,7 @@ from kit.http import Caller, caller_of, json_response, page_link
 from kit.idempotency import once
 from kit.problem import told_of
 from marketplace.contracts import flows
-from marketplace.contracts.model import Action, Contract
+from marketplace.contracts.model import Absence, Action, Contract, absence
 from marketplace.contracts.ports import Contracts, Memory
 from marketplace.services.model import Environment
 from roaming.party import PartyId
@@ -64,6 +64,9 @@ class StatusShown(BaseModel):
 class ContractShown(BaseModel):
     """A contract as its two parties see it. One of the environment `sandbox` is for calls that are
     tried, and for nothing else.
+
+    `ends`: when it ends at the latest, by its term or by a termination whose notice runs.
+    `absence`: why it is not in force now, by what it says itself; null: it is.
     """
 
     contract_id: str
@@ -83,6 +86,8 @@ class ContractShown(BaseModel):
     negotiation_id: str | None
     replaces: str | None
     renewals: int
+    ends: datetime | None
+    absence: Absence | None
 
     @classmethod
     def of(cls, contract: Contract, now: datetime) -> ContractShown:
@@ -108,6 +113,8 @@ class ContractShown(BaseModel):
             negotiation_id=contract.negotiation_id,
             replaces=contract.replaces,
             renewals=contract.renewals,
+            ends=contract.ends,
+            absence=absence(contract.valid_from, contract.valid_until, contract.history, now),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 
 import pytest
 from httpx import AsyncClient
@@ -291,3 +292,33 @@ async def test_what_is_not_published_yet_is_agreed_upon_for_the_sandbox_alone(
     assert [await accept("live"), await accept("sandbox")] == [refused, (201, "")]
     await operator.http.post(f"{one}/publish")
     assert await accept("live") == (201, "")
+
+
+async def test_a_contract_says_when_it_ends_and_why_it_is_not_in_force(
+    operator: Member, evsp: Member, clock: HandClock
+) -> None:
+    end = clock() + timedelta(minutes=5)
+    terms = ROAMING_TERMS | {"notice_days": 30}
+    offering = await offer_roaming(operator, EVSP, terms=terms, valid_until=end.isoformat())
+    body = {"offering_id": offering["offering_id"]}
+    one = (await evsp.http.post(CONTRACTS, json=body)).json()
+    path = f"{CONTRACTS}/{one['contract_id']}"
+
+    async def told() -> tuple[str, datetime, str | None]:
+        shown = (await operator.http.get(path)).json()
+        return shown["status"], datetime.fromisoformat(shown["ends"]), shown["absence"]
+
+    assert await told() == ("agreed", end, None)
+    await operator.http.post(f"{path}/suspend")
+    assert await told() == ("suspended", end, "suspended")
+    await operator.http.post(f"{path}/resume")
+    clock.forward(minutes=5)
+    # Nobody did anything to it: it is agreed, and over.
+    assert await told() == ("resumed", end, "expired")
+    later = await offer_roaming(operator, EVSP, terms=terms)
+    body = {"offering_id": later["offering_id"]}
+    two = (await evsp.http.post(CONTRACTS, json=body)).json()
+    assert (two["ends"], two["absence"]) == (None, None)
+    noticed = (await evsp.http.post(f"{CONTRACTS}/{two['contract_id']}/terminate")).json()
+    assert (noticed["status"], noticed["absence"]) == ("agreed", None)
+    assert datetime.fromisoformat(noticed["ends"]) == clock() + timedelta(days=30)
