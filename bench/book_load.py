@@ -17,7 +17,7 @@ from bench.row import Options, Row
 from kit.clock import utc_now
 from kit.database import Database
 from marketplace.contracts.book import ContractBook
-from marketplace.contracts.store import SqlBookSource
+from marketplace.contracts.source import SqlBookSource
 
 NAME = "book-load"
 AIM_S, AIM_MB = 5.0, 300.0

@@ -19,7 +19,7 @@ from joserfc.jwk import ECKey
 from bench.processes import Asked
 from bridge.document import Document, Kind
 from kit.database import Database
-from marketplace.contracts.store import contracts
+from marketplace.contracts.rows import contracts
 from marketplace.offerings.model import Quota, ServiceTerms
 from marketplace.offerings.store import keep_terms, offerings
 from marketplace.partners.store import partners

@@ -23,7 +23,7 @@ from sqlalchemy import Table
 from clearinghouse.customers.store import customer_contract, customer_token
 from kit.database import Database, Hot
 from kit.encoding import encode_json
-from marketplace.contracts.store import contracts
+from marketplace.contracts.rows import contracts
 from marketplace.offerings.model import RoamingTerms
 from marketplace.offerings.store import keep_terms, offerings
 from roaming.contract_id import check_digit

@@ -45,8 +45,8 @@ from marketplace.access.ports import Access
 from marketplace.business.book import BusinessBook
 from marketplace.business.model import BusinessDetails
 from marketplace.contracts import flows as contract_flows
-from marketplace.contracts.book import (
-    ContractBook,
+from marketplace.contracts.book import ContractBook
+from marketplace.contracts.entries import (
     ContractInForce,
     NotInForce,
     RoamingAgreement,

@@ -24,7 +24,8 @@ from marketplace.business.book import BusinessBook
 from marketplace.business.store import SqlFiles, SqlSource
 from marketplace.contracts import flows as contract_flows
 from marketplace.contracts.book import ContractBook
-from marketplace.contracts.store import SqlBookSource, SqlContracts, SqlDesk, counterparties
+from marketplace.contracts.source import SqlBookSource
+from marketplace.contracts.store import SqlContracts, SqlDesk, counterparties
 from marketplace.framework import flows as framework_flows
 from marketplace.framework.store import SqlShelves
 from marketplace.messages.model import Fact

@@ -16,7 +16,7 @@ from kit.clock import Clock
 from kit.encoding import encode_json
 from kit.worker import Worker
 from marketplace.contracts.model import Contract
-from marketplace.contracts.store import SqlRegister
+from marketplace.contracts.register import SqlRegister
 from marketplace.framework.model import Clauses
 from marketplace.offerings.model import ServiceTerms
 

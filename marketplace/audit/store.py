@@ -8,7 +8,7 @@ from typing import Any
 from kit.database import Database, Hot
 from marketplace.access.store import clients
 from marketplace.audit.model import SEEN_BESIDE, Entry, Place, Question
-from marketplace.contracts.store import contracts
+from marketplace.contracts.rows import contracts
 from marketplace.people.store import persons
 
 _PICKED = """

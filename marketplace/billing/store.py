@@ -33,7 +33,8 @@ from marketplace.billing.papers import About, Issued, Left
 from marketplace.billing.ports import Found, MonthOf, Recorded, Series
 from marketplace.billing.standing import LEVELS, Billed, Entry, Standing, Way
 from marketplace.contracts.model import Status
-from marketplace.contracts.store import asked_once, contracts
+from marketplace.contracts.register import asked_once
+from marketplace.contracts.rows import contracts
 from marketplace.framework.store import clauses_table
 from marketplace.offerings.model import ServiceTerms, parse_terms
 from marketplace.offerings.store import terms_table

@@ -31,7 +31,7 @@ from kit.database import Database, attach_ddl, metadata
 from kit.event_log import NewEvent, append
 from marketplace.business.model import BusinessDetails
 from marketplace.business.ports import CHANNEL
-from marketplace.contracts.store import contracts
+from marketplace.contracts.rows import contracts
 from marketplace.partners.store import partners
 from roaming.events import EventType
 from roaming.party import PartyId

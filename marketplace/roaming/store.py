@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database
 from marketplace.contracts.model import Status as ContractStatus
-from marketplace.contracts.store import contracts
+from marketplace.contracts.rows import contracts
 from marketplace.negotiations.model import State
 from marketplace.negotiations.store import negotiations
 from marketplace.offerings.model import Audience, AudienceKind, RoamingTerms, Status

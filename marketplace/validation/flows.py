@@ -13,7 +13,7 @@ from typing import Any
 
 from kit.encoding import encode_json
 from kit.http import decode
-from marketplace.contracts.book import NotInForce
+from marketplace.contracts.entries import NotInForce
 from marketplace.services.model import Environment
 from marketplace.validation import model
 from marketplace.validation.model import Answer, Asked, Question

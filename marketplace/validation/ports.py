@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from marketplace.contracts.book import NotInForce, Standing
+from marketplace.contracts.entries import NotInForce, Standing
 from marketplace.offerings.model import Terms
 from roaming.party import PartyId
 

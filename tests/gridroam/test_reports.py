@@ -12,7 +12,7 @@ from gridroam.reports import AgreementsForReports, agreement
 from kit.clock import utc_now
 from kit.database import Database
 from marketplace.contracts.model import agreed
-from marketplace.contracts.store import SqlRegister
+from marketplace.contracts.register import SqlRegister
 from marketplace.offerings.model import Audience, Offering, ServiceTerms, Status
 from marketplace.offerings.price import PricePlan
 from marketplace.services.model import Environment

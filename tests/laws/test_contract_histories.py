@@ -22,7 +22,7 @@ from gridroam.core import Core, core
 from kit.database import Database
 from marketplace.access import detached
 from marketplace.contracts import flows as contract_flows
-from marketplace.contracts.book import ContractInForce
+from marketplace.contracts.entries import ContractInForce
 from marketplace.contracts.model import Action, UnknownContract
 from marketplace.framework.document import OnPaper
 from marketplace.negotiations import flows

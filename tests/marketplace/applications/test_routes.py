@@ -10,7 +10,7 @@ from httpx import AsyncClient, BasicAuth, Response
 
 from kit import event_log
 from kit.event_log import START
-from marketplace.contracts.book import ContractInForce
+from marketplace.contracts.entries import ContractInForce
 from tests.marketplace.fakes import EVSP, HUB, OPERATOR, OTHER, HandClock, Member, client_of
 from tests.marketplace.whole import Marketplace
 

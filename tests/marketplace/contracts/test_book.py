@@ -9,10 +9,11 @@ from datetime import timedelta
 from decimal import Decimal
 
 from gridroam.core import COMMITMENTS
-from marketplace.contracts.book import ContractBook, ContractInForce, NotInForce
+from marketplace.contracts.book import ContractBook
+from marketplace.contracts.entries import ContractInForce, NotInForce
 from marketplace.contracts.model import Absence
 from marketplace.contracts.ports import BookRow, Reading, ServiceRow, StandingRow
-from marketplace.contracts.store import SqlBookSource
+from marketplace.contracts.source import SqlBookSource
 from marketplace.services import flows as service_flows
 from marketplace.services.changes import Change
 from marketplace.services.handling import Mode

@@ -11,7 +11,7 @@ from httpx import AsyncClient
 
 from kit import event_log
 from kit.event_log import START
-from marketplace.contracts.book import ContractInForce, NotInForce
+from marketplace.contracts.entries import ContractInForce, NotInForce
 from tests.marketplace.fakes import (
     EVSP,
     HUB,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from marketplace.contracts import tasks
-from marketplace.contracts.book import ContractBook, ServiceEntry
-from marketplace.contracts.store import SqlBookSource
+from marketplace.contracts.book import ContractBook
+from marketplace.contracts.entries import ServiceEntry
+from marketplace.contracts.source import SqlBookSource
 from marketplace.services.handling import Mode
 from tests.marketplace.fakes import Member, until
 from tests.marketplace.services.test_routes import ONE, OPENAPI, PARKING, SERVICES

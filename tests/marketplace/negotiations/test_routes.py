@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey
 from kit import event_log
 from kit.event_log import START
 from marketplace.access import detached
-from marketplace.contracts.book import ContractInForce, NotInForce
+from marketplace.contracts.entries import ContractInForce, NotInForce
 from roaming.party import PartyId
 from tests.marketplace.fakes import HUB, NOW, OTHER, HandClock, Member, join
 from tests.marketplace.negotiations.fakes import (

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridroam.answers import AgreementInForce
-from marketplace.contracts.book import RoamingAgreement
+from marketplace.contracts.entries import RoamingAgreement
 from marketplace.offerings.coverage import Coverage, Idle, TariffGroup, idle
 from marketplace.offerings.model import BadTerms, RoamingTerms, Strategy
 from roaming.evse_id import EvseId

@@ -9,7 +9,7 @@ from httpx import AsyncClient
 
 from kit import event_log
 from kit.event_log import START
-from marketplace.contracts.book import ContractInForce, NotInForce
+from marketplace.contracts.entries import ContractInForce, NotInForce
 from marketplace.contracts.model import Absence
 from marketplace.partners import flows
 from marketplace.partners.model import Purpose
