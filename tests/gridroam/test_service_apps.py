@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gridroam import openapi
+from gridroam.assembly import Assembly
 from gridroam.core import core
 from gridroam.home import Home
 from gridroam.service_apps import ServiceApp, operation_name, tie_in
 from gridroam.settings import Settings
-from gridroam.wiring import _Hub
+from gridroam.wiring import services_of
 from kit.clock import utc_now
 from kit.database import Database
 from kit.http import HotRoute
@@ -45,7 +46,7 @@ async def test_each_service_of_the_hub_names_the_operations_that_its_document_te
         database, Home(tmp_path, database_url).secret, hub=settings.hub_party, clock=utc_now
     )
     async with AsyncExitStack() as stack:
-        services = _Hub(settings, parts, stack, asyncio.Event()).services()
+        services = services_of(Assembly(settings, parts, stack, asyncio.Event()))
         assert sorted(services) == ["clearing-house", "contract-validation", "search-evse"]
         for name, service in services.items():
             hot = [(route.method, route.path, route.operation) for route in service.hot]
