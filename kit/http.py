@@ -93,6 +93,31 @@ def caller_with(*roles: str) -> Callable[[Request], Caller]:
     return caller
 
 
+class UnknownParameter(Malformed):
+    """The query has a parameter that the route does not: a filter spelt wrong would be none."""
+
+
+def known_query(request: Request) -> None:
+    """For routes in a framework, as a dependency. Raises UnknownParameter."""
+    if not request.scope["query_string"]:
+        return
+    known = _parameters(request.scope["route"].dependant)
+    for name in request.query_params:
+        if name not in known:
+            raise UnknownParameter(
+                "there is no such parameter",
+                field=f"query.{name[:100]}",
+                value=request.query_params[name][:100],
+                rule="one of: " + ", ".join(sorted(known)) if known else "no parameters here",
+            )
+
+
+def _parameters(dependant: Any) -> set[str]:
+    """Those of the query that a route takes, by itself or by what it depends on."""
+    found = {one.alias for one in dependant.query_params}
+    return found.union(*(_parameters(one) for one in dependant.dependencies))
+
+
 @dataclass(frozen=True, slots=True)
 class HotRoute:
     """A route without a framework around it, described well enough for the OpenAPI document."""

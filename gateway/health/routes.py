@@ -12,7 +12,7 @@ from gateway.health import flows
 from gateway.health.model import Health
 from gateway.health.ports import Catalogue, Reports
 from kit.clock import Clock
-from kit.http import Caller, caller_of
+from kit.http import Caller, caller_of, known_query
 from roaming.party import PartyId
 
 
@@ -65,7 +65,9 @@ class HealthShown(BaseModel):
 
 
 def router(catalogue: Catalogue, reports: Reports, clock: Clock, *, hub: PartyId) -> APIRouter:
-    routes = APIRouter(prefix="/marketplace/services", tags=["services"])
+    routes = APIRouter(
+        prefix="/marketplace/services", tags=["services"], dependencies=[Depends(known_query)]
+    )
 
     @routes.get("/{name}/v{major}/health", summary="How the endpoints of an own service are")
     async def service_health(

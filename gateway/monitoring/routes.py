@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from gateway.monitoring.model import By, Every, Figures, Question, checked
 from gateway.monitoring.ports import Records
 from kit.clock import Clock
-from kit.http import Caller, Instant, caller_of, page_link
+from kit.http import Caller, Instant, caller_of, known_query, page_link
 
 USUAL = timedelta(hours=1)
 
@@ -64,7 +64,7 @@ class MonitoringShown(BaseModel):
 
 def router(records: Records, clock: Clock) -> APIRouter:
     """A party sees calls that it made, and those that it answered; nobody else's."""
-    routes = APIRouter(prefix="/marketplace", tags=["usage"])
+    routes = APIRouter(prefix="/marketplace", tags=["usage"], dependencies=[Depends(known_query)])
 
     @routes.get("/monitoring", summary="Rate, errors and times of own calls and services")
     async def monitoring(

@@ -13,7 +13,7 @@ from gateway.packs.model import MOST_PACKS_AT_ONCE, Pack, Purchase
 from gateway.packs.ports import Bargains, Books
 from kit.clock import Clock
 from kit.database import Database
-from kit.http import Caller, caller_of, json_response, page_link
+from kit.http import Caller, caller_of, json_response, known_query, page_link
 from kit.idempotency import once
 
 Calling = Annotated[Caller, Depends(caller_of)]
@@ -75,7 +75,11 @@ class PacksShown(BaseModel):
 
 def router(bargains: Bargains, books: Books, database: Database, clock: Clock) -> APIRouter:
     """Bought by the requester, seen by both sides, unknown to everybody else."""
-    routes = APIRouter(prefix="/marketplace/contracts/{contract_id}/packs", tags=["contracts"])
+    routes = APIRouter(
+        prefix="/marketplace/contracts/{contract_id}/packs",
+        tags=["contracts"],
+        dependencies=[Depends(known_query)],
+    )
 
     @routes.post(
         "",

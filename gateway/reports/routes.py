@@ -24,7 +24,7 @@ from gateway.reports.model import (
 from gateway.reports.model import Row as ReportRow
 from gateway.reports.ports import Agreements, Records
 from kit.clock import Clock
-from kit.http import Caller, caller_of, page_link
+from kit.http import Caller, caller_of, known_query, page_link
 from kit.sheet import FILES, Form, Row, file_response, wanted
 from roaming.party import PartyId
 
@@ -202,7 +202,9 @@ class Asked:
 
 def router(records: Records, agreements: Agreements, clock: Clock, *, hub: PartyId) -> APIRouter:
     """A party sees calls that it made and those that it answered; the hub's operator, all."""
-    routes = APIRouter(prefix="/marketplace/reports", tags=["reports"])
+    routes = APIRouter(
+        prefix="/marketplace/reports", tags=["reports"], dependencies=[Depends(known_query)]
+    )
 
     @routes.get(
         "/figures",

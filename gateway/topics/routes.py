@@ -44,7 +44,16 @@ from gateway.topics.shapes import (
 from gateway.topics.stream import MEDIA_TYPE, EventStream
 from kit.database import Database
 from kit.encoding import encode_json
-from kit.http import Caller, Instant, caller_of, decode, json_response, page_link, read_body
+from kit.http import (
+    Caller,
+    Instant,
+    caller_of,
+    decode,
+    json_response,
+    known_query,
+    page_link,
+    read_body,
+)
 from kit.idempotency import once
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -65,7 +74,7 @@ def router(
     *,
     allow_loopback: bool,
 ) -> APIRouter:
-    routes = APIRouter(tags=["topics"])
+    routes = APIRouter(tags=["topics"], dependencies=[Depends(known_query)])
     _add_events(routes, desk, database)
     _add_subscriptions(routes, desk, subscriptions, database, allow_loopback=allow_loopback)
     _add_pulling(routes, desk, subscriptions, database)

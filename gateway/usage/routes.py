@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from gateway.usage.model import DayOfUse
 from gateway.usage.ports import Usage
 from kit.clock import Clock
-from kit.http import Caller, caller_of, page_link
+from kit.http import Caller, caller_of, known_query, page_link
 
 DEFAULT_DAYS = 31
 
@@ -42,7 +42,7 @@ class UsageOut(BaseModel):
 
 def router(usage: Usage, clock: Clock) -> APIRouter:
     """Usage by contract and day; a party sees where it is requester or provider, nothing else."""
-    routes = APIRouter(prefix="/marketplace", tags=["usage"])
+    routes = APIRouter(prefix="/marketplace", tags=["usage"], dependencies=[Depends(known_query)])
 
     @routes.get("/usage", summary="Own usage by contract and day")
     async def own_usage(

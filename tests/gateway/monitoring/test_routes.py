@@ -42,7 +42,8 @@ async def ask(asked: Asked, query: str = "", *, known: bool = True) -> Answer:
 
 async def test_figures_are_asked_for_the_caller_alone_and_the_last_hour() -> None:
     asked = Asked()
-    answer = await ask(asked, "party=DE*XYZ")
+    assert (await ask(asked, "party=DE*XYZ")).status == 422
+    answer = await ask(asked, "")
     assert answer.status == 200
     [(party, question)] = asked.came
     assert (party, question) == (OPERATOR, Question(NOW - timedelta(hours=1), NOW))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime
 
+import pytest
 from fastapi import FastAPI
 
 from gateway.usage.model import DayOfUse, UsagePage
@@ -48,7 +49,7 @@ async def ask(pages: Pages, query: str, caller: Caller | None = CALL) -> Answer:
 
 async def test_usage_is_asked_for_the_caller_alone() -> None:
     pages = Pages()
-    answer = await ask(pages, "first=2026-04-01&last=2026-04-30&limit=7&party=DE*XYZ")
+    answer = await ask(pages, "first=2026-04-01&last=2026-04-30&limit=7")
     assert answer.status == 200
     assert json.loads(answer.body)["usage"][0] == {
         "day": "2026-04-01",
@@ -92,3 +93,14 @@ async def test_what_is_no_date_is_refused_by_name() -> None:
     answer = await ask(Pages(), "first=yesterday")
     assert answer.status == 422
     assert json.loads(answer.body)["field"] == "query.first"
+
+
+@pytest.mark.parametrize("query", ["contrat_id=C-1", "party=DE*XYZ", "limit=7&last_day="])
+async def test_a_filter_that_there_is_not_is_refused_rather_than_left_out(query: str) -> None:
+    pages = Pages()
+    answer = await ask(pages, query)
+    told = json.loads(answer.body)
+    name = query.rpartition("&")[2].partition("=")[0]
+    assert (answer.status, told["field"]) == (422, f"query.{name}")
+    assert told["rule"] == "one of: contract_id, cursor, first, last, limit"
+    assert pages.asked == []
