@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
 from datetime import date as Day
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
-import msgspec
-
-from documents.invoice import Invoice, Kind, Preceding, VatTotal
+from documents.invoice import Kind, Preceding, VatTotal
 from kit import event_log
 from kit.database import Database, Hot
 from kit.event_log import NewEvent
@@ -25,13 +22,25 @@ from marketplace.billing.model import (
     Contract,
     Item,
     Run,
-    State,
-    Tally,
     Uninvoiced,
 )
-from marketplace.billing.papers import About, Issued, Left
+from marketplace.billing.papers import Issued, Left
 from marketplace.billing.ports import Found, MonthOf, Recorded, Series
-from marketplace.billing.standing import LEVELS, Billed, Entry, Standing, Way
+from marketplace.billing.rows import (
+    event_of,
+    invoice_row,
+    line_rows,
+    parties_of,
+    share_row,
+    to_found,
+    to_invoice,
+    to_item,
+    to_share,
+    to_uninvoiced,
+    told_to,
+)
+from marketplace.billing.runs import SqlRuns
+from marketplace.billing.standing import LEVELS, Billed, Entry, Way
 from marketplace.contracts.model import Status
 from marketplace.contracts.register import asked_once
 from marketplace.contracts.rows import contracts
@@ -45,7 +54,7 @@ from roaming.month import Month
 from roaming.party import PartyId
 
 SLOW_S = 600
-_RUNS, _INVOICES, _LINES = (one.fullname for one in (tables.runs, tables.invoices, tables.lines))
+_INVOICES, _LINES = tables.invoices.fullname, tables.lines.fullname
 _ENTRIES, _SHARES = tables.entries.fullname, tables.shares.fullname
 _SHARES_TAKEN, _FEES = tables.shares_taken.fullname, tables.fees.fullname
 _SERIES, _UNINVOICED = tables.series.fullname, tables.uninvoiced.fullname
@@ -145,93 +154,10 @@ FROM {_LINES} AS l WHERE l.number = $1 ORDER BY l.line
 """
 
 
-class SqlBook:
+class SqlBook(SqlRuns):
     def __init__(self, connection: Hot, known_terms: dict[bytes, ServiceTerms]) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._terms = known_terms
-
-    async def lock(self) -> None:
-        await self._connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended('marketplace.billing', 0))"
-        )
-
-    async def open_run(self) -> Run | None:
-        row = await self._connection.fetchrow(
-            f"SELECT * FROM {_RUNS} WHERE state <> $1 ORDER BY run_id LIMIT 1", State.DONE.value
-        )
-        return None if row is None else _to_run(row)
-
-    async def billed_up_to(self, months: Collection[Month]) -> Mapping[Month, datetime]:
-        asked = [str(month) for month in months]
-        rows = await self._connection.fetch(
-            f"SELECT month, max(up_to) AS up_to FROM {_RUNS}"
-            " WHERE month = ANY($1) AND state = $2 GROUP BY month",
-            *(asked, State.DONE.value),
-        )
-        found = {Month.parse(row["month"]): row["up_to"] for row in rows}
-        # In what was looked at for late use, nothing is left until its end.
-        rows = await self._connection.fetch(
-            f"SELECT DISTINCT unnest(earlier) AS month FROM {_RUNS}"
-            " WHERE earlier && $1 AND state = $2",
-            *(asked, State.DONE.value),
-        )
-        whole = [Month.parse(row["month"]) for row in rows]
-        return found | {month: month.ends_at for month in whole if month in months}
-
-    async def run(self, run_id: str) -> Run | None:
-        row = await self._connection.fetchrow(f"SELECT * FROM {_RUNS} WHERE run_id = $1", run_id)
-        return None if row is None else _to_run(row)
-
-    async def runs(self, before: str | None, limit: int) -> Sequence[Run]:
-        rows = await self._connection.fetch(
-            f"SELECT * FROM {_RUNS} WHERE $1::text IS NULL OR run_id < $1"
-            " ORDER BY run_id DESC LIMIT $2",
-            before,
-            limit,
-        )
-        return [_to_run(row) for row in rows]
-
-    async def begin(self, run: Run) -> None:
-        await self._connection.execute(
-            f"INSERT INTO {_RUNS} (run_id, month, up_to, earlier, begun_by, begun_at, state,"
-            " summed, after, contracts, invoices, credit_notes, not_invoiced)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, false, '', 0, 0, 0, 0)",
-            *(run.run_id, str(run.month), run.up_to, [str(month) for month in run.earlier]),
-            *(run.by, run.begun_at, run.state.value),
-        )
-        await self._tell_of_run(EventType.BILLING_RUN_BEGUN, run, run.begun_at)
-
-    async def advance(self, run: Run, now: datetime) -> None:
-        tally = run.tally
-        await self._connection.execute(
-            f"UPDATE {_RUNS} SET state = $2, summed = $3, after = $4, contracts = $5,"
-            " invoices = $6, credit_notes = $7, not_invoiced = $8, finished_at = $9"
-            " WHERE run_id = $1",
-            *(run.run_id, run.state.value, run.summed, run.after),
-            *(tally.contracts, tally.invoices, tally.credit_notes, tally.not_invoiced),
-            run.finished_at,
-        )
-        if run.state is State.DONE:
-            await self._tell_of_run(EventType.BILLING_RUN_FINISHED, run, now)
-
-    async def _tell_of_run(self, kind: EventType, run: Run, now: datetime) -> None:
-        body = {
-            "run_id": run.run_id,
-            "month": str(run.month),
-            "up_to": run.up_to.isoformat(),
-            **({} if kind is EventType.BILLING_RUN_BEGUN else asdict(run.tally)),
-        }
-        await event_log.append(
-            self._connection, [NewEvent("billing-runs", kind, run.by, body, now)]
-        )
-
-    async def lease(self, run_id: str, holder: str, until: datetime, now: datetime) -> bool:
-        held = await self._connection.fetchval(
-            f"UPDATE {_RUNS} SET holder = $2, held_until = $3 WHERE run_id = $1 AND state <> $5"
-            " AND (holder IS NULL OR holder = $2 OR held_until < $4) RETURNING true",
-            *(run_id, holder, until, now, State.DONE.value),
-        )
-        return bool(held)
 
     async def by_quarter(self, run: Run) -> Sequence[str]:
         rows = await self._connection.fetch(_BY_QUARTER, run.up_to, run.months[0].starts_at)
@@ -258,7 +184,7 @@ class SqlBook:
         found: dict[MonthOf, dict[str, Item]] = {}
         for row in rows:
             place = row["contract_id"], Month.parse(row["month"])
-            found.setdefault(place, {})[row["key"]] = _to_item(row)
+            found.setdefault(place, {})[row["key"]] = to_item(row)
         return found
 
     async def left(
@@ -285,7 +211,7 @@ class SqlBook:
         found: dict[str, tuple[VatTotal, ...]] = {}
         for row in rows:
             had = found.get(row["corrects"], ())
-            found[row["corrects"]] = had + _to_invoice(row["content"]).vat_totals
+            found[row["corrects"]] = had + to_invoice(row["content"]).vat_totals
         return found
 
     async def take_numbers(self, wanted: Mapping[Series, int]) -> Mapping[Series, int]:
@@ -306,9 +232,9 @@ class SqlBook:
         if not issued:
             return
         digests = [sha256(xml).digest() for xml in xmls]
-        sellers = [_event(one, digest, now) for one, digest in zip(issued, digests, strict=True)]
+        sellers = [event_of(one, digest, now) for one, digest in zip(issued, digests, strict=True)]
         buyers = [
-            _told_to(event, one.invoice.buyer.party)
+            told_to(event, one.invoice.buyer.party)
             for event, one in zip(sellers, issued, strict=True)
         ]
         cursors = (await event_log.append(self._connection, [*sellers, *buyers]))[: len(issued)]
@@ -317,7 +243,7 @@ class SqlBook:
             schema_name="marketplace",
             columns=[column.name for column in tables.invoices.columns],
             records=[
-                (*_invoice_row(one, cursor.position), one.invoice, xml, digest)
+                (*invoice_row(one, cursor.position), one.invoice, xml, digest)
                 for one, cursor, xml, digest in zip(issued, cursors, xmls, digests, strict=True)
             ],
             timeout=SLOW_S,
@@ -326,14 +252,14 @@ class SqlBook:
             tables.lines.name,
             schema_name="marketplace",
             columns=[column.name for column in tables.lines.columns],
-            records=[row for one in issued for row in _line_rows(one)],
+            records=[row for one in issued for row in line_rows(one)],
             timeout=SLOW_S,
         )
         await self._connection.copy_records_to_table(
             tables.shares.name,
             schema_name="marketplace",
             columns=[column.name for column in tables.shares.columns],
-            records=[_share_row(one.share) for one in issued if one.share is not None],
+            records=[share_row(one.share) for one in issued if one.share is not None],
         )
 
     async def note_uninvoiced(
@@ -372,7 +298,7 @@ class SqlBook:
 
     async def uninvoiced(self, party: PartyId | None) -> Sequence[Uninvoiced]:
         rows = await self._connection.fetch(_WAITING, party)
-        return [_to_uninvoiced(row) for row in rows]
+        return [to_uninvoiced(row) for row in rows]
 
     async def find(self, number: str, party: PartyId | None, *, lock: bool = False) -> Found | None:
         if lock:
@@ -383,7 +309,7 @@ class SqlBook:
         row = await self._connection.fetchrow(
             f"{_FOUND} WHERE {_OWN} AND i.number = $2", party, number
         )
-        return None if row is None else _to_found(row)
+        return None if row is None else to_found(row)
 
     async def page(
         self,
@@ -399,18 +325,18 @@ class SqlBook:
         rows = await self._connection.fetch(
             _PAGE, party, told, contract_id, counterparty, after, limit
         )
-        return [_to_found(row) for row in rows]
+        return [to_found(row) for row in rows]
 
     async def lines(self, number: str) -> Sequence[Billed]:
         content = await self._connection.fetchval(
             f"SELECT content FROM {_INVOICES} WHERE number = $1", number
         )
-        paper = _to_invoice(content).lines
+        paper = to_invoice(content).lines
         return [
             Billed(
                 row["line"],
                 Month.parse(row["month"]),
-                _to_item(row),
+                to_item(row),
                 paper[row["line"] - 1],
                 row["credited_minor"],
             )
@@ -448,7 +374,7 @@ class SqlBook:
             *(entry.on, entry.note, by, now),
         )
         written_off = entry.way is Way.WRITTEN_OFF
-        body = _parties(found.invoice) | {
+        body = parties_of(found.invoice) | {
             "reference": entry.reference,
             "amount_minor": entry.amount_minor,
             "on": entry.on.isoformat(),
@@ -466,7 +392,7 @@ class SqlBook:
         rows = await self._connection.fetch(
             _OVERDUE, today - timedelta(days=LEVELS[0]), after, limit
         )
-        return [(_to_found(row), row["reminded"]) for row in rows]
+        return [(to_found(row), row["reminded"]) for row in rows]
 
     async def remind(self, found: Found, level: int, now: datetime) -> None:
         sent = await self._connection.fetchval(
@@ -474,7 +400,7 @@ class SqlBook:
             *(found.invoice.number, level, now),
         )
         if sent:
-            body = _parties(found.invoice) | {
+            body = parties_of(found.invoice) | {
                 "level": level,
                 "due_on": found.invoice.due_on and found.invoice.due_on.isoformat(),
                 "open_minor": found.standing.open_minor,
@@ -487,7 +413,7 @@ class SqlBook:
         seller = found.invoice.seller.party
         event = NewEvent(f"service-invoices/{seller}", kind, seller, dict(body), now)
         buyer = found.invoice.buyer.party
-        await event_log.append(self._connection, [event, _told_to(event, buyer)])
+        await event_log.append(self._connection, [event, told_to(event, buyer)])
 
     async def fees(self) -> Sequence[Fee]:
         return [
@@ -518,19 +444,12 @@ class SqlBook:
             "currency": fee.currency,
         }
         event = NewEvent("marketplace-fees", EventType.MARKETPLACE_FEE_SET, by, body, now)
-        of_one = [] if fee.provider is None else [_told_to(event, fee.provider)]
+        of_one = [] if fee.provider is None else [told_to(event, fee.provider)]
         await event_log.append(self._connection, [event, *of_one])
-
-    async def has_billed(self, month: Month) -> bool:
-        return bool(
-            await self._connection.fetchval(
-                f"SELECT EXISTS (SELECT FROM {_RUNS} WHERE month = $1)", str(month)
-            )
-        )
 
     async def share_of(self, number: str) -> Share | None:
         row = await self._connection.fetchrow(f"SELECT * FROM {_SHARES} WHERE number = $1", number)
-        return None if row is None else _to_share(row)
+        return None if row is None else to_share(row)
 
     async def providers_with_fees(self, after: str, limit: int) -> Sequence[PartyId]:
         rows = await self._connection.fetch(
@@ -548,7 +467,7 @@ class SqlBook:
             " ORDER BY number",
             provider,
         )
-        return [_to_share(row) for row in rows]
+        return [to_share(row) for row in rows]
 
     async def take_shares(self, numbers: Sequence[str], fee_number: str) -> None:
         await self._connection.execute(
@@ -603,140 +522,3 @@ class SqlBooks:
             self._terms = {}
         async with self._database.hot() as connection:
             yield SqlBook(connection, self._terms)
-
-
-def _invoice_row(one: Issued, position: int) -> tuple[Any, ...]:
-    made = one.invoice
-    return (
-        *(made.number, position, made.kind.value, one.about.value),
-        *(made.seller.party, made.buyer.party, one.contract_id, one.run_id, str(one.month)),
-        *(made.currency, made.issued_on, made.due_on, made.net_minor, made.gross_minor),
-        *(one.corrects, one.reason),
-    )
-
-
-def _line_rows(one: Issued) -> list[tuple[Any, ...]]:
-    return [
-        (
-            *(one.invoice.number, place, one.contract_id, str(kept.month), kept.item.key),
-            *(kept.item.text, kept.item.quantity, kept.item.unit, kept.item.amount_minor),
-            *(kept.taken, *(kept.corrects or (None, None))),
-        )
-        for place, kept in enumerate(one.lines, 1)
-    ]
-
-
-def _share_row(share: Share) -> tuple[Any, ...]:
-    return (
-        *(share.number, share.provider, share.currency, share.percent, share.per_invoice_minor),
-        *(share.net_minor, share.provider_minor, share.fee_minor),
-    )
-
-
-def _event(one: Issued, digest: bytes, now: datetime) -> NewEvent:
-    made = one.invoice
-    credit = made.kind is Kind.CREDIT_NOTE
-    kind = EventType.SERVICE_CREDIT_NOTE_ISSUED if credit else EventType.SERVICE_INVOICE_ISSUED
-    body = _parties(made) | {
-        "about": one.about.value,
-        "contract_id": one.contract_id,
-        "month": str(one.month),
-        "net_minor": made.net_minor,
-        "vat_minor": made.vat_minor,
-        "due_on": made.due_on and made.due_on.isoformat(),
-        "corrects": [before.number for before in made.preceding],
-        "reason": one.reason,
-        "xml_sha256": digest.hex(),
-    }
-    seller = made.seller.party
-    return NewEvent(f"service-invoices/{seller}", kind, seller, body, now)
-
-
-def _told_to(event: NewEvent, party: PartyId) -> NewEvent:
-    """The same to the other side: who is to pay, or is paid back, hears of it as well."""
-    return replace(event, party=party)
-
-
-def _parties(made: Invoice) -> dict[str, Any]:
-    return {
-        "number": made.number,
-        "seller": made.seller.party,
-        "buyer": made.buyer.party,
-        "currency": made.currency,
-    }
-
-
-def _to_run(row: Any) -> Run:
-    return Run(
-        run_id=row["run_id"],
-        month=Month.parse(row["month"]),
-        up_to=row["up_to"],
-        earlier=tuple(Month.parse(month) for month in row["earlier"]),
-        by=PartyId(row["begun_by"]),
-        begun_at=row["begun_at"],
-        state=State(row["state"]),
-        summed=row["summed"],
-        after=row["after"],
-        tally=Tally(row["contracts"], row["invoices"], row["credit_notes"], row["not_invoiced"]),
-        finished_at=row["finished_at"],
-    )
-
-
-def _to_item(row: Any) -> Item:
-    return Item(row["key"], row["told"], row["quantity"], row["unit"], row["amount_minor"])
-
-
-def _to_found(row: Any) -> Found:
-    invoice = _to_invoice(row["content"])
-    return Found(
-        position=row["log_position"],
-        about=About(row["about"]),
-        contract_id=row["contract_id"],
-        run_id=row["run_id"],
-        month=Month.parse(row["month"]),
-        invoice=invoice,
-        xml=row["xml"],
-        xml_sha256=row["xml_sha256"],
-        reason=row["reason"],
-        standing=Standing(
-            kind=invoice.kind,
-            gross_minor=row["gross_minor"],
-            due_on=row["due_on"],
-            credited_minor=row["credited_minor"],
-            paid_minor=row["paid_minor"],
-            written_off_minor=row["written_off_minor"],
-        ),
-    )
-
-
-def _to_invoice(content: Any) -> Invoice:
-    return msgspec.convert(content, Invoice, dec_hook=_read)
-
-
-def _read(kind: type, value: Any) -> Any:
-    assert kind is PartyId
-    return PartyId(value)
-
-
-def _to_share(row: Any) -> Share:
-    return Share(
-        number=row["number"],
-        provider=PartyId(row["provider"]),
-        currency=row["currency"],
-        percent=row["percent"],
-        per_invoice_minor=row["per_invoice_minor"],
-        net_minor=row["net_minor"],
-        fee_minor=row["fee_minor"],
-    )
-
-
-def _to_uninvoiced(row: Any) -> Uninvoiced:
-    return Uninvoiced(
-        seller=PartyId(row["seller"]),
-        buyer=PartyId(row["buyer"]),
-        currency=row["currency"],
-        by_month=tuple(zip(map(Month.parse, row["months"]), row["minors"], strict=True)),
-        wanted=tuple(row["wanted"]),
-        noted_at=row["noted_at"],
-        contract_id=row["contract_id"] or None,
-    )
