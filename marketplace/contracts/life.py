@@ -120,6 +120,12 @@ def lasts_until(contract: Contract) -> datetime | None:
     return min(ends, default=None)
 
 
+def end_to_tell(contract: Contract) -> datetime | None:
+    """When it ends as far as anybody has said: its term, or the termination that outlasts a term
+    which is renewed before. None: nobody has said."""
+    return lasts_until(contract) or contract.ends
+
+
 def end_by_notice(contract: Contract, now: datetime) -> datetime:
     """When it has ended at the latest, if notice is given now or was given before."""
     noticed, last = now + timedelta(days=contract.terms.notice_days), lasts_until(contract)

@@ -14,6 +14,7 @@ from kit.http import Caller, caller_of, json_response, page_link
 from kit.idempotency import once
 from kit.problem import told_of
 from marketplace.contracts import flows
+from marketplace.contracts.life import end_to_tell
 from marketplace.contracts.model import Absence, Action, Contract, absence
 from marketplace.contracts.ports import Contracts, Memory
 from marketplace.services.model import Environment
@@ -65,7 +66,8 @@ class ContractShown(BaseModel):
     """A contract as its two parties see it. One of the environment `sandbox` is for calls that are
     tried, and for nothing else.
 
-    `ends`: when it ends at the latest, by its term or by a termination whose notice runs.
+    `ends`: when it ends, by its term or by a termination whose notice runs; terms with
+    `renews_months` renew the former, unless the latter is known.
     `absence`: why it is not in force now, by what it says itself; null: it is.
     """
 
@@ -113,7 +115,7 @@ class ContractShown(BaseModel):
             negotiation_id=contract.negotiation_id,
             replaces=contract.replaces,
             renewals=contract.renewals,
-            ends=contract.ends,
+            ends=end_to_tell(contract),
             absence=absence(contract.valid_from, contract.valid_until, contract.history, now),
         )
 

@@ -193,7 +193,7 @@ class SqlDesk:
                 "action": action.value,
                 "by": by,
                 "status": one.status_at(now).value,
-                "ends": one.ends and one.ends.isoformat(),
+                "ends": None if (ends := life.end_to_tell(one)) is None else ends.isoformat(),
                 "reason": next(
                     (o.reason for o in reversed(one.history) if o.recorded_at == now), None
                 ),

@@ -135,6 +135,11 @@ def test_a_termination_whose_notice_outlasts_the_end_ends_the_renewed_contract()
     one = contract(renews_months=12, notice_days=60)
     ended = model.changed(one, Action.TERMINATE, PROVIDER, END - 10 * DAY)
     assert life.renews(ended)
+    # Told so from the day of the notice on, and not as the end of a term that is renewed.
+    assert life.end_to_tell(ended) == END + 50 * DAY
+    assert [life.end_to_tell(other) for other in (one, contract(), contract(None))] == [
+        *(END, END, None),
+    ]
     after, told = lived(ended, END + 90 * DAY)
     assert after.ends == END + 50 * DAY
     assert told[-1] == Ended(END + 50 * DAY, Because.TERMINATED)
