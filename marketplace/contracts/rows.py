@@ -67,6 +67,13 @@ Index(
     contracts.c.service,
 )
 Index("ix_contract_provider", contracts.c.provider, contracts.c.contract_id)
+# For whoever has tens of thousands: those of one of its services.
+Index(
+    "ix_contract_provider_service",
+    contracts.c.provider,
+    contracts.c.service,
+    contracts.c.contract_id,
+)
 Index("ix_contract_requester", contracts.c.requester, contracts.c.contract_id)
 Index("ix_contract_changed_xid", contracts.c.changed_xid)
 Index(

@@ -345,18 +345,18 @@ def _said(word: str) -> Any:
     that is shorter than what the indexes know, that it begins a word there."""
     plain = re.sub(r"([\\%_])", r"\\\1", word.lower())
     patterns = [f"%{plain}%"]
+    said: Any = services.c.words.like(f"%{plain}%")
     if len(word) < INDEXED_LETTERS:
         patterns = [f"{plain}%", *(f"%{before}{plain}%" for before in BETWEEN_WORDS)]
+        # That it does not occur at all is seen soonest, where all have to be looked through.
+        said = and_(said, or_(*(services.c.words.like(one) for one in patterns)))
     named = (
         select(partners.c.party)
         .where(or_(*(partners.c.name.ilike(one) for one in patterns)))
         .scalar_subquery()
     )
     # An array, which is made first and then looked for in the index.
-    return or_(
-        *(services.c.words.like(one) for one in patterns),
-        services.c.provider == any_(func.array(named, type_=ARRAY(Text))),
-    )
+    return or_(said, services.c.provider == any_(func.array(named, type_=ARRAY(Text))))
 
 
 def _standing(service: Service) -> dict[str, Any]:

@@ -246,6 +246,9 @@ WHERE environment = 'sandbox'
 """,
     "ALTER TABLE marketplace.contract ADD COLUMN environment TEXT DEFAULT 'live' NOT NULL",
     "CREATE INDEX ix_contract_requester ON marketplace.contract (requester, contract_id)",
+    """
+CREATE INDEX ix_contract_provider_service ON marketplace.contract (provider, service, contract_id)
+""",
 ]
 
 FRAMEWORK: list[str] = [
