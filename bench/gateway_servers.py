@@ -34,8 +34,8 @@ from gateway.signing.flows import Signing
 from gateway.signing.store import EvidenceLog
 from gateway.usage.store import SqlMeter
 from gridroam import bridging
-from gridroam.answers import ContractsForGateway
 from gridroam.core import core
+from gridroam.gateway_answers import ContractsForGateway
 from gridroam.signatures import ClientsForSigning, KeysForGateway
 from kit.access_token import Verifier
 from kit.clock import utc_now

@@ -22,8 +22,8 @@ from gateway.bridging.model import LoginRefused, TooManyAttempts
 from gateway.bridging.ports import Face
 from gateway.bridging.sides import Desk, Side, read_side
 from gateway.calls.ports import Catalogue
-from gridroam.answers import InterfacesForGateway, LoginsForGateway
 from gridroam.core import Core
+from gridroam.gateway_answers import InterfacesForGateway, LoginsForGateway
 from kit.access_token import Identity
 from kit.clock import Clock
 from kit.worker import Worker, woken_by

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.health.flows import health_of
 from gateway.health.routes import EndpointShown, HealthShown
 from gateway.health.store import SqlReports
-from gridroam.answers import OneForHealth
+from gridroam.gateway_answers import OneForHealth
 from gridroam.office import open_core
 from marketplace.services import flows
 from marketplace.services.handling import Mode

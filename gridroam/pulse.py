@@ -8,7 +8,7 @@ from typing import Any
 from gateway.health.flows import health_of
 from gateway.health.ports import Reports
 from gateway.health.routes import EndpointShown
-from gridroam.answers import OneForHealth
+from gridroam.gateway_answers import OneForHealth
 from kit.clock import Clock
 from marketplace.services.model import Service
 from roaming.party import PartyId

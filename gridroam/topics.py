@@ -21,8 +21,8 @@ from gateway.topics.outbox import SqlOutbox
 from gateway.topics.sending import Post
 from gateway.topics.store import SqlLog, SqlSubscriptions
 from gateway.topics.tasks import Deliverer
-from gridroam.answers import ContractsForGateway
 from gridroam.core import Core
+from gridroam.gateway_answers import ContractsForGateway
 from kit.message_signature import Signer
 from marketplace.contracts.book import ContractBook
 from marketplace.services.model import Protocol

@@ -19,8 +19,8 @@ from gateway.signing.flows import Signing
 from gateway.signing.store import EvidenceLog
 from gateway.usage.store import SqlMeter
 from gridroam import bridging
-from gridroam.answers import ContractsForGateway, seen_by
 from gridroam.assembly import VERSION, Assembly
+from gridroam.gateway_answers import ContractsForGateway, seen_by
 from gridroam.service_apps import ServiceApp, tie_in
 from gridroam.signatures import ClientsForSigning, KeysForGateway
 from gridroam.topics import Topics

@@ -12,8 +12,8 @@ from gateway.packs.store import SqlBooks as SqlPacks
 from gateway.usage import routes as usage_routes
 from gateway.usage.store import SqlUsage
 from gridroam import billing, reports
-from gridroam.answers import BargainsForPacks, EndpointsForHealth
 from gridroam.assembly import AUDIENCE, Assembly
+from gridroam.gateway_answers import BargainsForPacks, EndpointsForHealth
 from gridroam.negotiating import Negotiating
 from gridroam.papers import AgreementsForFramework
 from gridroam.pulse import PulseOfServices

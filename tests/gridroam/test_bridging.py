@@ -14,8 +14,8 @@ from gateway.bridging.interfaces import Interfaces
 from gateway.bridging.model import LoginRefused, TooManyAttempts
 from gateway.bridging.sides import Side, read_side
 from gateway.calls.model import Service
-from gridroam.answers import ContractsForGateway, InterfacesForGateway
 from gridroam.bridging import ClientsAtTheDoor, read_ahead
+from gridroam.gateway_answers import ContractsForGateway, InterfacesForGateway
 from kit.clock import utc_now
 from roaming.refusal import Unavailable
 from tests.hub import Hub, Partner, until

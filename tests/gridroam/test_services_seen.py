@@ -13,7 +13,7 @@ from kit.database import Database
 from marketplace.contracts.book import ContractBook
 from tests.gateway.health.test_store import DOWN, NOON, WELL
 from tests.gateway.usage.test_store import record
-from tests.gridroam.test_answers import Rows
+from tests.gridroam.test_gateway_answers import Rows
 
 
 async def test_calls_and_endpoints_are_told_together_and_those_first_that_fare_worst(

@@ -31,7 +31,7 @@ from gateway.topics.model import (
 from gateway.topics.outbox import SqlOutbox
 from gateway.topics.sending import Post, Step, send_next
 from gateway.topics.store import SqlLog, SqlSubscriptions
-from gridroam.answers import REASONS
+from gridroam.gateway_answers import REASONS
 from kit.database import Database
 from tests.gateway.topics.fakes import (
     NOW,

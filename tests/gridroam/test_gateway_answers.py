@@ -15,12 +15,8 @@ from hypothesis import strategies as some
 
 from bridge.document import Document, Kind
 from gateway.calls.model import Denial, Grant, Quota, Reason
-from gridroam.answers import (
-    ContractsForGateway,
-    InterfacesForGateway,
-    LoginsForGateway,
-)
 from gridroam.core import COMMITMENTS
+from gridroam.gateway_answers import ContractsForGateway, InterfacesForGateway, LoginsForGateway
 from kit.database import Database
 from kit.secrets import SecretBox
 from marketplace.contracts import model
