@@ -44,6 +44,7 @@ from gateway.calls.refusals import (
     CallerGone,
     CallRefused,
     HeadersTooLarge,
+    OperationUnknown,
     OverLimit,
     ProviderBroken,
     ProviderResting,
@@ -193,6 +194,10 @@ def _call(
     headers = dict(given)
     if len(headers) != len(given):
         headers = _joined(given)
+    traceparent = continue_trace(headers.get(b"traceparent"), request_id, span_id, begins)
+    if b"tracestate" in headers and traceparent.startswith(request_id, len("00-")):
+        # It belongs to a trace that this call is no part of (W3C Trace Context, section 3.3).
+        del headers[b"tracestate"]
     return Call(
         scope=scope,
         request_id=request_id,
@@ -200,7 +205,7 @@ def _call(
         started_ns=started_ns,
         method=scope["method"],
         headers=headers,
-        traceparent=continue_trace(headers.get(b"traceparent"), request_id, span_id, begins),
+        traceparent=traceparent,
     )
 
 
@@ -213,7 +218,13 @@ def _joined(given: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def _fill(call: Call, scope: Scope, limits: Limits) -> None:
-    """Where the call wants to go. Raises HeadersTooLarge, BadPath."""
+    """Where the call wants to go. Raises HeadersTooLarge, BadPath, OperationUnknown."""
+    if call.method == "TRACE":
+        # Its answer is what a provider was sent: the hub's word on the call among it, with which a
+        # caller could go there itself, past contract and price.
+        raise OperationUnknown(
+            "TRACE is not passed on", field="method", value="TRACE", rule="any other method"
+        )
     raw_path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     query: bytes = scope["query_string"]
     if len(raw_path) + len(query) > limits.path_bytes:

@@ -46,7 +46,7 @@ WHOLE_BYTES = 64 * 1024
 # So much news (RFC 9110, section 15.2) may come before an answer; more is no answer.
 MOST_NEWS = 20
 # What may be repeated without harm (RFC 9110, section 9.2.2).
-IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 # Answers that say that the endpoint, not the call, is the trouble.
 _AILING = frozenset((502, 503, 504))
 MOST_REPEATS = 2

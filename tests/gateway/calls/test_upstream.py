@@ -140,6 +140,30 @@ async def test_headers_that_a_provider_has_named_are_passed_on_both_ways(
     assert not [one for one in theirs.requests if "X-Other" in one.headers]
 
 
+async def test_nobody_is_shown_what_a_partner_was_sent(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    async with partner(hello) as theirs:
+        publish(house, theirs.address)
+        answer = await client.request("TRACE", "/services/weather/")
+    assert (answer.status_code, answer.json()["field"]) == (404, "method")
+    assert theirs.requests == []
+
+
+@pytest.mark.parametrize(
+    "parent", ["", "zz", "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"]
+)
+async def test_what_is_told_of_a_trace_goes_on_with_that_trace_alone(
+    house: House, client: httpx.AsyncClient, parent: str
+) -> None:
+    headers = {"tracestate": "vendor=1"} | ({"traceparent": parent} if parent else {})
+    async with partner(hello) as theirs:
+        publish(house, theirs.address)
+        await client.get("/services/weather/", headers=headers)
+    told = theirs.requests[0].headers
+    assert ("tracestate" in told) is (parent[3:35] == told["traceparent"][3:35])
+
+
 async def test_of_a_partners_headers_only_those_listed_come_back(
     house: House, client: httpx.AsyncClient
 ) -> None:
