@@ -6,7 +6,8 @@ is billed twice is billed once, one that is billed in parts comes to the same to
 that is recorded after the cut-off is on a later invoice, as a line that names its month.
 
 Laws. The lines of all invoices and credit notes of a contract's month, those left out that a seller
-gave away, are what the month comes to. A cut-off never goes back.
+gave away, are what the month comes to; but what was given away is not taken back once more, where
+it turns out not to have been due. A cut-off never goes back.
 """
 
 from __future__ import annotations

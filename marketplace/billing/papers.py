@@ -153,14 +153,14 @@ class Left:
 
 
 def parted(note: Ready, left: Mapping[Month, Sequence[Left]]) -> list[Ready]:
-    """A run's credit note as one for each invoice that it corrects: none is credited for more than
-    it asked, as long as another has anything left. `left`: the latest first; what is taken of it
-    here is gone.
+    """A run's credit note as one for each invoice that it corrects. `left`: the latest first; what
+    is taken of it here is gone.
 
-    What comes to more meanwhile stands on the first of them, which takes others in where that would
-    leave nothing to be credited.
+    None is credited for more than it asked: what no invoice has left was given away before, and is
+    not given twice. What comes to more meanwhile stands on the first of them, which takes others in
+    where that would leave nothing to be credited; where nothing is left to be, it is an invoice.
     """
-    parts: dict[Preceding | None, list[tuple[Line, KeptLine]]] = {}
+    parts: dict[Preceding, list[tuple[Line, KeptLine]]] = {}
     more: list[tuple[Line, KeptLine]] = []
     for line, kept in note.lines:
         if kept.item.amount_minor >= 0:
@@ -170,32 +170,30 @@ def parted(note: Ready, left: Mapping[Month, Sequence[Left]]) -> list[Ready]:
         for place, (invoice, minor) in enumerate(shares, 1):
             one = _part(line, kept, minor, last=place == len(shares))
             parts.setdefault(invoice, []).append(one)
-    found = sorted(parts.items(), key=lambda part: _net(part[1]))
     notes: list[Ready] = []
     corrected: list[Preceding] = []
-    for invoice, lines in found:
+    for invoice, lines in sorted(parts.items(), key=lambda part: _net(part[1])):
         more += lines
-        corrected += [] if invoice is None else [invoice]
+        corrected.append(invoice)
         if _net(more) < 0:
             notes.append(replace(note, lines=tuple(more), corrects=tuple(corrected)))
             more, corrected = [], []
-    assert not more, "in all it is below zero"
+    if _net(more) > 0:
+        turned = tuple((_turned(line), kept) for line, kept in more)
+        notes.append(replace(note, kind=Kind.INVOICE, lines=turned))
     return notes
 
 
-def _shared(minor: int, left: Sequence[Left]) -> list[tuple[Preceding | None, int]]:
-    """An amount dealt out to invoices. What none of them has left is the latest one's."""
-    shares: dict[Preceding | None, int] = {}
+def _shared(minor: int, left: Sequence[Left]) -> list[tuple[Preceding, int]]:
+    """An amount dealt out to invoices, as far as they have it left."""
+    shares = []
     for one in left:
         share = min(max(0, one.minor), minor)
         if share:
             one.minor -= share
             minor -= share
-            shares[one.invoice] = share
-    if minor:
-        latest = left[0].invoice if left else None
-        shares[latest] = shares.get(latest, 0) + minor
-    return list(shares.items())
+            shares.append((one.invoice, share))
+    return shares
 
 
 def _part(line: Line, kept: KeptLine, minor: int, *, last: bool) -> tuple[Line, KeptLine]:

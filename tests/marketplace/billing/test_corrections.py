@@ -140,6 +140,20 @@ async def test_what_a_run_takes_back_of_a_month_with_several_invoices_is_taken_o
     assert first.standing.open_minor == 0
 
 
+async def test_what_was_given_away_is_not_taken_back_once_more_by_a_run(
+    sold: tuple[Market, Found],
+) -> None:
+    market, found = sold
+    await credited(market, found.invoice.number, {1: 400})
+    async with market.database.hot() as connection:
+        await connection.execute("UPDATE gateway.usage SET billable = false")
+    await market.bill()
+    after = await looking.find(found.invoice.number, REQUESTER, house=market.house)
+    assert after.standing.credited_minor == after.standing.gross_minor
+    # Asked again, nothing more is given: that of the first run took all that was left.
+    assert (await market.bill()).tally.credit_notes == 0
+
+
 async def test_what_a_later_invoice_took_back_is_credited_with_the_whole_of_it_alone(
     database: Database,
 ) -> None:

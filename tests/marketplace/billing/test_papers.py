@@ -58,10 +58,13 @@ def test_what_more_there_is_meanwhile_stands_on_one_that_stays_a_credit_note() -
     assert told(notes) == [(["2026-10-1", "2026-10-2"], -40)]
 
 
-def test_what_no_invoice_has_left_is_the_latest_ones() -> None:
+def test_what_no_invoice_has_left_was_given_away_and_is_not_given_twice() -> None:
     notes = parted(note((OCTOBER, -9)), {OCTOBER: left(OCTOBER, 2, 3)})
-    assert sorted(told(notes)) == [(["2026-10-1"], -3), (["2026-10-2"], -6)]
-    assert told(parted(note((OCTOBER, -9)), {})) == [([], -9)]
+    assert told(notes) == [(["2026-10-1"], -3), (["2026-10-2"], -2)]
+    assert parted(note((OCTOBER, -9)), {OCTOBER: left(OCTOBER, 0)}) == []
+    [invoice] = parted(note((SEPTEMBER, 5), (OCTOBER, -9)), {OCTOBER: left(OCTOBER, 2)})
+    assert (invoice.kind, invoice.corrects, invoice.net_minor) == (Kind.INVOICE, (), 3)
+    assert [line.amount_minor for line, _ in invoice.lines] == [5, -2]
 
 
 _amounts = some.tuples(some.sampled_from([SEPTEMBER, OCTOBER]), some.integers(-500, 500))
@@ -71,19 +74,30 @@ _amounts = some.tuples(some.sampled_from([SEPTEMBER, OCTOBER]), some.integers(-5
     some.lists(_amounts, min_size=1, max_size=8).filter(lambda every: sum(n for _, n in every) < 0),
     some.lists(some.integers(0, 600), min_size=1, max_size=4),
 )
-def test_nothing_is_lost_in_the_parts_and_each_is_a_credit_note(
+def test_nothing_is_lost_in_the_parts_nor_an_invoice_credited_for_more_than_it_has_left(
     items: list[tuple[Month, int]], minors: list[int]
 ) -> None:
-    invoices = {month: left(month, *minors) for month in (SEPTEMBER, OCTOBER)}
-    notes = parted(note(*items), invoices)
-    assert all(each.net_minor < 0 and each.kind is Kind.CREDIT_NOTE for each in notes)
+    months = (SEPTEMBER, OCTOBER)
+    invoices = {month: left(month, *minors) for month in months}
+    made = parted(note(*items), invoices)
     sums: Counter[tuple[Month, str]] = Counter()
-    for each in notes:
-        assert each.net_minor == -sum(line.amount_minor for line, _ in each.lines)
+    for each in made:
+        credit = each.kind is Kind.CREDIT_NOTE
+        assert (each.net_minor < 0) is credit is bool(each.corrects)
+        sign = -1 if credit else 1
+        assert each.net_minor == sign * sum(line.amount_minor for line, _ in each.lines)
         for _, kept in each.lines:
             sums[kept.month, kept.item.key] += kept.item.amount_minor
-    assert sums == {(month, f"k{n}"): minor for n, (month, minor) in enumerate(items)}
     assert all(one.minor >= 0 for some_left in invoices.values() for one in some_left)
+    asked = {(month, f"k{n}"): minor for n, (month, minor) in enumerate(items)}
+    taken = sum(sum(minors) - sum(one.minor for one in invoices[month]) for month in months)
+    less = {
+        month: sum(-minor for (of, _), minor in asked.items() if of == month and minor < 0)
+        for month in months
+    }
+    assert taken == sum(min(less[month], sum(minors)) for month in months)
+    if all(less[month] <= sum(minors) for month in months):
+        assert sums == asked
 
 
 @pytest.mark.parametrize("month", [Month(2026, 12), Month(2028, 2), Month(2027, 1)])
