@@ -27,7 +27,6 @@ from gateway.calls.flows import (
     pass_through,
     permit,
 )
-from gateway.calls.holding import Holding
 from gateway.calls.model import Call, Speaks
 from gateway.calls.ports import Answer, Body, Carry, Words
 
@@ -49,7 +48,8 @@ class Bridge:
         """A REST caller's question, to a SOAP provider or through the operation's content map."""
         service = call.service
         assert service is not None
-        call.holding = Holding(door.pot, call.client_id)
+        assert call.client_id is not None
+        call.holding = door.pot.of_client(call.client_id)
         if service.speaks is Speaks.SOAP:
             return await json_to_soap.turn(call, body, door, self._desk)
         return await content_maps.turn(call, body, door)
@@ -88,10 +88,11 @@ class SoapEntrance:
         if b"authorization" in call.headers:
             identify(call, door)
             admit(call, door)
-            call.holding = Holding(door.pot, call.client_id)
+            assert call.client_id is not None
+            call.holding = door.pot.of_client(call.client_id)
             asked = await _read(call, body, answer, door.limits.body_bytes)
         else:
-            call.holding = Holding(door.pot, None)
+            call.holding = door.pot.of_stranger(call.address)
             asked = await _read(call, body, answer, UNKNOWN_CALLERS_BYTES)
             await log_in(call, asked, self._desk)
             admit(call, door)

@@ -16,7 +16,8 @@ from gateway.calls.refusals import CallerTooBusy, HubBusy
 class Pot:
     """That of one process: so many bytes in all, and so many for one client.
 
-    Whoever has not shown yet who it is counts as the client "".
+    Strangers, who have yet to show who they are, have one client's share together, and those of
+    one address an eighth of it: who fills that keeps nobody else from logging in.
     """
 
     def __init__(self, most_bytes: int, most_of_one: int) -> None:
@@ -25,41 +26,57 @@ class Pot:
         self._of = Counter[str]()
         self.bytes = 0
 
-    def take(self, client_id: str, size: int) -> None:
+    def of_client(self, client_id: str) -> Holding:
+        return Holding(self, ((client_id, self._most_of_one),))
+
+    def of_stranger(self, address: str) -> Holding:
+        # No client's id begins so.
+        shares = (("@", self._most_of_one), (f"@{address}", self._most_of_one // 8))
+        return Holding(self, shares)
+
+    def take(self, shares: Shares, size: int) -> None:
         """Raises CallerTooBusy, HubBusy."""
-        if self._of[client_id] + size > self._most_of_one:
-            raise CallerTooBusy(
-                "the bodies of calls under way are too much together",
-                Reason.TOO_MANY_AT_ONCE,
-                rule=f"at most {self._most_of_one} bytes at once that are read whole; then again",
-            )
+        for name, most in shares:
+            if self._of[name] + size > most:
+                raise CallerTooBusy(
+                    "the bodies of calls under way are too much together",
+                    Reason.TOO_MANY_AT_ONCE,
+                    rule=f"at most {most} bytes at once that are read whole; then try again",
+                )
         if self.bytes + size > self._most:
             raise HubBusy("too much is being read whole at once", rule="try again shortly")
-        self._of[client_id] += size
         self.bytes += size
+        for name, _ in shares:
+            self._of[name] += size
 
-    def give_back(self, client_id: str, size: int) -> None:
+    def give_back(self, shares: Shares, size: int) -> None:
         self.bytes -= size
-        self._of[client_id] -= size
-        if not self._of[client_id]:
-            del self._of[client_id]
+        for name, _ in shares:
+            self._of[name] -= size
+            if not self._of[name]:
+                del self._of[name]
 
 
 class Holding:
-    """What one call holds."""
+    """What one call holds, of the shares that it counts in."""
 
-    __slots__ = ("_client_id", "_pot", "bytes")
+    __slots__ = ("_pot", "_shares", "bytes")
 
-    def __init__(self, pot: Pot, client_id: str | None) -> None:
+    def __init__(self, pot: Pot, shares: Shares) -> None:
         self._pot = pot
-        self._client_id = client_id or ""
+        self._shares = shares
         self.bytes = 0
 
     def more(self, size: int) -> None:
         """Raises what `Pot.take` raises."""
-        self._pot.take(self._client_id, size)
+        self._pot.take(self._shares, size)
         self.bytes += size
 
     def let_go(self) -> None:
-        self._pot.give_back(self._client_id, self.bytes)
-        self.bytes = 0
+        if self.bytes:
+            self._pot.give_back(self._shares, self.bytes)
+            self.bytes = 0
+
+
+Shares = tuple[tuple[str, int], ...]
+"""Whose, and the most of it."""

@@ -10,7 +10,7 @@ from starlette.types import Receive
 
 from gateway.bridging.exchange import Written, whole
 from gateway.bridging.model import BodyTooSlow
-from gateway.calls.holding import Holding, Pot
+from gateway.calls.holding import Pot
 from gateway.calls.refusals import BodyTooLarge, CallerTooBusy
 
 
@@ -51,12 +51,12 @@ async def test_a_body_is_read_no_further_than_it_may_be_long() -> None:
 
 async def test_what_is_held_of_a_body_is_no_more_than_there_is_room_for() -> None:
     pot = Pot(100, 3)
-    held = Holding(pot, "client-1")
+    held = pot.of_client("client-1")
     with pytest.raises(CallerTooBusy):
         await whole(Coming([b"ab", b"cd"], dribbles=True), 10, held)
     assert pot.bytes == 2
     held.let_go()
-    assert await whole(Coming([b"abc"]), 10, Holding(pot, "client-1")) == b"abc"
+    assert await whole(Coming([b"abc"]), 10, pot.of_client("client-1")) == b"abc"
 
 
 async def test_nobody_keeps_us_reading_for_ever() -> None:

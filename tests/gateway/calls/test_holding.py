@@ -17,7 +17,7 @@ def test_nobody_takes_more_than_its_share_nor_all_together_more_than_there_is(
     pot = Pot(100, 60)
     calls: list[tuple[str, Holding]] = []
     for client_id, size, ends in steps:
-        calls.append((client_id, Holding(pot, client_id)))
+        calls.append((client_id, pot.of_client(client_id)))
         of_one = sum(call.bytes for name, call in calls if name == client_id)
         kind = None
         try:
@@ -41,9 +41,15 @@ def test_nobody_takes_more_than_its_share_nor_all_together_more_than_there_is(
     assert pot.bytes == 0
 
 
-def test_who_has_not_said_who_it_is_has_one_share_with_all_others_of_its_kind() -> None:
-    pot = Pot(100, 60)
-    Holding(pot, None).more(40)
+def test_strangers_have_a_share_together_and_those_of_one_address_a_part_of_it() -> None:
+    pot = Pot(200, 80)
+    filled = [pot.of_stranger(f"192.0.2.{n}") for n in range(8)]
+    for one in filled:
+        with pytest.raises(CallerTooBusy):
+            one.more(11)
+        one.more(10)
     with pytest.raises(CallerTooBusy):
-        Holding(pot, None).more(40)
-    Holding(pot, "known").more(40)
+        pot.of_stranger("192.0.2.9").more(1)
+    pot.of_client("known").more(80)
+    filled[0].let_go()
+    pot.of_stranger("192.0.2.9").more(10)
