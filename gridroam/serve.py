@@ -14,7 +14,12 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import replace
 from typing import Protocol
 
@@ -28,13 +33,14 @@ from gridroam import logging as hub_logging
 from gridroam.heads import BoundedProtocol
 from gridroam.home import Home
 from gridroam.settings import Settings
-from gridroam.wiring import hub
 from kit import garbage, open_files
 from roaming.refusal import Clash, Malformed
 
 log = structlog.get_logger(__name__)
 
 GRACE_S = 20
+
+OpenHub = Callable[[Settings, Home, str, asyncio.Event], AbstractAsyncContextManager[ASGIApp]]
 
 
 class PortTaken(Clash):
@@ -58,7 +64,7 @@ def run(settings: Settings, *, workers: int = 1) -> None:
     home = Home(settings.home, settings.database_url)
     with home.taken_by_this_hub(), _listening(settings.host, settings.port) as listening:
         if workers == 1:
-            uvloop.run(_until_told(settings, _Serving(settings, home, listening)))
+            uvloop.run(_until_told(settings, _serving(settings, home, listening)))
         else:
             uvloop.run(_until_told(settings, _Supervising(settings, home, listening, workers)))
 
@@ -70,7 +76,7 @@ def run_worker(settings: Settings, listening_fd: int) -> None:
     open_files.allow_many()
     listening = socket.socket(fileno=listening_fd)
     home = Home(settings.home, settings.database_url)
-    uvloop.run(_until_told(settings, _Serving(settings, home, listening)))
+    uvloop.run(_until_told(settings, _serving(settings, home, listening)))
 
 
 class _Work(Protocol):
@@ -113,10 +119,20 @@ async def _until_told(settings: Settings, work: _Work) -> None:
             raise
 
 
-class _Serving:
-    """One process that answers calls."""
+def _serving(settings: Settings, home: Home, listening: socket.socket) -> _Serving:
+    # Here, as a supervisor of others that serve, and who cannot start, needs nothing of the hub.
+    from gridroam.wiring import hub
 
-    def __init__(self, settings: Settings, home: Home, listening: socket.socket) -> None:
+    return _Serving(hub, settings, home, listening)
+
+
+class _Serving:
+    """One process that answers calls: those to `hub`, which is opened on its settings and home."""
+
+    def __init__(
+        self, hub: OpenHub, settings: Settings, home: Home, listening: socket.socket
+    ) -> None:
+        self._hub = hub
         self._home = home
         self._listening = listening
         self._server: _Server | None = None
@@ -135,7 +151,7 @@ class _Serving:
     async def run(self) -> None:
         async with (
             self._home.database_url() as database_url,
-            hub(self._settings, self._home, database_url, self._stopping) as app,
+            self._hub(self._settings, self._home, database_url, self._stopping) as app,
         ):
             config = uvicorn.Config(
                 self._behind_proxies(app),

@@ -16,6 +16,8 @@ HEAVY = (*WEB, "alembic", "networkx", "xmlschema", "clearinghouse.netting")
     [
         ("cli", (*HEAVY, "sqlalchemy", "pydantic")),
         ("signing", HEAVY),
+        # What supervises others that serve, and refuses what cannot be served.
+        ("serve", ("gridroam.wiring", "aiohttp", "xmlschema", "clearinghouse.cdrs")),
         ("office", HEAVY),
         ("office_events", HEAVY),
         ("office_deliveries", HEAVY),
