@@ -270,6 +270,7 @@ async def change(
         contract = await desk.find_to_change(contract_id, by)
         if contract is None:
             raise _unknown(contract_id)
+        now = model.in_order(contract.history, now)
         if action is Action.DO_NOT_RENEW:
             life.check_notice(contract, now)
         changed = model.changed(contract, action, by, now, reason)

@@ -205,13 +205,21 @@ def check_time(offering: Offering, now: datetime) -> None:
 
 def status_at(history: tuple[StatusChange, ...], at: datetime) -> Status:
     """The status at a moment. An agreement reaches back: before its first change it is agreed, and
-    its validity alone says how far."""
+    its validity alone says how far. A termination is final, whatever is written behind it."""
     current = history[0].status
     for change in history[1:]:
         if change.since > at:
             break
         current = change.status
+        if current is Status.TERMINATED:
+            break
     return current
+
+
+def in_order(history: tuple[StatusChange, ...], now: datetime) -> datetime:
+    """The moment of a change that is written now: not before those that are written already. Of two
+    who act at once, who looked at the clock first may be the one that comes second."""
+    return max(now, *(one.recorded_at for one in history))
 
 
 def absence(

@@ -135,6 +135,8 @@ async def change_standing(
                 value=role,
                 rule=", ".join(sorted(asked.roles)),
             )
+        # Who looked at the clock first may be the one that comes second.
+        now = max([now, *(turn.recorded_at for one in every for turn in one.standing.history)])
         leaves_at = await _leaves_at(book, every, now) if action is Action.LEAVE else None
         for one in every:
             turned = standing.changed(

@@ -209,6 +209,14 @@ def test_a_terminated_contract_takes_nothing_more() -> None:
             model.changed(one, action, EVSP, NOW)
 
 
+def test_nothing_that_is_written_behind_a_termination_brings_it_back() -> None:
+    """Two who act at once may write in another order than that of their clocks."""
+    entry = StatusChange(Status.RESUMED, NOW + 2 * HOUR, OPERATOR, NOW + 2 * HOUR)
+    ended = replace(entry, status=Status.TERMINATED, since=NOW + HOUR, recorded_at=NOW + HOUR)
+    history = (contract().history[0], ended, entry)
+    assert model.status_at(history, NOW + 3 * HOUR) is Status.TERMINATED
+
+
 def test_a_termination_waits_for_the_notice_of_the_terms() -> None:
     one = model.changed(contract(notice_days=30), Action.TERMINATE, EVSP, NOW)
     last = NOW + timedelta(days=30)

@@ -322,3 +322,26 @@ async def test_a_contract_says_when_it_ends_and_why_it_is_not_in_force(
     noticed = (await evsp.http.post(f"{CONTRACTS}/{two['contract_id']}/terminate")).json()
     assert (noticed["status"], noticed["absence"]) == ("agreed", None)
     assert datetime.fromisoformat(noticed["ends"]) == clock() + timedelta(days=30)
+
+
+async def test_of_two_who_act_at_once_the_second_to_be_written_is_not_lost(
+    market: Marketplace, operator: Member, evsp: Member, clock: HandClock
+) -> None:
+    """Whoever looked at the clock first may have had to wait for the other."""
+    contract = await agree_roaming(operator, evsp)
+    path = f"{CONTRACTS}/{contract['contract_id']}"
+    await evsp.http.post(f"{path}/suspend")
+    clock.forward(seconds=2)
+    assert (await evsp.http.post(f"{path}/resume")).json()["status"] == "resumed"
+    clock.forward(seconds=-1)
+    held = await operator.http.post(f"{path}/suspend", json={"reason": "unpaid"})
+    assert held.json()["history"][-1]["reason"] == "unpaid"
+    clock.forward(seconds=2)
+    assert (await evsp.http.get(path)).json()["absence"] == "suspended"
+    assert market.book.roaming(OPERATOR, EVSP, clock()) is None
+    assert (await operator.http.post(f"{path}/resume")).json()["absence"] is None
+    clock.forward(seconds=-1)
+    await evsp.http.post(f"{path}/terminate")
+    clock.forward(seconds=2)
+    assert (await operator.http.get(path)).json()["absence"] == "terminated"
+    assert market.book.roaming(OPERATOR, EVSP, clock()) is None

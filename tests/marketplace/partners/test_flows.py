@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from kit import event_log
 from kit.event_log import START
 from marketplace.partners import flows
 from marketplace.partners.model import BadPartner, UnknownPartner
+from marketplace.partners.standing import Action, PartnerStatus
 from marketplace.services.model import HUB_SERVICES
-from tests.marketplace.fakes import EVSP, OPERATOR, HandClock
+from tests.marketplace.fakes import EVSP, HUB, OPERATOR, HandClock
 from tests.marketplace.whole import Marketplace
 
 
@@ -51,6 +54,28 @@ async def test_a_registration_that_fails_leaves_nothing_behind(market: Marketpla
             await market.add_partner(EVSP, roles, name)
     with pytest.raises(UnknownPartner):
         await flows.find(market.core.partners, EVSP)
+
+
+async def test_a_suspension_that_waited_for_a_restoration_is_not_lost(
+    market: Marketplace, clock: HandClock
+) -> None:
+    """Whoever looked at the clock first may have had to wait for the other."""
+    await market.add_partner(EVSP, ["evsp"], "Cards")
+
+    async def turn(action: Action, seconds: int) -> None:
+        await flows.change_standing(
+            market.core.partners,
+            *(HUB, EVSP, action),
+            hub=HUB,
+            memory=market.book,
+            now=clock() + timedelta(seconds=seconds),
+        )
+
+    await turn(Action.SUSPEND, 0)
+    await turn(Action.RESTORE, 2)
+    await turn(Action.SUSPEND, 1)
+    found = await flows.find(market.core.partners, EVSP)
+    assert found.status_at(clock() + timedelta(seconds=3)) is PartnerStatus.SUSPENDED
 
 
 async def test_secrets_are_kept_as_hashes_alone(market: Marketplace) -> None:
