@@ -226,3 +226,24 @@ def _payload_to(listener: Listener) -> Callable[[Any, int, str, object], Corouti
         listener.put(str(payload))
 
     return on_notify
+
+
+class Few:
+    """A few of a database's connections for one kind of work: however much there is to do of it,
+    the rest find connections too."""
+
+    def __init__(self, database: Database, most: int) -> None:
+        self._database = database
+        self._turns = asyncio.Semaphore(most)
+
+    @asynccontextmanager
+    async def hot(self) -> AsyncIterator[Hot]:
+        """One transaction."""
+        async with self._turns, self._database.hot() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Hot]:
+        """For a single statement."""
+        async with self._turns, self._database.pool.acquire() as connection:
+            yield cast(Hot, connection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict, replace
 from datetime import time
 from typing import Any
@@ -21,7 +20,7 @@ from clearinghouse.forwarding.model import (
 from clearinghouse.forwarding.tables import preferences, sftp_keys
 from kit import event_log, sftp
 from kit.clock import Clock
-from kit.database import Database
+from kit.database import Database, Few
 from kit.event_log import NewEvent
 from kit.secrets import SecretBox
 from roaming.events import EventType
@@ -34,13 +33,12 @@ class SqlPreferences:
     def __init__(
         self, database: Database, box: SecretBox, clock: Clock, *, connections_most: int = 2
     ) -> None:
-        self._database = database
+        self._few = Few(database, connections_most)
         self._box = box
         self._clock = clock
-        self._turns = asyncio.Semaphore(connections_most)
 
     async def of(self, evsp: PartyId) -> Preference:
-        async with self._turns, self._database.pool.acquire() as connection:
+        async with self._few.acquire() as connection:
             row = await connection.fetchrow(
                 f"SELECT * FROM {preferences.fullname} WHERE evsp = $1", evsp
             )
@@ -49,7 +47,7 @@ class SqlPreferences:
     async def keep(self, evsp: PartyId, preference: Preference) -> Preference:
         now = self._clock()
         key = sftp.new_key(f"gridroam-{evsp.compact}") if preference.sftp is not None else None
-        async with self._turns, self._database.hot() as connection:
+        async with self._few.hot() as connection:
             row = await connection.fetchrow(
                 f"SELECT * FROM {preferences.fullname} WHERE evsp = $1 FOR UPDATE", evsp
             )
@@ -98,14 +96,14 @@ class SqlPreferences:
         return kept
 
     async def public_key(self, evsp: PartyId) -> str | None:
-        async with self._turns, self._database.pool.acquire() as connection:
+        async with self._few.acquire() as connection:
             key: str | None = await connection.fetchval(
                 f"SELECT public_key FROM {sftp_keys.fullname} WHERE evsp = $1", evsp
             )
         return key
 
     async def private_key(self, evsp: PartyId) -> bytes:
-        async with self._turns, self._database.pool.acquire() as connection:
+        async with self._few.acquire() as connection:
             sealed = await connection.fetchval(
                 f"SELECT sealed_private_key FROM {sftp_keys.fullname} WHERE evsp = $1", evsp
             )

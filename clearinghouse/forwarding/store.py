@@ -6,9 +6,7 @@ records under the same id again, and an EVSP can tell.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +32,7 @@ from clearinghouse.forwarding.model import (
 from clearinghouse.forwarding.tables import dead_letters, deliveries, progress
 from clearinghouse.forwarding.whereabouts import carried, traces
 from kit import event_log
-from kit.database import Database, Hot
+from kit.database import Database, Few, Hot
 from kit.event_log import Cursor, NewEvent
 from roaming.events import EventType
 from roaming.party import PartyId
@@ -126,16 +124,10 @@ class SqlOutbox:
     """`connections_most` keeps a thousand EVSPs from taking the connections of the rest."""
 
     def __init__(self, database: Database, *, connections_most: int = 4) -> None:
-        self._database = database
-        self._turns = asyncio.Semaphore(connections_most)
-
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Hot]:
-        async with self._turns, self._database.hot() as connection:
-            yield connection
+        self._few = Few(database, connections_most)
 
     async def evsps(self) -> Sequence[PartyId]:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             return [PartyId(row["evsp"]) for row in await connection.fetch(_EVSPS)]
 
     async def next(
@@ -147,7 +139,7 @@ class SqlOutbox:
         now: datetime,
         preference: Preference = AT_ONCE,
     ) -> Delivery | Nothing:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             # Looked at first: an EVSP that has everything, or waits, costs no write.
             seen = await connection.fetchrow(_LOOK, evsp)
             assert seen is not None
@@ -263,7 +255,7 @@ class SqlOutbox:
         channel: Channel = Channel.HTTP,
     ) -> None:
         reply = reply or Reply(None, "")
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             if not await _close(connection, delivery, "delivered", delivered_at=now):
                 return
             if delivery.dead_letter is None:
@@ -280,7 +272,7 @@ class SqlOutbox:
             await _keep_proof(connection, delivery, reply, channel, place)
 
     async def failed(self, delivery: Delivery, says: str, again_at: datetime | None = None) -> None:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             await connection.execute(
                 f"UPDATE {deliveries.fullname} SET attempts = attempts + 1, last_error = $2,"
                 " next_attempt_at = $3 WHERE delivery_id = $1 AND outcome IS NULL",
@@ -290,7 +282,7 @@ class SqlOutbox:
             )
 
     async def split(self, delivery: Delivery) -> None:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             if await _close(connection, delivery, "split"):
                 await connection.execute(
                     f"UPDATE {progress.fullname} SET single_xid = $2, single_position = $3"
@@ -301,7 +293,7 @@ class SqlOutbox:
 
     async def bury(self, delivery: Delivery, reply: Reply, now: datetime) -> None:
         (cdr,) = delivery.cdrs
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             if not await _close(connection, delivery, "refused"):
                 return
             await connection.execute(
@@ -322,7 +314,7 @@ class SqlOutbox:
             await event_log.append(connection, [_buried_event(delivery, reply, now)])
 
     async def dead_letters(self, evsp: PartyId, *, after: int, limit: int) -> Sequence[DeadLetter]:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             rows = await connection.fetch(
                 f"SELECT * FROM {dead_letters.fullname} WHERE evsp = $1 AND dead_letter_id > $2"
                 " ORDER BY dead_letter_id LIMIT $3",
@@ -335,7 +327,7 @@ class SqlOutbox:
     async def ask_replay(
         self, evsp: PartyId, dead_letter_id: int, now: datetime
     ) -> DeadLetter | None:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             await connection.execute(
                 f"UPDATE {dead_letters.fullname}"
                 " SET replay_requested_at = $3, replays = replays + 1"
@@ -358,7 +350,7 @@ class SqlOutbox:
     async def ask_replays(
         self, evsp: PartyId, dead_letter_ids: Sequence[int] | None, now: datetime
     ) -> int:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             asked = await connection.fetch(
                 f"UPDATE {dead_letters.fullname}"
                 " SET replay_requested_at = $3, replays = replays + 1"
@@ -375,7 +367,7 @@ class SqlOutbox:
         return len(asked)
 
     async def acknowledge(self, evsp: PartyId, up_to: Place, now: datetime) -> Acknowledged:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             # A row to lock, held by nobody.
             row = await connection.fetchrow(
                 f"INSERT INTO {progress.fullname} AS p VALUES ($1, 0, 0, 0, 0, '', now())"
@@ -409,7 +401,7 @@ class SqlOutbox:
         return acknowledged
 
     async def state(self, evsp: PartyId) -> DeliveryState:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             row = await connection.fetchrow(_STATE, evsp)
         assert row is not None
         return DeliveryState(
@@ -423,17 +415,17 @@ class SqlOutbox:
         )
 
     async def traces(self, keys: Sequence[tuple[PartyId, str]]) -> Sequence[Trace]:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             return await traces(connection, keys)
 
     async def carried(
         self, *, evsp: PartyId | None, operator: PartyId | None, after: Place, limit: int
     ) -> tuple[Sequence[Carried], Place]:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             return await carried(connection, evsp=evsp, operator=operator, after=after, limit=limit)
 
     async def delivered_count(self) -> int:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             count: int = await connection.fetchval(
                 f"SELECT coalesce(sum(cdrs), 0)::bigint FROM {deliveries.fullname}"
                 " WHERE outcome = 'delivered'"
@@ -441,7 +433,7 @@ class SqlOutbox:
         return count
 
     async def undelivered(self) -> Mapping[PartyId, int]:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             evsps = [row["evsp"] for row in await connection.fetch(_EVSPS)]
             rows = await connection.fetch(_UNDELIVERED, evsps)
         return {PartyId(row["evsp"]): row["cdrs"] for row in rows}

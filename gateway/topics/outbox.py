@@ -7,9 +7,7 @@ their ids.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +31,7 @@ from gateway.topics.model import (
 from gateway.topics.ports import CHANNEL
 from gateway.topics.store import fact, read, read_at, subscriptions, to_subscription
 from kit import event_log
-from kit.database import Database, Hot, metadata
+from kit.database import Database, Few, Hot, metadata
 from roaming.events import EventType
 
 MOST_BYTES = 1024 * 1024
@@ -119,23 +117,17 @@ class SqlOutbox:
     """`connections_most` keeps a thousand subscriptions from taking the connections of the rest."""
 
     def __init__(self, database: Database, *, connections_most: int = 4) -> None:
-        self._database = database
-        self._turns = asyncio.Semaphore(connections_most)
-
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Hot]:
-        async with self._turns, self._database.hot() as connection:
-            yield connection
+        self._few = Few(database, connections_most)
 
     async def active(self) -> Sequence[Subscription]:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             rows = await connection.fetch(
                 f"SELECT * FROM {subscriptions.fullname} WHERE {_IS_ACTIVE}"
             )
         return [to_subscription(row) for row in rows]
 
     async def look(self, subscription_id: str) -> Subscription | None:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             row = await connection.fetchrow(
                 f"SELECT * FROM {subscriptions.fullname}"
                 f" WHERE subscription_id = $1 AND {_IS_ACTIVE}",
@@ -146,7 +138,7 @@ class SqlOutbox:
     async def next(
         self, subscription: Subscription, *, holder: str, now: datetime
     ) -> Delivery | Nothing:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             # Read first: a subscription that has everything costs no write.
             found = await _next(connection, subscription, now)
             if isinstance(found, Delivery):
@@ -159,7 +151,7 @@ class SqlOutbox:
 
     async def delivered(self, delivery: Delivery, *, holder: str, now: datetime) -> None:
         subscription = delivery.subscription
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             up_to = delivery.up_to if delivery.kind is Kind.NEXT else subscription.cursor
             sent_at = now if delivery.events else None
             mine = await connection.fetchval(
@@ -181,7 +173,7 @@ class SqlOutbox:
                     )
 
     async def one_by_one(self, delivery: Delivery, *, holder: str) -> None:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             await connection.execute(
                 f"UPDATE {subscriptions.fullname} SET single_xid = $3, single_position = $4"
                 " WHERE subscription_id = $1 AND holder = $2",
@@ -195,7 +187,7 @@ class SqlOutbox:
     ) -> None:
         (event,) = delivery.events
         before = delivery.held or Held(event.id, event.key)
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             if not await self._passed(connection, delivery, holder):
                 return
             await connection.execute(
@@ -212,7 +204,7 @@ class SqlOutbox:
     async def bury(self, delivery: Delivery, reply: Reply, *, holder: str, now: datetime) -> None:
         (event,) = delivery.events
         subscription = delivery.subscription
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             if not await self._passed(connection, delivery, holder):
                 return
             await connection.execute(_LET_GO, subscription.subscription_id, *event.id)
@@ -249,7 +241,7 @@ class SqlOutbox:
     async def failed(
         self, subscription: Subscription, says: str, again_at: datetime, *, now: datetime
     ) -> None:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             await connection.execute(
                 f"UPDATE {subscriptions.fullname} SET attempts = attempts + 1, last_error = $2,"
                 " next_attempt_at = $3, failing_since = coalesce(failing_since, $4)"
@@ -263,7 +255,7 @@ class SqlOutbox:
     async def pause(
         self, subscription: Subscription, why: Paused, says: str, *, now: datetime
     ) -> None:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             paused = await connection.fetchval(
                 f"UPDATE {subscriptions.fullname} SET paused = $2, last_error = $3"
                 " WHERE subscription_id = $1 AND paused IS NULL RETURNING 1",
@@ -278,7 +270,7 @@ class SqlOutbox:
     async def dead_letters(
         self, subscription: Subscription, *, after: EventId, limit: int
     ) -> Sequence[DeadLetter]:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             rows = await connection.fetch(
                 f"SELECT * FROM {dead_letters.fullname} WHERE subscription_id = $1"
                 " AND (xid, position) > ($2, $3) ORDER BY xid, position LIMIT $4",
@@ -291,7 +283,7 @@ class SqlOutbox:
     async def ask_replay(
         self, subscription: Subscription, ids: Sequence[EventId] | None, now: datetime
     ) -> int:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             asked = await connection.fetch(
                 f"UPDATE {dead_letters.fullname} SET replay_asked_at = $2, replays = replays + 1"
                 " WHERE subscription_id = $1 AND delivered_at IS NULL AND replay_asked_at IS NULL"

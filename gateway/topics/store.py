@@ -8,9 +8,7 @@ the log would have cost a second row for every event, and a reader that must nev
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,7 +35,7 @@ from gateway.topics.model import (
 )
 from gateway.topics.ports import CHANNEL
 from kit import event_log
-from kit.database import Database, Hot, metadata
+from kit.database import Database, Few, Hot, metadata
 from kit.event_log import Cursor, NewEvent, events
 from kit.sortable_id import sortable_id
 from roaming.events import EventType
@@ -123,7 +121,7 @@ class SqlLog:
 
     def __init__(self, database: Database, *, connections_most: int = 4) -> None:
         self._database = database
-        self._turns = asyncio.Semaphore(connections_most)
+        self._few = Few(database, connections_most)
 
     async def publish(
         self, topic: str, provider: PartyId, drafts: Sequence[Draft]
@@ -144,11 +142,11 @@ class SqlLog:
     async def read(
         self, source: Source, after: EventId, *, limit: int, most_bytes: int
     ) -> Sequence[Event]:
-        async with self._turns, self._database.hot() as connection:
+        async with self._few.hot() as connection:
             return await read(connection, source, after, limit=limit, most_bytes=most_bytes)
 
     async def newest(self) -> EventId:
-        async with self._turns, self._database.hot() as connection:
+        async with self._few.hot() as connection:
             return EventId(*await event_log.newest(connection))
 
 
@@ -211,20 +209,14 @@ class SqlSubscriptions:
     """The subscribers' books."""
 
     def __init__(self, database: Database, *, connections_most: int = 4) -> None:
-        self._database = database
-        self._turns = asyncio.Semaphore(connections_most)
-
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Hot]:
-        async with self._turns, self._database.hot() as connection:
-            yield connection
+        self._few = Few(database, connections_most)
 
     async def find(self, party: PartyId, topic: str, name: str) -> Subscription | None:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             return await _find(connection, party, topic, name)
 
     async def of(self, party: PartyId, topic: str) -> Sequence[Subscription]:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             rows = await connection.fetch(
                 f"SELECT * FROM {subscriptions.fullname} WHERE party = $1 AND topic = $2"
                 " ORDER BY name",
@@ -234,7 +226,7 @@ class SqlSubscriptions:
         return [to_subscription(row) for row in rows]
 
     async def all(self) -> Sequence[Subscription]:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             rows = await connection.fetch(
                 f"SELECT * FROM {subscriptions.fullname} ORDER BY subscription_id LIMIT $1",
                 MOST_LOOKED_AT,
@@ -245,7 +237,7 @@ class SqlSubscriptions:
         self, party: PartyId, topic: str, name: str, wish: Wish, start: EventId, now: datetime
     ) -> tuple[Subscription, bool]:
         new_id = sortable_id(now)
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             # One of a party at a time, so that its subscriptions can be counted.
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"topics:{party}"
@@ -281,7 +273,7 @@ class SqlSubscriptions:
         return kept, kept.subscription_id == new_id
 
     async def end(self, subscription: Subscription, now: datetime) -> None:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             gone = await connection.fetchval(
                 f"DELETE FROM {subscriptions.fullname} WHERE subscription_id = $1 RETURNING 1",
                 subscription.subscription_id,
@@ -295,7 +287,7 @@ class SqlSubscriptions:
             )
 
     async def move(self, subscription: Subscription, to: EventId) -> EventId:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             row = await connection.fetchrow(
                 f"UPDATE {subscriptions.fullname} SET xid = $2, position = $3"
                 " WHERE subscription_id = $1 AND (xid, position) < ($2, $3) RETURNING 1",
@@ -311,7 +303,7 @@ class SqlSubscriptions:
         return to if row is None else EventId(row["xid"], row["position"])
 
     async def lag(self, subscription: Subscription, most: int) -> Lag:
-        async with self._open() as connection:
+        async with self._few.hot() as connection:
             return await lag(connection, subscription.source, subscription.cursor, most)
 
 

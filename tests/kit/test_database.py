@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
-from kit.database import Database, plan_for_these_values
+from kit.database import Database, Few, plan_for_these_values
 from tests.hub import until
 
 
@@ -87,3 +87,30 @@ async def test_plans_for_these_values_are_made_until_the_transaction_ends(
 async def test_jsonb_comes_and_goes_as_python_objects(one_connection: Database) -> None:
     sent = {"a": [1, "two", None], "b": {"c": True}}
     assert await one_connection.pool.fetchval("SELECT $1::jsonb", sent) == sent
+
+
+async def test_one_kind_of_work_takes_no_more_connections_than_it_may(database: Database) -> None:
+    few = Few(database, 2)
+    held, free = 0, asyncio.Event()
+
+    async def work() -> None:
+        nonlocal held
+        async with few.hot() as connection:
+            await connection.fetchval("SELECT 1")
+            held += 1
+            await free.wait()
+
+    async def two_work() -> bool:
+        return held == 2
+
+    tasks = [asyncio.create_task(work()) for _ in range(3)]
+    await until(two_work)
+    # The third waits, and whoever else has work does not.
+    async with asyncio.timeout(5), database.hot() as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    assert held == 2
+    free.set()
+    await asyncio.gather(*tasks)
+    async with few.acquire() as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    assert held == 3
