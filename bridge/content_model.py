@@ -6,7 +6,7 @@ the order in which they come, each by its name, and then lets the steps check wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from lxml import etree
 
 from bridge.payload import BadPayload
 from bridge.simple_values import wrong
-from bridge.xml_nodes import Element, told_as_xml, whole_xml
+from bridge.xml_nodes import Element, namespace_of, told_as_xml, whole_xml
 
 ABSENT: Any = object()
 JsonObject = dict[str, Any]
@@ -266,10 +266,14 @@ class Items:
 
 @dataclass(slots=True)
 class Wildcard:
-    """xsd:any: each element as a string of XML that stands alone."""
+    """xsd:any: each element as a string of XML that stands alone.
+
+    `spaces` say of a namespace whether its elements may stand here; one of them has to.
+    """
 
     least: int
     most: int | None
+    spaces: list[Callable[[str], bool]]
     key: str = "$any"
     keys: frozenset[str] = frozenset(("$any",))
 
@@ -280,7 +284,7 @@ class Wildcard:
         self._count(value)
         for place, one in enumerate(value):
             try:
-                out.append(whole_xml(one))
+                out.append(whole_xml(one, self._takes))
             except BadPayload as bad:
                 raise bad.below(place).below(self.key) from None
 
@@ -299,7 +303,12 @@ class Wildcard:
         return iter(())
 
     def take(self, node: etree._Element, obj: JsonObject, strict: bool) -> None:
+        if strict and not self._takes(namespace_of(node)):
+            refuse_unknown({etree.QName(node).localname: None}, frozenset())
         obj.setdefault(self.key, []).append(told_as_xml(node))
+
+    def _takes(self, namespace: str) -> bool:
+        return any(allowed(namespace) for allowed in self.spaces)
 
 
 def refuse_unknown(obj: JsonObject, known: frozenset[str]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -152,11 +152,19 @@ def inner_xml(value: object) -> str:
     return inner_of(_parsed(f"<x>{value}</x>"))
 
 
-def whole_xml(value: object) -> str:
-    """One element that a caller gives as XML, checked and written anew."""
+def whole_xml(value: object, may_stand: Callable[[str], bool]) -> str:
+    """One element that a caller gives as XML, of a namespace that may stand there, checked and
+    written anew."""
     if not isinstance(value, str):
         raise wrong(value, "one XML element, as a string")
-    return told_as_xml(_parsed(value))
+    node = _parsed(value)
+    if not may_stand(namespace_of(node)):
+        raise wrong(value, "an element of a namespace that the schema allows here")
+    return told_as_xml(node)
+
+
+def namespace_of(node: etree._Element) -> str:
+    return etree.QName(node).namespace or ""
 
 
 def _parsed(text: str) -> etree._Element:

@@ -175,7 +175,7 @@ class _Content:
         if isinstance(particle, XsdElement):
             return (self._member(particle),)
         if isinstance(particle, XsdAnyElement):
-            return self._any(least, most)
+            return self._any(particle, least, most)
         if particle.model == "choice":
             steps = self._choice([Group(self.steps(one), False) for one in particle])
         else:
@@ -199,13 +199,15 @@ class _Content:
         key = local if self._keys.setdefault(local, tag) == tag else tag
         return self._compiler.element(declared, key)
 
-    def _any(self, least: int, most: int | None) -> tuple[Step, ...]:
+    def _any(self, declared: XsdAnyElement, least: int, most: int | None) -> tuple[Step, ...]:
+        allowed = declared.is_namespace_allowed
         if self.wildcard is not None:
             # Elements of two wildcards cannot be told apart: the first takes them all.
             self.wildcard.least += least
             self.wildcard.most = None
+            self.wildcard.spaces.append(allowed)
             return ()
-        self.wildcard = Wildcard(least, most)
+        self.wildcard = Wildcard(least, most, [allowed])
         return (self.wildcard,)
 
     def _choice(self, branches: list[Group]) -> tuple[Step, ...]:

@@ -22,6 +22,7 @@ from gateway.topics.model import (
     EventId,
     Filter,
     NotPulled,
+    NotSent,
     NotSubscribable,
     NotYourTopic,
     Page,
@@ -244,11 +245,22 @@ def must_be_pulled(subscription: Subscription) -> None:
         )
 
 
+def must_be_sent(subscription: Subscription) -> None:
+    if subscription.wish.way is not Way.WEBHOOK:
+        raise NotSent(
+            "the events of this subscription are pulled, and none is sent again",
+            field="delivery",
+            value=subscription.wish.way.value,
+            rule="delivery webhook; or read the topic after the id before the dead letter's",
+        )
+
+
 async def replay(subscription: Subscription, id_: str, *, outbox: Outbox, now: datetime) -> int:
     """Have a dead letter sent again, by itself; 0 where that was asked for before or is done.
 
-    UnknownDeadLetter.
+    UnknownDeadLetter, NotSent.
     """
+    must_be_sent(subscription)
     asked = model.event_id(id_, "event_id")
     before = EventId(asked.xid, asked.position - 1)
     found = await outbox.dead_letters(subscription, after=before, limit=1)

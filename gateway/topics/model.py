@@ -116,6 +116,10 @@ class NotPulled(Clash):
     """The events of a webhook are sent; they are not fetched and acknowledged beside."""
 
 
+class NotSent(Clash):
+    """The events of this subscription are pulled: nothing is sent to it again."""
+
+
 class TooManySubscriptions(TooMuch):
     """One party has more subscriptions of a topic than it could need."""
 

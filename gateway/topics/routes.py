@@ -298,6 +298,7 @@ def _add_dead_letters(
     ) -> Response:
         async def run() -> Response:
             one = await flows.find(caller.party, topic, name, subscriptions=subscriptions)
+            flows.must_be_sent(one)
             asked = await outbox.ask_replay(one, None, desk.clock())
             return json_response({"asked": asked}, 202)
 

@@ -308,6 +308,11 @@ async def test_a_webhook_gets_signed_events_in_order_and_what_it_refuses_is_a_de
         await subscriber.put(path, wish | {"url": gone.url})
         await until(lambda: bool(gone.came))
         assert numbers(gone.came[0].json) == [7]
+    # What is pulled is not sent, and so not sent again.
+    await subscriber.put(path, {"delivery": "pull"})
+    for letter in ("", f"/{letters[0]['id']}"):
+        refused = await subscriber.call("POST", f"{path}/dead-letters{letter}/replay")
+        assert (refused.status, refused.problem) == (409, "not-sent")
     assert (await subscriber.call("DELETE", path)).status == 204
     assert (await subscriber.call("GET", path)).status == 404
 
