@@ -123,6 +123,7 @@ def _serving(settings: Settings, home: Home, listening: socket.socket) -> _Servi
     # Here, as a supervisor of others that serve, and who cannot start, needs nothing of the hub.
     from gridroam.wiring import hub
 
+    garbage.spare_what_is_imported()
     return _Serving(hub, settings, home, listening)
 
 

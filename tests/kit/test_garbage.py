@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from kit.garbage import look_when_ready, spare_what_is_held
+from kit.garbage import look_when_ready, spare_what_is_held, spare_what_is_imported
 
 
 class Node:
@@ -28,9 +28,10 @@ def collector() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("collector")
-def test_what_is_held_is_no_longer_looked_through() -> None:
+@pytest.mark.parametrize("spare", [spare_what_is_imported, spare_what_is_held])
+def test_what_is_held_is_no_longer_looked_through(spare: Callable[[], None]) -> None:
     held = [Node() for _ in range(100)]
-    spare_what_is_held()
+    spare()
     looked_through = {id(one) for one in gc.get_objects()}
     assert not any(id(one) in looked_through for one in held)
 
