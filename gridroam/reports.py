@@ -15,6 +15,7 @@ from gridroam.core import Core
 from kit.clock import Clock
 from kit.encoding import encode_json
 from kit.worker import Worker
+from marketplace.contracts.life import end_to_tell
 from marketplace.contracts.model import Contract
 from marketplace.contracts.register import SqlRegister
 from marketplace.framework.model import Clauses
@@ -139,7 +140,7 @@ def listed(contract: Contract, now: datetime) -> Listed:
         requester=contract.requester,
         status=contract.status_at(now).value,
         valid_from=contract.valid_from,
-        ends_at=contract.ends,
+        ends_at=end_to_tell(contract),
         currency=terms.currency,
         prices=None if plan is None else encode_json(plan.to_json()).decode(),
         notice_days=terms.notice_days,

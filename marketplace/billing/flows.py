@@ -35,7 +35,7 @@ async def begin(month: Month, up_to: datetime | None, by: PartyId, *, house: Hou
     now = house.clock()
     async with house.books.open() as book:
         await book.lock()
-        before = await book.billed_up_to(_back(month, model.LOOK_BACK + 1))
+        before = await book.billed_up_to(back(month, model.LOOK_BACK + 1))
         asked = model.cut_off(month, up_to, before.get(month), now)
         going_on = await book.open_run()
         if going_on is not None:
@@ -401,7 +401,7 @@ def _of(
     return {month: taken.get((contract.contract_id, month), {}) for month in run.months}
 
 
-def _back(month: Month, count: int) -> list[Month]:
+def back(month: Month, count: int) -> list[Month]:
     """So many months, the last of them this one."""
     months = [month]
     while len(months) < count:

@@ -146,6 +146,18 @@ def cut_off(
     return asked
 
 
+def next_to_bill(month: Month, billed: Mapping[Month, datetime]) -> Month | None:
+    """Which month a hub bills by itself once `month` is over; None: none. `billed`: up to when.
+
+    A month that nobody billed because the hub was away is made up for; where none was billed before
+    it, that is nobody's surprise.
+    """
+    if billed.get(month) == month.ends_at:
+        return None
+    before = [one for one in billed if one < month]
+    return max(before).next if before else month
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """A contract on a service, as far as billing is concerned. `ends`: by term or termination.

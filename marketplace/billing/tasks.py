@@ -8,7 +8,13 @@ from uuid import uuid4
 
 from kit.worker import Worker
 from marketplace.billing import corrections, flows
-from marketplace.billing.model import BadCutOff, OtherRunUnderWay, State
+from marketplace.billing.model import (
+    LOOK_BACK,
+    BadCutOff,
+    OtherRunUnderWay,
+    State,
+    next_to_bill,
+)
 from marketplace.billing.ports import House
 from roaming.month import Month
 
@@ -38,14 +44,16 @@ def biller(
 
 
 async def _begin(house: House, billing_day: int) -> bool:
-    """Begin to bill the month before, once it is time and nobody has."""
+    """Begin to bill the month before, once it is time and nobody has; those first that the hub was
+    away for."""
     now = house.clock()
     if now.day < billing_day:
         return False
-    month = Month.of(Month.of(now).starts_at - timedelta(days=1))
+    last = Month.of(Month.of(now).starts_at - timedelta(days=1))
     async with house.books.open() as book:
-        billed = await book.billed_up_to([month])
-    if billed.get(month) == month.ends_at:
+        billed = await book.billed_up_to(flows.back(last, LOOK_BACK + 1))
+    month = next_to_bill(last, billed)
+    if month is None:
         return False
     try:
         await flows.begin(month, None, house.hub, house=house)

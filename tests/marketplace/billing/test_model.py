@@ -8,10 +8,21 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as some
 
-from marketplace.billing.model import Bought, Contract, Item, Run, Used, difference, drawn, rated
+from marketplace.billing.model import (
+    Bought,
+    Contract,
+    Item,
+    Run,
+    Used,
+    difference,
+    drawn,
+    next_to_bill,
+    rated,
+)
 from marketplace.offerings.model import ServiceTerms
 from marketplace.offerings.price import PricePlan
 from marketplace.offerings.rating import Quarter
+from roaming.month import Month
 from tests.marketplace.billing.market import HUB, MONTH, PROVIDER, REQUESTER
 from tests.marketplace.offerings.plans import plans
 
@@ -96,3 +107,22 @@ def test_what_was_taken_is_not_due_again(contract: Contract, calls: list[datetim
     items = rated(contract, MONTH, MONTH.ends_at, used_until(calls, MONTH.ends_at), Bought())
     assert difference(items, {item.key: item for item in items}) == []
     assert len({item.key for item in items}) == len(items), "a key names one line"
+
+
+def test_a_hub_that_was_away_for_a_month_bills_it_first_and_one_that_is_new_bills_the_last() -> (
+    None
+):
+    july, august, september, october = (Month(2026, number) for number in (7, 8, 9, 10))
+    whole = {month: month.ends_at for month in (july, august, september, october)}
+
+    def found(*billed: Month) -> Month | None:
+        return next_to_bill(october, {one: whole[one] for one in billed})
+
+    assert found() == october
+    assert found(september) == october
+    assert found(july) == august
+    assert found(july, august) == september
+    assert found(july, october) is None
+    # What there was of a month by its middle; the rest is with the month behind it.
+    half = {september: september.starts_at + timedelta(days=15)}
+    assert next_to_bill(october, half) == october
