@@ -53,8 +53,7 @@ async def credit(
             raise BadCredit(
                 "a fee is not billed again", field="bill_again", value=True, rule="false for a fee"
             )
-        before = await _credited_by_runs(book, number)
-        given = standing.credit(await book.lines(number), lines, before)
+        given = standing.credit(await book.lines(number), lines)
         made = _ready(found, given, bill_again)
         series = made.seller.party, now.year, made.kind
         counted = (await book.take_numbers({series: 1}))[series] + 1
@@ -80,11 +79,6 @@ async def credit(
         kept = await book.find(note, None)
     assert kept is not None
     return kept
-
-
-async def _credited_by_runs(book: Book, number: str) -> int:
-    notes = [await book.find(note, None) for note in await book.credit_notes(number)]
-    return sum(note.invoice.net_minor for note in notes if note is not None and note.run_id)
 
 
 def _ready(found: Found, given: list[tuple[standing.Billed, Item]], bill_again: bool) -> Ready:

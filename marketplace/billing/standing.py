@@ -147,7 +147,7 @@ def entered(standing: Standing, entry: Entry, figure: str) -> Standing:
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """A line of an invoice, and what of it was credited by now."""
+    """A line of an invoice, and what of it was credited by now, also by billing runs."""
 
     number: int
     month: Month
@@ -160,12 +160,9 @@ class Billed:
         return self.item.amount_minor - self.credited_minor
 
 
-def credit(
-    lines: Sequence[Billed], asked: Mapping[int, int] | None, taken_back_minor: int = 0
-) -> list[tuple[Billed, Item]]:
+def credit(lines: Sequence[Billed], asked: Mapping[int, int] | None) -> list[tuple[Billed, Item]]:
     """What is credited of an invoice: all that is left of it, or so much of these lines.
 
-    `taken_back_minor`: what a billing run has credited of the invoice, of no line of it.
     The items are below zero, as the books have them. BadCredit, NothingToCredit.
     """
     known = {line.number: line for line in lines}
@@ -181,7 +178,7 @@ def credit(
                 rule=f"more than 0 and at most {line.left_minor} minor units",
             )
     # What a line below zero took back of the others was never asked for.
-    left = sum(line.left_minor for line in lines) - taken_back_minor
+    left = sum(line.left_minor for line in lines)
     given = {line.number: line.left_minor for line in lines} if asked is None else asked
     made = [
         (line, _credited(line, given[line.number]))

@@ -145,11 +145,15 @@ WHERE f.gross_minor > f.credited_minor + f.paid_minor + f.written_off_minor
   AND (SELECT count(*) FROM {_REMINDERS} AS r WHERE r.number = f.number) < {len(LEVELS)}
 ORDER BY f.log_position LIMIT $3
 """
+# What a run takes back names no line: it is of the one that took it, by its month and key.
 _BILLED = f"""
-SELECT l.*, coalesce((
+SELECT l.*, (coalesce((
     SELECT sum(-c.amount_minor) FROM {_LINES} AS c
     WHERE c.corrects = l.number AND c.corrects_line = l.line
-  ), 0)::bigint AS credited_minor
+  ), 0) + coalesce((
+    SELECT sum(-c.amount_minor) FROM {_INVOICES} AS d JOIN {_LINES} AS c ON c.number = d.number
+    WHERE d.corrects = l.number AND c.corrects IS NULL AND c.month = l.month AND c.key = l.key
+  ), 0))::bigint AS credited_minor
 FROM {_LINES} AS l WHERE l.number = $1 ORDER BY l.line
 """
 

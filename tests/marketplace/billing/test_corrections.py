@@ -79,11 +79,12 @@ async def test_what_a_run_has_taken_back_is_not_credited_once_more(
             " (SELECT request_id FROM gateway.usage LIMIT 150)"
         )
     assert (await market.bill()).tally.credit_notes == 2
-    with pytest.raises(BadCredit):
-        await credited(market, number)
-    await credited(market, number, {1: 250})
+    with pytest.raises(BadCredit) as refused:
+        await credited(market, number, {1: 251})
+    assert "at most 250" in str(refused.value.rule)
+    assert (await credited(market, number)).invoice.net_minor == 250
     with pytest.raises(NothingToCredit):
-        await credited(market, number, {1: 1})
+        await credited(market, number)
     after = await looking.find(number, REQUESTER, house=market.house)
     assert after.standing.credited_minor == after.standing.gross_minor
 

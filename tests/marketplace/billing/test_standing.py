@@ -118,10 +118,11 @@ def test_what_a_line_took_back_cannot_be_credited_of_another() -> None:
     with pytest.raises(BadCredit) as refused:
         credit(lines, {1: 71})
     assert (refused.value.field, refused.value.value) == ("lines", 71)
+    less = [replace(lines[0], credited_minor=1), lines[1]]
     with pytest.raises(BadCredit):
-        credit(lines, {1: 70}, 1)
+        credit(less, {1: 70})
     with pytest.raises(NothingToCredit):
-        credit(lines, None, 70)
+        credit([replace(lines[0], credited_minor=70), lines[1]], None)
     [(_, part)] = credit(lines, {1: 70})
     assert part.amount_minor == -70
 
