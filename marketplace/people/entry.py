@@ -361,7 +361,7 @@ def logged_in(identity: Identity) -> tuple[str, datetime]:
 def _not_too_often(attempts: FailedAttempts, account: str, address: str, now: datetime) -> None:
     wait_s = attempts.wait_s(account, address, now)
     if wait_s:
-        raise TooManyAttempts("too many attempts failed", rule=f"again in {wait_s} s")
+        raise TooManyAttempts("too many attempts", rule=f"again in {wait_s} s")
 
 
 def _is_in(standing: Standing | None) -> bool:
