@@ -110,19 +110,25 @@ def contract_history(
     if json:
         print_json(found)
         return
+    Console().print(history_of(found["entries"]))
+
+
+def history_of(entries: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("when", "what", "by", "then", "why"):
         table.add_column(heading, overflow="fold")
-    for one in found["entries"]:
+    for one in entries:
         data = one["data"]
+        ends = data.get("ends") or data.get("valid_until")
+        then = [data.get("state") or data.get("status"), ends and f"until {ends[:10]}"]
         table.add_row(
             one["occurred_at"][:19] + "Z",
-            one["type"],
+            data.get("action") or one["type"],
             data.get("by", ""),
-            data.get("state") or data.get("status") or data.get("valid_until") or "",
+            ", ".join(told for told in then if told),
             data.get("says") or data.get("reason") or data.get("because") or "",
         )
-    Console().print(table)
+    return table
 
 
 @key.command("new")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.table import Table
 
-from gridroam.cli_contracts import table_of
+from gridroam.cli_contracts import history_of, table_of
 
 CONTRACT = {
     "contract_id": "019ca945-0a00-795d-b526-c3388d629dc3",
@@ -30,8 +31,24 @@ def test_until_when_is_by_its_notice_too_and_what_has_expired_is_not_called_agre
     assert "agreed" not in shown(200, absence="expired")
 
 
+def test_a_history_says_what_was_done_and_until_when_it_goes_on() -> None:
+    data = {"action": "terminate", "by": "FR*PD1", "status": "agreed", "ends": "2027-02-24T14:51Z"}
+    entry = {
+        "type": "contract-status-changed",
+        "occurred_at": "2026-11-26T14:51:00Z",
+        "data": data | {"reason": "We forecast ourselves now."},
+    }
+    [line] = [one for one in printed(history_of([entry]), 200).splitlines() if "FR*PD1" in one]
+    assert "terminate" in line
+    assert "agreed, until 2027-02-24" in line
+
+
 def shown(width: int, **changes: str) -> str:
+    return printed(table_of([CONTRACT | changes]), width)
+
+
+def printed(table: Table, width: int) -> str:
     console = Console(width=width)
     with console.capture() as captured:
-        console.print(table_of([CONTRACT | changes]))
+        console.print(table)
     return captured.get()
