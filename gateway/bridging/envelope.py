@@ -185,18 +185,21 @@ def _in_utf_8(content: bytes) -> bytes:
 
 
 class Beginning:
-    """The beginning of an answer that is passed on: read until it is known whether it is a fault.
+    """The beginning of an answer that is passed on: read until it is known whether it is a fault,
+    and whom that blames.
 
     What cannot be read so far is taken for none: it is the caller's affair.
     """
 
     def __init__(self) -> None:
         self.is_fault = False
-        self._depth = 0
-        self._body = ""
+        self.blames_caller = False
+        self._path: list[str] = []
+        self._code = ""
         self._parser: expat.XMLParserType | None = expat.ParserCreate(namespace_separator="}")
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._text
         self._parser.StartDoctypeDeclHandler = self._give_up
 
     def read(self, chunk: bytes) -> None:
@@ -208,18 +211,29 @@ class Beginning:
             self._parser = None
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self._depth += 1
-        space = name.rpartition("}")[0]
-        if self._depth == 1:
-            self._body = f"{space}}}Body" if space in _VERSIONS else ""
-        elif self._depth == 2 and name == self._body:
-            self._body = f"{space}}}Fault"
-        elif self._depth == 3 and self._body.endswith("}Fault"):
-            self.is_fault = name == self._body
-            raise _KnownEnough
+        path = self._path
+        path.append(name)
+        space = path[0].rpartition("}")[0]
+        if len(path) == 3 and path[1] == f"{space}}}Body":
+            self.is_fault = name == f"{space}}}Fault" and space in _VERSIONS
+            if not self.is_fault:
+                raise _KnownEnough
 
-    def _end(self, _: str) -> None:
-        self._depth -= 1
+    def _text(self, text: str) -> None:
+        if self.is_fault and self._at_code():
+            self._code += text
+
+    def _end(self, name: str) -> None:
+        if self.is_fault and self._at_code():
+            # "soap:Client.Moved" in SOAP 1.1, "soap:Sender" in 1.2.
+            local = self._code.strip().rpartition(":")[2].partition(".")[0]
+            self.blames_caller = local in ("Client", "Sender")
+            raise _KnownEnough
+        self._path.pop()
+
+    def _at_code(self) -> bool:
+        within = [one.rpartition("}")[2] for one in self._path[3:]]
+        return within in (["faultcode"], ["Code", "Value"])
 
     def _give_up(self, *_: object) -> None:
         raise _KnownEnough

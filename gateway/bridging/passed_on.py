@@ -69,9 +69,8 @@ async def way(
         for name, value in call.headers.items()
         if name in (b"soapaction", b"accept", b"accept-encoding")
     }
-    priced = call.grant is not None and call.grant.priced
-    if priced:
-        # What costs money is looked into: whether it is a fault.
+    if call.grant is not None and call.grant.priced:
+        # A fault costs nothing, and has to be seen to be one.
         kept.pop("accept-encoding", None)
     if asked.version == "1.1" and not asked.actions:
         kept["soapaction"] = f'"{found.soap_action}"'
@@ -80,8 +79,7 @@ async def way(
 
     async def carry(call: Call, body: Body, answer: Answer) -> None:
         inner = asked_otherwise(call, "POST", "", "", told, kept)
-        begun = Beginning() if priced else None
-        await door.remote(inner, Written(content, theirs), _Soap(call, inner, answer, begun))
+        await door.remote(inner, Written(content, theirs), _Soap(call, inner, answer))
 
     return carry
 
@@ -89,16 +87,17 @@ async def way(
 class _Soap:
     """An answer that is passed on as it comes, so long as it could be one in SOAP.
 
-    `begun` is there where it costs money: a fault costs none, under whatever status it comes.
+    A fault is recorded as what it is, under whatever status it comes: 422 where it blames the
+    caller, 502 where it does not, as where it is told in JSON.
     """
 
     __slots__ = ("_answer", "_asked", "_begun", "_call")
 
-    def __init__(self, call: Call, asked: Call, answer: Answer, begun: Beginning | None) -> None:
+    def __init__(self, call: Call, asked: Call, answer: Answer) -> None:
         self._call = call
         self._asked = asked
         self._answer = answer
-        self._begun = begun
+        self._begun = Beginning()
 
     @property
     def words(self) -> Words:
@@ -117,9 +116,9 @@ class _Soap:
         await self._answer.start(status, headers)
 
     async def write(self, chunk: bytes, *, more: bool) -> None:
-        if self._begun is not None:
-            self._begun.read(chunk)
-            self._call.says_no = self._begun.is_fault
+        self._begun.read(chunk)
+        if self._begun.is_fault:
+            self._call.outcome = 422 if self._begun.blames_caller else 502
         await self._answer.write(chunk, more=more)
 
     async def send(self, message: Message) -> None:

@@ -57,6 +57,8 @@ async def turn(call: Call, asked: Envelope, theirs: Body, door: Door, face: Face
                 raise broken(call, how) from None
 
         found = await aside(len(told.content), read)
+        if found.fault is not None:
+            call.outcome = told.status if told.status >= 400 else 502
         status = 200 if found.fault is None else fault_status(asked.version, client=found.fault)
         await write(answer, status, content_type(asked.version, ""), found.content, told.units)
 

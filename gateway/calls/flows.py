@@ -485,7 +485,7 @@ def usage_of(call: Call, *, billable: bool) -> UsageRecord:
         call.service.major,
         call.operation,
         call.method,
-        call.status,
+        call.meant,
         (time.perf_counter_ns() - call.started_ns) // 1000,
         call.bytes_in,
         call.bytes_out,

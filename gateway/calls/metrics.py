@@ -76,9 +76,9 @@ class CallMetrics:
         if bound is None:
             bound = self._bound[name] = ({}, self._seconds.at(name))
         counts, spread = bound
-        count = counts.get(call.status)
+        count = counts.get(call.meant)
         if count is None:
-            count = counts[call.status] = self._calls.at(name, str(call.status))
+            count = counts[call.meant] = self._calls.at(name, str(call.meant))
         count.value += 1
         spread.observe(duration_ns / 1e9)
 

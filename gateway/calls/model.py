@@ -317,7 +317,8 @@ class Call:
     `alias` is `METHOD /path` where the operation has a name: a contract may say either.
     `parameters`: headers that are parameters of its operation, and passed on whatever their names.
     `holding`: what it keeps of bodies that are read whole.
-    `says_no`: its answer does, whatever its status says, and so costs nothing.
+    `outcome`: what its answer means, where `status` is how its caller's words put it: a fault in
+    SOAP 1.1 has 500, whoever is to blame. Figures and bills go by it. 0: there is no difference.
     `metered_bytes_out`: of an answer that costs money, what had gone out when it was recorded.
     """
 
@@ -350,9 +351,14 @@ class Call:
     bytes_in: int = 0
     bytes_out: int = 0
     units: int = 1
-    says_no: bool = False
+    outcome: int = 0
     metered: bool = False
     metered_bytes_out: int = 0
+
+    @property
+    def meant(self) -> int:
+        """The status that it is recorded with."""
+        return self.outcome or self.status
 
     @property
     def contract_id(self) -> str | None:

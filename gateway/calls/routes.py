@@ -444,6 +444,7 @@ class _Answer:
         self._held = None
         call = self._call
         call.bytes_out = 0
+        call.outcome = status
         members = body_of(status, name, detail, request_id=call.request_id, **more)
         status, media_type, body = self.words(status, members)
         headers = [
@@ -457,7 +458,7 @@ class _Answer:
     async def _let_go(self, held: list[Message]) -> None:
         self._held = None
         try:
-            if not self._call.says_no:
+            if self._call.outcome < 400:
                 await meter_billable(self._call, self._door)
         except Refusal as refusal:
             # Told here: raised through a framework it would come out as a bug of the service's.

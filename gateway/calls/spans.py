@@ -35,7 +35,7 @@ def span_of(call: Call, duration_ns: int) -> Told:
         began_ns,
         began_ns + duration_ns,
         attributes,
-        call.status >= 500,
+        call.meant >= 500,
     )
 
 

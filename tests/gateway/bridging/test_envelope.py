@@ -157,6 +157,30 @@ def test_whether_an_answer_is_a_fault_is_seen_at_its_beginning(
 
 
 @pytest.mark.parametrize(
+    ("version", "code", "blames"),
+    [
+        ("1.1", "Client", True),
+        ("1.1", "Client.Authentication", True),
+        ("1.1", "Server", False),
+        ("1.2", "Sender", True),
+        ("1.2", "Receiver", False),
+    ],
+)
+def test_whom_a_fault_blames_is_seen_at_its_beginning(
+    version: str, code: str, blames: bool
+) -> None:
+    inner = f"<faultcode>\ne:{code} </faultcode><faultstring>no</faultstring>"
+    if version == "1.2":
+        inner = f"<e:Code><e:Value>e:{code}</e:Value></e:Code>"
+    body = f"<soap:Body><e:Fault xmlns:e='{ENVELOPES[version]}'>{inner}</e:Fault></soap:Body>"
+    for size in (1, 1_000):
+        content, begun = soap(version=version, body=body), envelope.Beginning()
+        for at in range(0, len(content), size):
+            begun.read(content[at : at + size])
+        assert (begun.is_fault, begun.blames_caller) == (True, blames)
+
+
+@pytest.mark.parametrize(
     "content",
     [
         b"no XML",

@@ -135,7 +135,8 @@ async def test_a_providers_fault_is_told_as_it_came(
         house.weather(provider.address)
         answer = await post(client, envelope())
     assert (answer.status_code, answer.content) == (500, fault)
-    assert [record.status for record in house.meter.noted] == [500]
+    # It is told as it came, and recorded as what it is: the provider has not failed.
+    assert [record.status for record in house.meter.noted] == [422]
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
@@ -151,7 +152,8 @@ async def test_a_fault_costs_nothing_under_whatever_status_it_comes(
         answer = await post(client, envelope(version=version), version)
     assert (answer.status_code, answer.content) == (200, content)
     assert [one.billable for one in house.meter.committed] == ([] if fault else [True])
-    assert [one.billable for one in house.meter.noted] == ([False] if fault else [])
+    noted = [(one.billable, one.status) for one in house.meter.noted]
+    assert noted == ([(False, 422)] if fault else [])
 
 
 async def test_a_caller_without_a_token_is_known_by_its_username_token_which_stays_here(

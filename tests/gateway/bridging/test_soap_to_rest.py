@@ -204,6 +204,8 @@ async def test_a_providers_problem_is_a_fault(
         "no such point",
     )
     assert "https://p.example/gone" in str(found.detail)
+    # Whoever is to blame, SOAP 1.1 says 500; figures and promises of service go by what was meant.
+    assert [record.status for record in house.meter.noted] == [status]
 
 
 FOREIGN = {
