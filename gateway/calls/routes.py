@@ -279,6 +279,14 @@ class _Body:
             if self._length > most_bytes:
                 raise self._too_large(self._length)
         elif b"transfer-encoding" in headers:
+            if headers[b"transfer-encoding"].strip().lower() != b"chunked":
+                # Undone by nobody on the way, and told to nobody behind it.
+                raise Malformed(
+                    "the body is coded for its transfer",
+                    field="Transfer-Encoding",
+                    value=headers[b"transfer-encoding"].decode("latin-1"),
+                    rule="chunked alone; Content-Encoding goes through as it is",
+                )
             self.receive = self._counted
         else:
             self.empty = True

@@ -140,6 +140,24 @@ async def test_headers_that_a_provider_has_named_are_passed_on_both_ways(
     assert not [one for one in theirs.requests if "X-Other" in one.headers]
 
 
+async def test_a_body_that_is_coded_for_its_transfer_is_refused_rather_than_passed_on_so(
+    house: House,
+) -> None:
+    head = (
+        b"POST /services/weather/ HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer operator\r\n"
+        b"Transfer-Encoding: gzip, chunked\r\nConnection: close\r\n\r\n"
+    )
+    async with partner(hello) as theirs, served(house.open()) as address:
+        publish(house, theirs.address)
+        reader, writer = await asyncio.open_connection("127.0.0.1", address.rpartition(":")[2])
+        writer.write(head + b"2\r\n{}\r\n0\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 422 ")
+    assert b'"field":"Transfer-Encoding","value":"gzip, chunked"' in answer
+    assert theirs.requests == []
+
+
 async def test_nobody_is_shown_what_a_partner_was_sent(
     house: House, client: httpx.AsyncClient
 ) -> None:
