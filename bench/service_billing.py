@@ -164,7 +164,7 @@ def _row(value: float, unit: str, limit: float | None, params: dict[str, Any]) -
         ours=round(value, 2),
         unit=unit,
         limit=None if limit is None else LIMIT,
-        limit_value=None if limit is None else round(limit, 2),
+        limit_value=None if limit is None else round(limit, 4),
         ratio_to_limit=None if limit is None else round(value / limit, 2),
         params=params,
     )
