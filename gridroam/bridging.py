@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-import asyncpg
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,6 +25,7 @@ from gridroam.core import Core
 from gridroam.gateway_answers import InterfacesForGateway, LoginsForGateway
 from kit.access_token import Identity
 from kit.clock import Clock
+from kit.database import AWAY
 from kit.worker import Worker, woken_by
 from marketplace.access.model import FailedAttempts, Method, is_client_id
 from marketplace.access.ports import Access, Checker
@@ -72,13 +72,7 @@ class ClientsAtTheDoor:
         try:
             async with asyncio.timeout(LOOKED_UP_WITHIN_S), self._access.open() as book:
                 client = await book.client(client_id, now)
-        except (
-            TimeoutError,
-            OSError,
-            SQLAlchemyError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-        ) as error:
+        except (*AWAY, SQLAlchemyError) as error:
             log.warning("client not looked up", error=repr(error))
             raise Unavailable(
                 "it cannot be looked up now who calls", rule="call with a token, or try again"

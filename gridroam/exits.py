@@ -111,10 +111,11 @@ def told(error: BaseException) -> tuple[int, str]:
 
 def _is_of_the_database(error: BaseException) -> bool:
     # Here, since it takes half of a command that asks no database: its help, a signature.
-    import asyncpg
     from sqlalchemy.exc import SQLAlchemyError
 
-    return isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | SQLAlchemyError)
+    from kit.database import AWAY
+
+    return isinstance(error, (*AWAY, SQLAlchemyError))
 
 
 def write_no_more() -> None:

@@ -33,6 +33,10 @@ metadata = MetaData(
     }
 )
 
+# What comes of a statement when the server is gone. Of a connection that has been told goodbye and
+# is not closed yet, asyncpg says that its own protocol broke.
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 if TYPE_CHECKING:
     Hot = asyncpg.Connection[asyncpg.Record]
 else:

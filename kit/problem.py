@@ -203,6 +203,8 @@ def away(error: Exception) -> DatabaseAway | None:
         return away(error.__context__)
     told = error.orig if isinstance(error, DBAPIError) else error
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    # See kit.database.AWAY.
+    lost |= isinstance(error, asyncpg.InternalClientError)
     if not (lost or isinstance(told, ConnectionError) or getattr(told, "sqlstate", "") in _AWAY):
         return None
     return DatabaseAway("the database does not answer", rule="try again shortly")
@@ -258,6 +260,9 @@ def install(app: Starlette) -> None:
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     # Nothing that our routes call but the database raises a bare ConnectionError.
-    for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, ConnectionError):
+    for kind in (
+        *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+        *(DBAPIError, ConnectionError),
+    ):
         app.add_exception_handler(kind, on_database)
     app.add_exception_handler(Exception, on_bug)

@@ -9,14 +9,13 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import cast
 
-import asyncpg
 import structlog
 from sqlalchemy import BigInteger, Column, Table, Text
 
 from gateway.calls.model import Allowance, Lease, Left, Period, Quota, RefusedCall
 from gateway.calls.refusals import PackUsedUp, QuotaExceeded, QuotaUnreadable
 from gateway.packs import store as packs
-from kit.database import Database, Hot, metadata
+from kit.database import AWAY, Database, Hot, metadata
 from kit.event_log import NewEvent, append
 from kit.worker import Worker
 from roaming.events import EventType
@@ -78,7 +77,6 @@ FORGET_AFTER = 300
 ASK_AGAIN_S = 0.05
 # A database that hangs is one that is away.
 ANSWER_WITHIN_S = 3.0
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 BACK_OFF_MOST_S = 1.0
 
 
@@ -271,8 +269,9 @@ class SqlQuotas:
                 block.serve(all_of_them=granted == 0)
         except AWAY as error:
             log.warning("quota not read", contract_id=contract_id, error=repr(error))
-            block.fail()
         finally:
+            # None, but for a failure: whatever it was, nobody waits for what no longer comes.
+            block.fail()
             block.asking = None
 
     async def _take(

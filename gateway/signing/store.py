@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncpg
 import structlog
 
 from gateway.signing.model import SignedCall
 from gateway.usage.model import NotRecorded
 from kit import actor
-from kit.database import Database
+from kit.database import AWAY, Database
 from kit.event_log import NewEvent, append
 from roaming.events import EventType
 
@@ -23,7 +22,7 @@ class EvidenceLog:
         try:
             async with self._database.hot() as connection:
                 await append(connection, [_event(signed)])
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except AWAY as error:
             log.warning("signed call not kept", request_id=signed.request_id, error=repr(error))
             raise NotRecorded(
                 "the signed call cannot be kept now", rule="try again shortly"

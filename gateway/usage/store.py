@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from gateway.usage.model import BadCursor, DayOfUse, NotRecorded, UsagePage, UsageRecord
 from kit.batching import Batcher
-from kit.database import Database, metadata
+from kit.database import AWAY, Database, metadata
 from kit.worker import Worker
 from roaming.party import PartyId
 
@@ -105,7 +105,7 @@ class SqlMeter:
         try:
             async with asyncio.timeout(COMMIT_WITHIN_S):
                 await self._priced.put(record)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except AWAY as error:
             log.warning("usage not recorded", request_id=record.request_id, error=repr(error))
             raise NotRecorded("the call cannot be recorded now", rule="try again shortly") from None
 

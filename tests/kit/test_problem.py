@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from kit import problem
 from kit.database import Database
+from tests.dying_postgres import dying
 
 
 class Order(BaseModel):
@@ -80,6 +81,36 @@ async def test_what_is_missing_is_told_without_the_rest_of_what_was_sent() -> No
         answer = await client.put("/order", json={"password": "hush"})
     assert answer.json()["detail"] == "something is missing (3 in all)"
     assert "hush" not in answer.text
+
+
+async def test_a_server_that_ends_and_is_slow_to_hang_up_is_one_that_is_away(
+    database_url: str,
+) -> None:
+    async with dying(database_url) as (url, goodbye):
+        database = await Database.open(url, pool_size=1)
+        app = FastAPI()
+        problem.install(app)
+
+        @app.get("/ended")
+        async def through_sqlalchemy() -> None:
+            async with database.begin() as connection:
+                await connection.execute(text("SELECT 1"))
+
+        @app.get("/ended-hot")
+        async def through_asyncpg() -> None:
+            async with database.hot() as connection:
+                await connection.execute("SELECT 1")
+
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub") as http:
+            for path in ("/ended", "/ended-hot"):
+                assert (await http.get(path)).status_code == 200
+            await goodbye()
+            for path in ("/ended", "/ended-hot"):
+                told = await http.get(path)
+                assert told.status_code == 503, (path, told.text)
+                assert told.json()["type"].endswith("/database-away")
+        await database.close()
 
 
 async def test_while_the_database_is_away_a_caller_is_told_to_come_again(

@@ -19,6 +19,7 @@ from kit.event_log import START, Event, read
 from kit.sortable_id import sortable_id
 from roaming.events import EventType
 from roaming.party import PartyId
+from tests.dying_postgres import dying
 from tests.gateway.calls.fakes import NOON, OPERATOR, PROVIDER, STRANGER
 from tests.hub import until
 
@@ -52,6 +53,21 @@ async def passed(
 async def used(database: Database) -> int:
     async with database.hot() as connection:
         return int(await connection.fetchval("SELECT sum(used) FROM gateway.quota"))
+
+
+async def test_a_server_that_ends_and_is_slow_to_hang_up_keeps_no_call_waiting(
+    database_url: str,
+) -> None:
+    async with dying(database_url) as (url, goodbye):
+        database = await Database.open(url, pool_size=1)
+        quotas = SqlQuotas(database)
+        await quotas.reserve("C-1", Quota(per_day=10), NOON)
+        await goodbye()
+        with pytest.raises(QuotaUnreadable):
+            async with asyncio.timeout(5):
+                await quotas.reserve("C-1", Quota(per_day=10), NOON)
+        await quotas.close()
+        await database.close()
 
 
 @pytest.mark.parametrize("limit", [1, 7, 100, 1000])
