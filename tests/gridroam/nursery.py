@@ -25,8 +25,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+# What a start reads late is read early here.
+import alembic.command  # noqa: F401
+
 import gridroam.serve
-import gridroam.wiring  # noqa: F401  what serve needs late is read early here
+import gridroam.wiring  # noqa: F401
+from gridroam import bridging
 from gridroam.cli import main
 
 LONGEST = 1 << 20
@@ -73,6 +77,7 @@ def _wait_for(child: int, asking: socket.socket, descriptors: list[int]) -> NoRe
 
 
 if __name__ == "__main__":
+    bridging.faces()
     gc.collect()
     gc.freeze()
     born = tend(socket.socket(fileno=int(sys.argv[1])))
