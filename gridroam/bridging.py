@@ -25,7 +25,7 @@ from gridroam.core import Core
 from gridroam.gateway_answers import InterfacesForGateway, LoginsForGateway
 from kit.access_token import Identity
 from kit.clock import Clock
-from kit.database import AWAY
+from kit.server_away import AWAY
 from kit.worker import Worker, woken_by
 from marketplace.access.model import FailedAttempts, Method, is_client_id
 from marketplace.access.ports import Access, Checker

@@ -113,7 +113,7 @@ def _is_of_the_database(error: BaseException) -> bool:
     # Here, since it takes half of a command that asks no database: its help, a signature.
     from sqlalchemy.exc import SQLAlchemyError
 
-    from kit.database import AWAY
+    from kit.server_away import AWAY
 
     return isinstance(error, (*AWAY, SQLAlchemyError))
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.schema import CreateSchema
 
 from kit.encoding import encode_json
+from kit.notices import Listener, Notices
 
 # Named constraints, so that a migration can drop what another made.
 metadata = MetaData(
@@ -32,10 +33,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-# What comes of a statement when the server is gone. Of a connection that has been told goodbye and
-# is not closed yet, asyncpg says that its own protocol broke.
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 if TYPE_CHECKING:
     Hot = asyncpg.Connection[asyncpg.Record]
@@ -116,28 +113,8 @@ async def plan_for_these_values(connection: AsyncConnection) -> None:
     await connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
 
 
-class Listener:
-    """Payloads of one NOTIFY channel, in order; iterate it. An empty text stands for "look again".
-
-    After a lost connection it listens anew and yields an empty text, since something may have been
-    missed meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self._payloads: asyncio.Queue[str] = asyncio.Queue()
-
-    def put(self, payload: str) -> None:
-        self._payloads.put_nowait(payload)
-
-    def __aiter__(self) -> Listener:
-        return self
-
-    async def __anext__(self) -> str:
-        return await self._payloads.get()
-
-
 class Database:
-    """One server, one database: an engine for SQLAlchemy Core and a pool for asyncpg."""
+    """One server, one database: an engine for SQLAlchemy Core, a pool for asyncpg, and notices."""
 
     def __init__(
         self, url: str, engine: AsyncEngine, pool: asyncpg.Pool[asyncpg.Record], session: str
@@ -147,6 +124,7 @@ class Database:
         self.url = url
         self.engine = engine
         self.pool = pool
+        self._notices = Notices(url)
 
     @classmethod
     async def open(cls, url: str, *, pool_size: int = 10) -> Database:
@@ -186,50 +164,9 @@ class Database:
         async with self.pool.acquire() as connection, connection.transaction():
             yield cast(Hot, connection)
 
-    @asynccontextmanager
-    async def listen(self, channel: str) -> AsyncIterator[Listener]:
-        """Hear NOTIFY on `channel` over a connection of its own, made again when it is lost."""
-        listener = Listener()
-        ready = asyncio.Event()
-        task = asyncio.create_task(self._keep_listening(channel, listener, ready))
-        try:
-            await ready.wait()
-            yield listener
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _keep_listening(self, channel: str, listener: Listener, ready: asyncio.Event) -> None:
-        while True:
-            lost = asyncio.Event()
-            try:
-                connection = await asyncpg.connect(self.url)
-            except (OSError, asyncpg.PostgresError):
-                await asyncio.sleep(0.2)
-                continue
-            try:
-                connection.add_termination_listener(_set(lost))
-                await connection.add_listener(channel, _payload_to(listener))
-                listener.put("")
-                ready.set()
-                await lost.wait()
-            finally:
-                if not connection.is_closed():
-                    await connection.close(timeout=1)
-
-
-def _set(lost: asyncio.Event) -> Callable[[Any], Coroutine[Any, Any, None]]:
-    async def on_termination(_: Any) -> None:
-        lost.set()
-
-    return on_termination
-
-
-def _payload_to(listener: Listener) -> Callable[[Any, int, str, object], Coroutine[Any, Any, None]]:
-    async def on_notify(_connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        listener.put(str(payload))
-
-    return on_notify
+    def listen(self, channel: str) -> AbstractAsyncContextManager[Listener]:
+        """Hear NOTIFY on `channel`, over the one connection that all share who listen."""
+        return self._notices.listen(channel)
 
 
 class Few:

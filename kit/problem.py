@@ -203,7 +203,7 @@ def away(error: Exception) -> DatabaseAway | None:
         return away(error.__context__)
     told = error.orig if isinstance(error, DBAPIError) else error
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    # See kit.database.AWAY.
+    # See kit.server_away.
     lost |= isinstance(error, asyncpg.InternalClientError)
     if not (lost or isinstance(told, ConnectionError) or getattr(told, "sqlstate", "") in _AWAY):
         return None

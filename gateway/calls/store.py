@@ -15,8 +15,9 @@ from sqlalchemy import BigInteger, Column, Table, Text
 from gateway.calls.model import Allowance, Lease, Left, Period, Quota, RefusedCall
 from gateway.calls.refusals import PackUsedUp, QuotaExceeded, QuotaUnreadable
 from gateway.packs import store as packs
-from kit.database import AWAY, Database, Hot, metadata
+from kit.database import Database, Hot, metadata
 from kit.event_log import NewEvent, append
+from kit.server_away import AWAY
 from kit.worker import Worker
 from roaming.events import EventType
 from roaming.party import PartyId

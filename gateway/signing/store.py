@@ -7,8 +7,9 @@ import structlog
 from gateway.signing.model import SignedCall
 from gateway.usage.model import NotRecorded
 from kit import actor
-from kit.database import AWAY, Database
+from kit.database import Database
 from kit.event_log import NewEvent, append
+from kit.server_away import AWAY
 from roaming.events import EventType
 
 log = structlog.get_logger(__name__)

@@ -24,7 +24,8 @@ from sqlalchemy import (
 
 from gateway.usage.model import BadCursor, DayOfUse, NotRecorded, UsagePage, UsageRecord
 from kit.batching import Batcher
-from kit.database import AWAY, Database, metadata
+from kit.database import Database, metadata
+from kit.server_away import AWAY
 from kit.worker import Worker
 from roaming.party import PartyId
 
