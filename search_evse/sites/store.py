@@ -123,6 +123,14 @@ evses = Table(
     postgresql_with={"fillfactor": "85"},
 )
 
+# What is not there yet has no row to lock: two imports of an operator's would each hold a row that
+# the other waits for. So they go one after another, as they do at its events.
+_ONE_AT_A_TIME = """
+SELECT pg_advisory_xact_lock(key) FROM (
+  SELECT DISTINCT hashtextextended('evses:' || operator, 0) AS key
+  FROM unnest($1::text[]) AS operator ORDER BY key
+) AS in_one_order
+"""
 _HELD = """
 SELECT evse_id, operator, fingerprint, last_updated, status, status_at FROM search_evse.evse
 WHERE evse_id = ANY($1::text[]) ORDER BY evse_id FOR UPDATE
@@ -159,6 +167,8 @@ class SqlBook:
         self._connection = connection
 
     async def held(self, evse_ids: Collection[EvseId]) -> Mapping[EvseId, Held]:
+        operators = {evse_id.party for evse_id in evse_ids}
+        await self._connection.execute(_ONE_AT_A_TIME, list(operators))
         rows = await self._connection.fetch(_HELD, list(evse_ids))
         return {
             EvseId(row["evse_id"]): Held(

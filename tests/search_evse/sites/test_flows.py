@@ -139,12 +139,14 @@ async def test_progress_is_told_as_rows_are_read(
     assert steps == [10, 20, 27]
 
 
-async def test_two_imports_at_once_agree_on_the_books(
+async def test_imports_at_once_wait_for_each_other_in_no_circle_and_agree_on_the_books(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flows, "BATCH", 5)
+    monkeypatch.setattr(flows, "BATCH", 2)
     backwards = list(reversed(dutch_locations()))
-    await asyncio.gather(*(take(database, source) for source in (DUTCH, backwards, DUTCH)))
+    for _ in range(8):
+        await database.pool.execute("TRUNCATE search_evse.evse, search_evse.site")
+        await asyncio.gather(*(take(database, source) for source in (DUTCH, backwards) * 3))
     assert await held(database, "NLALLEGO0125441") == ("NLLOC006564", "AVAILABLE", "NL*ALL")
     assert await held(database, "NLUB2E10027959") == ("1099", "CHARGING", "NL*UB2")
     assert await database.pool.fetchval("SELECT count(*) FROM search_evse.evse") == 19
