@@ -154,7 +154,8 @@ async def test_a_process_that_is_killed_costs_what_was_under_way_and_never_gains
             one.go()
         victim, *others = found
         async with asyncio.timeout(DEADLINE_S):
-            while len(victim.passed) < limit // 10:  # noqa: ASYNC110  another process writes it
+            # Of all: on a busy machine two may have used it up before the third has its tenth.
+            while sum(len(one.passed) for one in found) < limit // 4:  # noqa: ASYNC110  they tell
                 await asyncio.sleep(0.001)
         victim.kill()
         await victim.process.wait()
