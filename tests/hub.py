@@ -29,7 +29,7 @@ from marketplace.partners.model import roles_of
 from roaming.party import PartyId
 
 URL = "http://hub.test"
-DEADLINE_S = 60.0
+DEADLINE_S = 15.0
 CLEARING_HOUSE = "/services/clearing-house"
 
 

@@ -29,7 +29,7 @@ from tests.gridroam.processes import alive, postmaster_of
 from tests.hub import Answer, Partner, Server, answering, running, server, until
 
 # Long enough that what happens before it is over is over by then, on a busy machine too.
-OLDEST_S = 10.0
+OLDEST_S = 6.0
 # No answer about a database that is away may take longer.
 FAULT_WITHIN_S = 10.0
 TERMS: dict[str, dict[str, Any]] = {
